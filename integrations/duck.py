@@ -1,0 +1,24 @@
+"""The one way to open DuckDB: UTC, no extension from the network, bounded memory, one connection per task."""
+
+from pathlib import Path
+
+import duckdb
+
+
+def connect(temp: Path, *, memory_limit_mb: int = 400, threads: int = 2) -> duckdb.DuckDBPyConnection:
+    """Open an in-memory DuckDB that spills to `temp` and never fetches anything."""
+    return duckdb.connect(
+        config={
+            "TimeZone": "UTC",
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": f"{memory_limit_mb}MB",
+            "temp_directory": str(temp),
+            "threads": str(threads),
+        }
+    )
+
+
+def quoted(text: str | Path) -> str:
+    """Return a SQL string literal. For paths and names of ours; what comes from a feed is always a bound value or a column."""
+    return "'" + str(text).replace("'", "''") + "'"

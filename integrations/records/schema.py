@@ -1,0 +1,279 @@
+"""The tables of the operational database: what happened, what was decided, what was concluded. Instants are UTC."""
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+INSTANT = DateTime(timezone=True)
+
+# --- what came in -----------------------------------------------------------------------------------------------------
+
+extract = Table(
+    "extract",
+    metadata,
+    Column("extract_id", String, primary_key=True),
+    Column("source", String, nullable=False, index=True),
+    Column("site_id", String, nullable=False),
+    Column("received_at", INSTANT, nullable=False),
+    Column("digest", String, nullable=False),  # sha256 over the names and sha256 of its files
+    Column("is_history", Integer, nullable=False),
+    Column("status", String, nullable=False),  # landed, committed
+    Column("snapshot_id", Integer, ForeignKey("snapshot.snapshot_id")),
+    CheckConstraint("status in ('landed', 'committed')", name="extract_status"),
+)
+
+# A snapshot is a set of versions of Delta tables; the newest one is what readers see.
+snapshot = Table(
+    "snapshot",
+    metadata,
+    Column("snapshot_id", Integer, primary_key=True),
+    Column("created_at", INSTANT, nullable=False),
+    Column("versions", JSON, nullable=False),  # {table: Delta version}
+)
+
+# received = mapped + unchanged + out_of_scope + waiting + quarantined, in source records.
+account = Table(
+    "account",
+    metadata,
+    Column("extract_id", String, ForeignKey("extract.extract_id"), primary_key=True),
+    Column("table_name", String, primary_key=True),
+    Column("received", Integer, nullable=False),
+    Column("mapped", Integer, nullable=False),
+    Column("unchanged", Integer, nullable=False),
+    Column("out_of_scope", Integer, nullable=False),
+    Column("waiting", Integer, nullable=False),
+    Column("quarantined", Integer, nullable=False),
+    Column("rows_written", Integer, nullable=False),
+    Column("taken_up", Integer, nullable=False),  # records of earlier extracts that waited, or were released, and came in now
+    CheckConstraint("received = mapped + unchanged + out_of_scope + waiting + quarantined", name="account_balances"),
+)
+
+out_of_scope = Table(
+    "out_of_scope",
+    metadata,
+    Column("extract_id", String, ForeignKey("extract.extract_id"), primary_key=True),
+    Column("table_name", String, primary_key=True),
+    Column("code", String, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("record_count", Integer, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("quarantine_id", Integer, primary_key=True),
+    Column("extract_id", String, ForeignKey("extract.extract_id"), nullable=False, index=True),
+    Column("source", String, nullable=False, index=True),
+    Column("table_name", String, nullable=False),
+    Column("source_file", String, nullable=False),
+    Column("source_line", Integer, nullable=False),
+    Column("reason", String, nullable=False),  # one word of a closed list: see integrations/ingest
+    Column("detail", Text, nullable=False),  # a sentence without a value of a patient
+    Column("record_hash", String, nullable=False),
+    Column("bytes", LargeBinary, nullable=False),
+    Column("patient_id", String, index=True),
+    Column("code", String),
+    Column("effective_at", INSTANT),
+    Column("quarantined_at", INSTANT, nullable=False),
+    Column("released_at", INSTANT),
+    Column("released_by", String),
+)
+
+waiting = Table(
+    "waiting",
+    metadata,
+    Column("waiting_id", Integer, primary_key=True),
+    Column("extract_id", String, ForeignKey("extract.extract_id"), nullable=False, index=True),
+    Column("source", String, nullable=False, index=True),
+    Column("table_name", String, nullable=False),
+    Column("source_file", String, nullable=False),
+    Column("source_line", Integer, nullable=False),
+    Column("record_hash", String, nullable=False),
+    Column("waits_for_table", String, nullable=False),
+    Column("waits_for", String, nullable=False, index=True),
+    Column("since", INSTANT, nullable=False),
+    Column("taken_up_at", INSTANT),
+    Column("taken_up_by", String),  # extract_id
+)
+
+# --- what was decided -------------------------------------------------------------------------------------------------
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("at", INSTANT, nullable=False),
+    Column("kind", String, nullable=False, index=True),
+    Column("body", Text, nullable=False),  # canonical JSON
+    Column("signer", String),
+    Column("signature", String),
+    Column("previous_hash", String, nullable=False),
+    Column("hash", String, nullable=False, unique=True),
+)
+
+person = Table(
+    "person",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("role", String, nullable=False),
+    Column("public_key", String, nullable=False),
+    Column("added_seq", Integer, ForeignKey("audit.seq"), nullable=False),
+    Column("removed_seq", Integer, ForeignKey("audit.seq")),
+    CheckConstraint("role in ('engineer', 'governance', 'clinician')", name="person_role"),
+)
+
+model_version = Table(
+    "model_version",
+    metadata,
+    Column("use_case", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("trained_at", INSTANT, nullable=False),
+    Column("trained_by", String, nullable=False),
+    Column("snapshot_id", Integer, ForeignKey("snapshot.snapshot_id"), nullable=False),
+    Column("manifest", JSON, nullable=False),  # {path: sha256}
+    Column("manifest_hash", String, nullable=False),
+    Column("report_hash", String, nullable=False),
+    Column("gate", String, nullable=False),
+    Column("reasons", JSON, nullable=False),  # list of sentences
+    Column("evaluation", JSON, nullable=False),
+    CheckConstraint("gate in ('pass', 'fail', 'not enough data')", name="model_version_gate"),
+)
+
+# --- what was concluded -----------------------------------------------------------------------------------------------
+
+run = Table(
+    "run",
+    metadata,
+    Column("run_id", String, primary_key=True),
+    Column("kind", String, nullable=False, index=True),  # ingest, build_features, train, promote, score, write_back, monitor
+    Column("use_case", String, index=True),
+    Column("as_of", INSTANT, nullable=False),
+    Column("started_at", INSTANT, nullable=False),
+    Column("finished_at", INSTANT),
+    Column("status", String, nullable=False),  # running, done, failed
+    Column("purpose", String),
+    Column("version", Integer),
+    Column("snapshot_id", Integer),
+    Column("due", Integer),
+    Column("scored", Integer),
+    Column("held", Integer),
+    Column("excluded", Integer),
+    Column("reasons", JSON),  # {reason: count} of what was held or excluded
+    CheckConstraint("due is null or due = scored + held + excluded", name="run_balances"),
+)
+
+score = Table(
+    "score",
+    metadata,
+    Column("score_id", String, primary_key=True),
+    Column("run_id", String, ForeignKey("run.run_id"), nullable=False, index=True),
+    Column("site_id", String, nullable=False),
+    Column("use_case", String, nullable=False),
+    Column("patient_id", String, nullable=False, index=True),
+    Column("encounter_id", String, nullable=False),
+    Column("source_encounter_id", String, nullable=False),
+    Column("prediction_time", INSTANT, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("purpose", String, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("probability", Float),
+    Column("band", String),
+    Column("is_at_or_above_threshold", Integer),
+    Column("reasons", JSON, nullable=False),  # why held or flagged
+    Column("explanation", JSON),  # [{feature, value, contribution}], on the uncalibrated margin
+    Column("manifest_hash", String, nullable=False),
+    Column("view_versions", JSON, nullable=False),  # {feature view: sha256 of its SQL, shortened}
+    Column("snapshot_id", Integer, ForeignKey("snapshot.snapshot_id"), nullable=False),
+    Column("scored_at", INSTANT, nullable=False),
+    UniqueConstraint(
+        "site_id", "use_case", "encounter_id", "prediction_time", "version", "purpose", name="score_is_unique"
+    ),
+    UniqueConstraint("score_id", "purpose", name="score_purpose"),
+    CheckConstraint("purpose in ('live', 'silent', 'shadow', 'backfill')", name="score_purpose_is_known"),
+    CheckConstraint("status in ('scored', 'held')", name="score_status"),
+    CheckConstraint("(status = 'scored') = (probability is not null)", name="score_has_probability"),
+    CheckConstraint("probability is null or (probability >= 0 and probability <= 1)", name="score_probability"),
+    Index("score_by_time", "use_case", "prediction_time"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("score_id", String, primary_key=True),
+    Column("purpose", String, nullable=False),
+    Column("identifier", String, nullable=False, unique=True),  # UUIDv5 in the site's secret namespace
+    Column("status", String, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("queued_at", INSTANT, nullable=False),
+    Column("next_attempt_at", INSTANT),
+    Column("sent_at", INSTANT),
+    Column("acknowledged_at", INSTANT),
+    Column("location", String),  # where the target put it: file name or Type/id
+    Column("last_error", Text),
+    ForeignKeyConstraint(["score_id", "purpose"], ["score.score_id", "score.purpose"]),
+    CheckConstraint("purpose = 'live'", name="only_live_is_written_back"),
+    CheckConstraint("status in ('queued', 'sent', 'acknowledged', 'failed', 'dead')", name="outbox_status"),
+)
+
+# --- what was watched -------------------------------------------------------------------------------------------------
+
+verdict = Table(
+    "verdict",
+    metadata,
+    Column("verdict_id", Integer, primary_key=True),
+    Column("run_id", String, ForeignKey("run.run_id"), nullable=False, index=True),
+    Column("use_case", String, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("window_start", INSTANT, nullable=False),
+    Column("window_end", INSTANT, nullable=False),
+    Column("metric", String, nullable=False),  # psi, missing, prediction_psi, auroc, observed_expected, ...
+    Column("subject", String, nullable=False),  # feature name, or "prediction"
+    Column("row_count", Integer, nullable=False),
+    Column("figure", Float),
+    Column("threshold", Float),
+    Column("verdict", String, nullable=False),
+    CheckConstraint("verdict in ('in order', 'breach', 'not enough data')", name="verdict_word"),
+)
+
+breach = Table(
+    "breach",
+    metadata,
+    Column("breach_id", Integer, primary_key=True),
+    Column("use_case", String, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("opened_at", INSTANT, nullable=False),
+    Column("kind", String, nullable=False),  # drift, data fault
+    Column("subject", String, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("status", String, nullable=False),  # open, emitted, closed
+    CheckConstraint("kind in ('drift', 'data fault')", name="breach_kind"),
+    CheckConstraint("status in ('open', 'emitted', 'closed')", name="breach_status"),
+)
+
+report = Table(
+    "report",
+    metadata,
+    Column("report_id", Integer, primary_key=True),
+    Column("use_case", String, nullable=False, index=True),
+    Column("version", Integer, nullable=False),
+    Column("kind", String, nullable=False),  # drift, evaluation
+    Column("created_at", INSTANT, nullable=False),
+    Column("path", String, nullable=False),  # within ROUNDS_HOME/reports
+    Column("sha256", String, nullable=False),
+)
