@@ -7,9 +7,8 @@ import duckdb
 
 def connect(temp: Path, *, memory_limit_mb: int = 400, threads: int = 2) -> duckdb.DuckDBPyConnection:
     """Open an in-memory DuckDB that spills to `temp` and never fetches anything."""
-    return duckdb.connect(
+    connection = duckdb.connect(
         config={
-            "TimeZone": "UTC",
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": f"{memory_limit_mb}MB",
@@ -17,6 +16,8 @@ def connect(temp: Path, *, memory_limit_mb: int = 400, threads: int = 2) -> duck
             "threads": str(threads),
         }
     )
+    connection.execute("set TimeZone = 'UTC'")
+    return connection
 
 
 def quoted(text: str | Path) -> str:
