@@ -1,0 +1,56 @@
+# One command per want. `make demo` and `make test` set up all they need.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+.PHONY: demo test check bench soak parts up down lock
+
+demo: $(VENV)/.ready
+	$(BIN)/rounds demo $(ARGS)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+# Long forms of crash and property tests; resumes from its seed in var/soak.
+MINUTES ?= 10
+soak: $(VENV)/.ready-dev
+	$(BIN)/python -m tests.soak --minutes $(MINUTES)
+
+# What only root can install: Debian packages for optional tests.
+parts:
+	infra/parts
+
+up: $(VENV)/.ready
+	infra/up
+
+down:
+	infra/down
+
+# Generated: the hash-pinned requirements, from pyproject.toml. Needs uv.
+LOCK := uv pip compile -q pyproject.toml --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11
+lock:
+	$(LOCK) -o requirements.txt
+	$(LOCK) --extra dev -c requirements.txt -o requirements-dev.txt
+
+# The list is complete and pinned by hash, so pip resolves nothing (--no-deps); the project itself is then put on the path.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/.ready-dev: requirements-dev.txt $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
+	touch $@
