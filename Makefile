@@ -33,10 +33,10 @@ parts:
 	infra/parts
 
 up: $(VENV)/.ready
-	infra/up
+	$(BIN)/python -m flows.server up
 
 down:
-	infra/down
+	$(BIN)/python -m flows.server down
 
 # Generated: the hash-pinned requirements, from pyproject.toml. Needs uv.
 LOCK := uv pip compile -q pyproject.toml --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11

@@ -22,6 +22,7 @@ class Settings(BaseModel):
     home: Path
     records_url: SecretStr | None = None
     person: str = ""
+    prefect_port: int = 4200
     bucket_count: int = 8
     memory_limit_mb: int = 400
     write_back_target: Literal["file", "fhir"] = "file"
