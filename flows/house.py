@@ -1,0 +1,97 @@
+"""What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from sqlalchemy import desc, select
+
+from integrations.errors import Refused
+from integrations.records import Records, open_records
+from integrations.records import schema as s
+from integrations.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from features.store import FeatureStore
+    from integrations.lake import Lake
+    from models.registry import Registry
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A set of table versions, as records name it."""
+
+    snapshot_id: int
+    versions: Mapping[str, int]
+
+
+class House:
+    """One installation: everything under one ROUNDS_HOME. Parts open at first use, so a reading command stays light."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def records(self) -> Records:
+        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return open_records(self.settings.records)
+
+    @cached_property
+    def lake(self) -> "Lake":
+        from integrations.lake import Lake
+
+        return Lake(self.settings.lake, self.settings.bucket_count)
+
+    @cached_property
+    def store(self) -> "FeatureStore":
+        from features.store import FeatureStore
+
+        return FeatureStore(self.settings.features)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        from models.registry import Registry
+
+        return Registry(self.settings.registry)
+
+    def newest_snapshot(self) -> Snapshot:
+        """The state of the lake that readers see. Raises Refused before the first ingest."""
+        with self.records.read() as connection:
+            row = connection.execute(select(s.snapshot).order_by(desc(s.snapshot.c.snapshot_id)).limit(1)).first()
+        if row is None:
+            raise Refused("nothing has been ingested yet", where=str(self.settings.home), to_do="rounds ingest SOURCE --from PATH")
+        return Snapshot(row.snapshot_id, row.versions)
+
+    @contextmanager
+    def open_snapshot(self, snapshot: Snapshot) -> Iterator["duckdb.DuckDBPyConnection"]:
+        """Open the canonical tables of a snapshot as relations; see integrations/snapshot.py."""
+        from integrations.contract import feeds
+        from integrations.duck import connect
+
+        self.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
+        connection = connect(self.settings.temp, memory_limit_mb=self.settings.memory_limit_mb * 2)
+        try:
+            self.lake.open_snapshot(connection, snapshot.versions, feeds=feeds())
+            yield connection
+        finally:
+            connection.close()
+
+
+def open_house(settings: Settings | None = None) -> House:
+    """Open the house that the environment names."""
+    return House(settings or load_settings())
+
+
+def clock() -> datetime:
+    """The only place that asks what time it is: entry points call it once, rooms get the answer."""
+    return datetime.now(UTC)
+
+
+def at(as_of: datetime | None) -> datetime:
+    """The instant a flow runs for: the one asked for, in UTC, or now."""
+    return clock() if as_of is None else as_of.astimezone(UTC)
