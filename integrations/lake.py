@@ -1,0 +1,240 @@
+"""The lake: every canonical table as a Delta table, one folder each, partitioned by patient bucket.
+
+DuckDB writes the Parquet files, one Delta commit makes them visible or not. A snapshot is a set of table versions;
+which snapshot counts is for records to say, so a commit that no recorded snapshot names is undone by `restore_to`.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from integrations.duck import quoted
+from integrations.errors import NotInOrder, WrongUsage
+from integrations.identity import bucket_sql
+from integrations.snapshot import Feed, Reading, open_relations
+from integrations.tables import DUCKDB_TYPES, TABLES, Table
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable, Schema
+    from deltalake.transaction import AddAction, RemoveAction
+
+DELTA_TYPES = {
+    "text": "string",
+    "number": "double",
+    "flag": "boolean",
+    "instant": "timestamp",
+    "date": "date",
+    "count": "integer",
+}
+# A stored score may ask for any old version, so the log is never cut.
+KEEP_THE_LOG = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
+
+
+class Lake:
+    """The canonical tables on disk. One writer at a time; any number of readers."""
+
+    def __init__(self, root: Path, bucket_count: int) -> None:
+        self.root, self.bucket_count = root, bucket_count
+
+    def create(self) -> None:
+        """Make every canonical table, empty; what exists stays. WrongUsage when bucket_count is not the lake's."""
+        from deltalake import DeltaTable
+
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fix_bucket_count()
+        for table in TABLES.values():
+            folder = self.root / table.name
+            if not DeltaTable.is_deltatable(str(folder)):
+                folder.mkdir(exist_ok=True, mode=0o700)
+                DeltaTable.create(
+                    str(folder), schema=_schema(table), partition_by=["bucket"], configuration={**KEEP_THE_LOG}
+                )
+                _fsync_tree(folder)
+        _fsync(self.root)
+
+    def bucket_sql(self, column: str) -> str:
+        """The DuckDB expression that gives a patient's bucket: md5 of the id, the same in every version of DuckDB."""
+        return bucket_sql(column, self.bucket_count)
+
+    def write(self, connection: duckdb.DuckDBPyConnection, table: str, select_sql: str, *, extract_id: str) -> int:
+        """Add the rows of `select_sql` (the table's columns by name, without bucket) in one commit; return how many."""
+        from deltalake.transaction import CommitProperties
+
+        self._fix_bucket_count()
+        folder = self.root / table
+        written = self._copy(connection, TABLES[table], select_sql, extract_id)
+        if not written:
+            return 0
+        delta = self._delta(table)
+        delta.create_write_transaction(
+            [_add_action(path, folder, row_count) for path, row_count in written],
+            "append",
+            delta.schema(),
+            ["bucket"],
+            commit_properties=CommitProperties(custom_metadata={"extract_id": extract_id}),
+        )
+        _fsync_tree(folder / "_delta_log")
+        return sum(row_count for _, row_count in written)
+
+    def versions(self) -> dict[str, int]:
+        """The newest version of every table."""
+        return {name: int(self._delta(name).version()) for name in TABLES}
+
+    def restore_to(self, versions: Mapping[str, int]) -> list[str]:
+        """Undo commits past the recorded `versions` (a table not named: past its creation); return the tables restored.
+
+        A restored table has a new version with the files of the recorded one, and a second call finds nothing to do.
+        """
+        restored = []
+        for name in TABLES:
+            recorded = versions.get(name, 0)
+            newest = self._delta(name)
+            if newest.version() < recorded:
+                raise NotInOrder(
+                    f"table {name} is at version {newest.version()}, records name version {recorded}",
+                    where=str(self.root / name),
+                    to_do="restore the lake from the backup that belongs to these records",
+                )
+            if set(newest.file_uris()) != set(self._delta(name, recorded).file_uris()):
+                newest.restore(recorded)
+                _fsync_tree(self.root / name / "_delta_log")
+                restored.append(name)
+        return restored
+
+    def open_snapshot(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        versions: Mapping[str, int],
+        *,
+        buckets: Sequence[int] | None = None,
+        tables: Sequence[str] | None = None,
+        codes: Sequence[str] | None = None,
+        columns: Mapping[str, Sequence[str]] | None = None,
+        materialize: bool = True,
+        feeds: Iterable[Feed] = (),
+    ) -> None:
+        """Make the canonical tables at `versions` relations of `connection`, with same_person and feed.
+
+        `buckets` are work buckets: whole persons, whatever ids they have. `codes` narrows observation to these LOINC
+        codes. `columns` narrows a table to its head, key, tail and the columns named. A table without version is empty.
+        """
+        reading = Reading(
+            files={name: self.files(name, version) for name, version in versions.items()},
+            bucket_count=self.bucket_count,
+            buckets=None if buckets is None else tuple(buckets),
+            tables=tuple(TABLES if tables is None else tables),
+            codes=None if codes is None else tuple(codes),
+            columns={} if columns is None else columns,
+            materialize=materialize,
+        )
+        open_relations(connection, reading, feeds)
+
+    def compact(self) -> dict[str, int]:
+        """Merge the small files of every table into larger ones; return the new versions, which the caller records."""
+        for name in TABLES:
+            self._delta(name).optimize.compact()
+            _fsync_tree(self.root / name)
+        return self.versions()
+
+    def vacuum(self, keep: Iterable[Mapping[str, int]], *, retention_hours: int = 168) -> int:
+        """Delete files that neither the newest version nor one of the snapshots in `keep` needs; return how many."""
+        kept = list(keep)
+        deleted = 0
+        for name in TABLES:
+            delta = self._delta(name)
+            wanted = {int(delta.version()), *(versions[name] for versions in kept if name in versions)}
+            deleted += len(
+                delta.vacuum(
+                    retention_hours=retention_hours,
+                    dry_run=False,
+                    enforce_retention_duration=False,
+                    full=True,
+                    keep_versions=sorted(wanted),
+                )
+            )
+        return deleted
+
+    def files(self, table: str, version: int) -> list[str]:
+        """The Parquet files of one version of a table."""
+        named = (Path(uri) for uri in self._delta(table, version).file_uris())  # the folder comes URL-encoded
+        return sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
+
+    def _delta(self, table: str, version: int | None = None) -> "DeltaTable":
+        from deltalake import DeltaTable
+
+        return DeltaTable(str(self.root / table), version=version)
+
+    def _fix_bucket_count(self) -> None:
+        path = self.root / "lake.json"
+        if not path.exists():
+            path.write_text(json.dumps({"bucket_count": self.bucket_count}), encoding="utf-8")
+            _fsync(path)
+        fixed = json.loads(path.read_text(encoding="utf-8"))["bucket_count"]
+        if fixed != self.bucket_count:
+            raise WrongUsage(
+                f"bucket_count is {self.bucket_count}, but the lake was made with {fixed}",
+                where=str(path),
+                to_do=f"set bucket_count to {fixed}, or start with an empty ROUNDS_HOME",
+            )
+
+    def _copy(
+        self, connection: duckdb.DuckDBPyConnection, table: Table, select_sql: str, extract_id: str
+    ) -> list[tuple[Path, int]]:
+        """Write the rows as Parquet files, safe on disk but not visible yet; return the files with their row counts."""
+        folder = self.root / table.name
+        columns = ", ".join(
+            f'"{column.name}"::{DUCKDB_TYPES[column.kind]} as "{column.name}"'
+            for column in table.all_columns
+            if column.name != "bucket"
+        )
+        written = connection.execute(
+            f"""
+            copy (select {columns}, {self.bucket_sql("patient_id")} as bucket from ({select_sql}))
+            to {quoted(folder)} (
+                format parquet, compression zstd, partition_by (bucket), append,
+                filename_pattern {quoted(extract_id + "-{uuid}")}, return_stats
+            )
+            """
+        ).fetchall()
+        files = [(Path(name), int(row_count)) for name, row_count, *_ in written]
+        for path in {folder, *(file for file, _ in files), *(file.parent for file, _ in files)}:
+            _fsync(path)
+        return files
+
+
+def _add_action(path: Path, folder: Path, row_count: int) -> "AddAction | RemoveAction":
+    from deltalake.transaction import AddAction
+
+    return AddAction(
+        path=path.relative_to(folder).as_posix(),
+        size=path.stat().st_size,
+        partition_values={"bucket": path.parent.name.removeprefix("bucket=")},
+        modification_time=int(path.stat().st_mtime * 1000),
+        data_change=True,
+        stats=json.dumps({"numRecords": row_count}),
+    )
+
+
+def _schema(table: Table) -> "Schema":
+    from deltalake import Field, Schema
+    from deltalake.schema import PrimitiveType
+
+    return Schema([Field(column.name, PrimitiveType(DELTA_TYPES[column.kind])) for column in table.all_columns])
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fsync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _fsync(path)
+    _fsync(folder)

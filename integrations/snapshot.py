@@ -1,0 +1,164 @@
+"""A snapshot of the lake as relations: every version of every fact, and until when it was the last one known."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from integrations.duck import quoted
+from integrations.identity import bucket_of, make_same_person, work_buckets
+from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, Table
+
+IDENTITY_TABLES = ("patient", "patient_link")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed:
+    """What SQL may ask about a feed: its site, its clock, how late it may be, and when it went live."""
+
+    source: str
+    site_id: str
+    time_zone: str
+    lateness: timedelta
+    go_live_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What to read: the files of each table at its version, and what of them."""
+
+    files: Mapping[str, Sequence[str]]
+    bucket_count: int
+    buckets: tuple[int, ...] | None
+    tables: tuple[str, ...]
+    codes: tuple[str, ...] | None
+    columns: Mapping[str, Sequence[str]]
+    materialize: bool
+
+
+def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feeds: Iterable[Feed]) -> None:
+    """Make the relations of a snapshot: the canonical tables with superseded_at, same_person and feed."""
+    moved = _find_moved(connection, reading)
+    for name in (*IDENTITY_TABLES, *(name for name in reading.tables if name not in IDENTITY_TABLES)):
+        _read_files(connection, TABLES[name], _files_of_buckets(reading, name, moved))
+        _replace(connection, name, _as_of_sql(TABLES[name], reading), materialize=reading.materialize)
+    make_same_person(connection)
+    _make_feed(connection, feeds)
+
+
+def _find_moved(connection: duckdb.DuckDBPyConnection, reading: Reading) -> dict[str, int]:
+    """Find the ids that work in another bucket than they lie in, and keep them as work_bucket for the join."""
+    moved: dict[str, int] = {}
+    if reading.buckets is not None:
+        _read_files(connection, TABLES["patient_link"], reading.files.get("patient_link", ()))
+        placed = work_buckets(connection, reading.bucket_count, "every_patient_link")
+        moved = {name: bucket for name, bucket in placed.items() if bucket_of(name, reading.bucket_count) != bucket}
+        connection.execute(
+            "create or replace temp table work_bucket as "
+            "select unnest(?::varchar[]) as patient_id, unnest(?::integer[]) as work_bucket",
+            [list(moved), list(moved.values())],
+        )
+    return moved
+
+
+def _files_of_buckets(reading: Reading, table: str, moved: Mapping[str, int]) -> list[str]:
+    files = reading.files.get(table, ())
+    if reading.buckets is None:
+        return list(files)
+    lie_in = set(reading.buckets)
+    lie_in |= {bucket_of(name, reading.bucket_count) for name, bucket in moved.items() if bucket in reading.buckets}
+    folders = {f"bucket={bucket}" for bucket in lie_in}
+    return [file for file in files if Path(file).parent.name in folders]
+
+
+def _read_files(connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[str]) -> None:
+    """Make every_<table>: the rows as they lie in the files."""
+    if files:
+        listed = ", ".join(quoted(file) for file in files)
+        columns = ", ".join(f'"{column.name}"' for column in table.all_columns)
+        sql = (
+            f"select {columns} from read_parquet([{listed}], hive_partitioning = true, "
+            "hive_types = {'bucket': integer})"
+        )
+    else:
+        empty = ", ".join(f'null::{DUCKDB_TYPES[column.kind]} as "{column.name}"' for column in table.all_columns)
+        sql = f"select {empty} where false"
+    _replace(connection, f"every_{table.name}", sql, materialize=False)
+
+
+def _as_of_sql(table: Table, reading: Reading) -> str:
+    """Return the SQL of a table with superseded_at.
+
+    Few keys have a second version, so only those are sorted; keys are compared by hash, and two keys of one hash are
+    merely sorted in vain.
+    """
+    where = " and ".join(_conditions(table, reading)) or "true"
+    by_work_bucket = "" if reading.buckets is None else "left join work_bucket using (patient_id)"
+    columns = ", ".join(f'"{name}"' for name in _column_names(table, reading))
+    return f"""
+    with repeated as (
+        select hash({table.key}) as key_hash
+        from every_{table.name}
+        group by key_hash
+        having count(*) > 1
+    ),
+    known as (
+        select *, timestamptz 'infinity' as superseded_at
+        from every_{table.name}
+        where hash({table.key}) not in (from repeated)
+        union all
+        select
+            *,
+            lead(available_at, 1, timestamptz 'infinity') over (
+                partition by {table.key}
+                order by available_at, extract_id, source_file, source_line
+            ) as superseded_at
+        from every_{table.name}
+        where hash({table.key}) in (from repeated)
+    )
+    select {columns}, superseded_at
+    from known
+    {by_work_bucket}
+    where {where}
+    """
+
+
+def _conditions(table: Table, reading: Reading) -> list[str]:
+    conditions = []
+    if reading.buckets is not None:
+        wanted = ", ".join(str(int(bucket)) for bucket in reading.buckets)
+        conditions.append(f"coalesce(work_bucket, bucket) in ({wanted})" if wanted else "false")
+    if reading.codes is not None and table.name == "observation":
+        wanted = ", ".join(quoted(code) for code in reading.codes)
+        conditions.append(f"code in ({wanted})" if wanted else "false")
+    return conditions
+
+
+def _column_names(table: Table, reading: Reading) -> list[str]:
+    every = [column.name for column in table.all_columns]
+    if table.name not in reading.columns:
+        return every
+    wanted = {column.name for column in (*HEAD, *TAIL)} | {table.key} | set(reading.columns[table.name])
+    return [name for name in every if name in wanted]
+
+
+def _replace(connection: duckdb.DuckDBPyConnection, name: str, sql: str, *, materialize: bool) -> None:
+    """Make a relation anew; what had the name before, table or view, goes."""
+    found = connection.execute("select table_type from information_schema.tables where table_name = ?", [name])
+    for (kind,) in found.fetchall():
+        connection.execute(f"drop {'view' if kind == 'VIEW' else 'table'} {name}")
+    connection.execute(f"create temp {'table' if materialize else 'view'} {name} as {sql}")
+
+
+def _make_feed(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed]) -> None:
+    connection.execute(
+        "create or replace temp table feed (source varchar, site_id varchar, time_zone varchar, lateness interval, "
+        "go_live_at timestamptz)"
+    )
+    for feed in feeds:
+        connection.execute(
+            "insert into feed values (?, ?, ?, ?, ?)",
+            [feed.source, feed.site_id, feed.time_zone, feed.lateness, feed.go_live_at],
+        )
