@@ -1,0 +1,164 @@
+"""What a feed owes us: integrations/sources/<name>/contract.yaml.
+
+A contract names who answers for the feed, where and when its clock runs, which files feed which canonical table, and from
+when on a fact of its past counts as known (the history rule).
+"""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from integrations.declared import load_declared
+from integrations.errors import WrongUsage
+from integrations.tables import TABLES
+
+SOURCES = Path(__file__).resolve().parent / "sources"
+FILE_NAME = "contract.yaml"
+UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def _duration(value: object) -> object:
+    """Read `7d`, `36h` or `90m`."""
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)([mhd])", value)):
+        return timedelta(**{UNITS[match[2]]: int(match[1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("a duration is a number and m, h or d, such as 7d")
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+STRICT = ConfigDict(frozen=True, extra="forbid")
+
+
+class History(BaseModel):
+    """From when on a fact of the past counts as known.
+
+    available_at: `always` (as if known since 1900), `encounter_ended_at` (the end of the stay that the row belongs to), or
+    an instant of the row; of a list the first one present; `plus` is added. ended: from when on the end of it is known
+    (discharge, death, stop); until then the row reads as if still open. A rule that gives nothing means received_at.
+    """
+
+    model_config = STRICT
+
+    available_at: str | tuple[str, ...]
+    plus: Duration = timedelta()
+    ended: str | None = None
+
+    @property
+    def instants(self) -> tuple[str, ...]:
+        """The instants to look at, first one first."""
+        return (self.available_at,) if isinstance(self.available_at, str) else self.available_at
+
+
+class PatientsOf(BaseModel):
+    """Whose patients the feed speaks of: known by an identifier `system` that `source` has linked."""
+
+    model_config = STRICT
+
+    system: str
+    source: str
+
+
+class TableContract(BaseModel):
+    """How the feed fills one canonical table."""
+
+    model_config = STRICT
+
+    files: tuple[str, ...] = Field(min_length=1)
+    view: str | None = None
+    mapping: str | None = None
+    history: History
+    dates_alone: dict[str, Literal["start_of_day", "end_of_day"]] = {}
+
+
+class Contract(BaseModel):
+    """One feed: who owns it, how it speaks, and what becomes of what it sends."""
+
+    model_config = STRICT
+
+    source: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    owner: str
+    site_id: str
+    time_zone: str
+    kind: Literal["fhir", "hl7v2", "tabular"]
+    lateness: Duration
+    go_live_at: AwareDatetime | None = None
+    is_date_shifted: bool = False  # every patient's dates are moved, perhaps into the future: no instant is judged by received_at
+    is_authoritative_for: tuple[str, ...] = ()
+    encounters_of: str = ""
+    patients_of: PatientsOf | None = None
+    files_out_of_scope: dict[str, str] = {}
+    tables: dict[str, TableContract] = Field(min_length=1)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("not a time zone of the tz database, such as America/Chicago")
+        return value
+
+    @field_validator("is_authoritative_for")
+    @classmethod
+    def _are_tables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := sorted(set(value) - TABLES.keys()):
+            raise ValueError(f"{unknown[0]} is no canonical table")
+        return value
+
+    @field_validator("tables")
+    @classmethod
+    def _name_known_columns(cls, value: dict[str, TableContract]) -> dict[str, TableContract]:
+        for name, table in value.items():
+            if name not in TABLES:
+                raise ValueError(f"{name} is no canonical table")
+            instants = _instants(name)
+            for column in table.history.instants:
+                if column not in {*instants, "always", "encounter_ended_at"}:
+                    raise ValueError(f"history of {name}: {column} is no instant of it")
+            for column in (table.history.ended, *table.dates_alone):
+                if column is not None and column not in instants:
+                    raise ValueError(f"{name}: {column} is no instant of it")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_encounters(cls, values: object) -> object:
+        if isinstance(values, dict) and not values.get("encounters_of"):
+            return {**values, "encounters_of": values.get("source", "")}
+        return values
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which the feed writes an instant that has no offset."""
+        return ZoneInfo(self.time_zone)
+
+    def is_past(self, as_of: datetime) -> bool:
+        """Whether what arrives at `as_of` is history: the feed is not live yet."""
+        return self.go_live_at is None or self.go_live_at > as_of
+
+
+def _instants(table: str) -> set[str]:
+    declared = TABLES[table]
+    own = (*declared.columns, *declared.staged_extra)
+    return {"effective_at", *(column.name for column in own if column.kind == "instant")}
+
+
+def load_contract(source: str, sources: Path = SOURCES) -> Contract:
+    """Read the contract of one feed. Raises WrongUsage when there is none, or when it is wrong."""
+    path = sources / source / FILE_NAME
+    if source not in known_sources(sources):
+        raise WrongUsage(
+            f"unknown source {source}", where=str(sources), to_do=f"known: {', '.join(known_sources(sources))}"
+        )
+    contract = load_declared(path, Contract)
+    if contract.source != source:
+        raise WrongUsage(f"source is {contract.source}, its folder {source}", where=str(path), to_do="name both the same")
+    return contract
+
+
+def known_sources(sources: Path = SOURCES) -> list[str]:
+    """Every feed that has a contract, by name."""
+    return sorted(path.parent.name for path in sources.glob(f"*/{FILE_NAME}"))
