@@ -4,7 +4,6 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
-    DateTime,
     Float,
     ForeignKey,
     ForeignKeyConstraint,
@@ -18,8 +17,19 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-metadata = MetaData()
-INSTANT = DateTime(timezone=True)
+from integrations.records.instant import Instant
+
+# One name per key, index and rule in every database, so that a migration can name what it changes.
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_key",
+        "fk": "%(table_name)s_%(column_0_name)s_points",
+        "uq": "%(table_name)s_%(column_0_name)s_once",
+        "ix": "%(table_name)s_%(column_0_name)s_index",
+    }
+)
+INSTANT = Instant()
+DOCUMENT = JSON(none_as_null=True)
 
 # --- what came in -----------------------------------------------------------------------------------------------------
 
@@ -43,7 +53,7 @@ snapshot = Table(
     metadata,
     Column("snapshot_id", Integer, primary_key=True),
     Column("created_at", INSTANT, nullable=False),
-    Column("versions", JSON, nullable=False),  # {table: Delta version}
+    Column("versions", DOCUMENT, nullable=False),  # {table: Delta version}
 )
 
 # received = mapped + unchanged + out_of_scope + waiting + quarantined, in source records.
@@ -59,7 +69,9 @@ account = Table(
     Column("waiting", Integer, nullable=False),
     Column("quarantined", Integer, nullable=False),
     Column("rows_written", Integer, nullable=False),
-    Column("taken_up", Integer, nullable=False),  # records of earlier extracts that waited, or were released, and came in now
+    Column(
+        "taken_up", Integer, nullable=False
+    ),  # records of earlier extracts that waited, or were released, and came in now
     CheckConstraint("received = mapped + unchanged + out_of_scope + waiting + quarantined", name="account_balances"),
 )
 
@@ -116,7 +128,7 @@ waiting = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("seq", Integer, primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),  # from 1, no gaps
     Column("at", INSTANT, nullable=False),
     Column("kind", String, nullable=False, index=True),
     Column("body", Text, nullable=False),  # canonical JSON
@@ -145,12 +157,12 @@ model_version = Table(
     Column("trained_at", INSTANT, nullable=False),
     Column("trained_by", String, nullable=False),
     Column("snapshot_id", Integer, ForeignKey("snapshot.snapshot_id"), nullable=False),
-    Column("manifest", JSON, nullable=False),  # {path: sha256}
+    Column("manifest", DOCUMENT, nullable=False),  # {path: sha256}
     Column("manifest_hash", String, nullable=False),
     Column("report_hash", String, nullable=False),
     Column("gate", String, nullable=False),
-    Column("reasons", JSON, nullable=False),  # list of sentences
-    Column("evaluation", JSON, nullable=False),
+    Column("reasons", DOCUMENT, nullable=False),  # list of sentences
+    Column("evaluation", DOCUMENT, nullable=False),
     CheckConstraint("gate in ('pass', 'fail', 'not enough data')", name="model_version_gate"),
 )
 
@@ -160,7 +172,9 @@ run = Table(
     "run",
     metadata,
     Column("run_id", String, primary_key=True),
-    Column("kind", String, nullable=False, index=True),  # ingest, build_features, train, promote, score, write_back, monitor
+    Column(
+        "kind", String, nullable=False, index=True
+    ),  # ingest, build_features, train, promote, score, write_back, monitor
     Column("use_case", String, index=True),
     Column("as_of", INSTANT, nullable=False),
     Column("started_at", INSTANT, nullable=False),
@@ -173,7 +187,7 @@ run = Table(
     Column("scored", Integer),
     Column("held", Integer),
     Column("excluded", Integer),
-    Column("reasons", JSON),  # {reason: count} of what was held or excluded
+    Column("reasons", DOCUMENT),  # {reason: count} of what was held or excluded
     CheckConstraint("due is null or due = scored + held + excluded", name="run_balances"),
 )
 
@@ -195,10 +209,10 @@ score = Table(
     Column("probability", Float),
     Column("band", String),
     Column("is_at_or_above_threshold", Integer),
-    Column("reasons", JSON, nullable=False),  # why held or flagged
-    Column("explanation", JSON),  # [{feature, value, contribution}], on the uncalibrated margin
+    Column("reasons", DOCUMENT, nullable=False),  # why held or flagged
+    Column("explanation", DOCUMENT),  # [{feature, value, contribution}], on the uncalibrated margin
     Column("manifest_hash", String, nullable=False),
-    Column("view_versions", JSON, nullable=False),  # {feature view: sha256 of its SQL, shortened}
+    Column("view_versions", DOCUMENT, nullable=False),  # {feature view: sha256 of its SQL, shortened}
     Column("snapshot_id", Integer, ForeignKey("snapshot.snapshot_id"), nullable=False),
     Column("scored_at", INSTANT, nullable=False),
     UniqueConstraint(

