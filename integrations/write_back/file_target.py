@@ -1,0 +1,75 @@
+"""The default target: transaction Bundles in a folder, for an interface engine to pick up."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from integrations.fhir.risk_assessment import Resource
+from integrations.write_back.identifier import sync_folder
+from integrations.write_back.target import Delivery, Outgoing
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileTarget:
+    """Writes each batch as one file that is there whole or not at all, and is never changed."""
+
+    folder: Path
+    as_of: datetime  # stands in the file names, so that they sort by time
+
+    @property
+    def name(self) -> str:
+        return "file"
+
+    def send(self, batch: Sequence[Outgoing]) -> list[Delivery]:
+        """Write what is not yet in a file of this folder, and say of each in which file it is."""
+        try:
+            return self._send(batch)
+        except OSError as error:
+            reason = f"the folder cannot be written: {error.strerror}"
+            return [Delivery(status="failed", reason=reason, is_target_down=True) for _ in batch]
+
+    def _send(self, batch: Sequence[Outgoing]) -> list[Delivery]:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        locations = self._already_there([each for each in batch if each.may_be_there])
+        fresh = [each for each in batch if each.identifier not in locations]
+        if fresh:
+            name = self._write(bundle(fresh))
+            locations |= {each.identifier: name for each in fresh}
+        return [Delivery(status="acknowledged", location=locations[each.identifier]) for each in batch]
+
+    def _already_there(self, doubtful: Sequence[Outgoing]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for path in sorted(self.folder.glob("*.json")) if doubtful else ():
+            text = path.read_text(encoding="utf-8")
+            found |= {each.identifier: path.name for each in doubtful if each.identifier in text}
+        return found
+
+    def _write(self, content: Resource) -> str:
+        data = json.dumps(content, allow_nan=False, indent=1).encode()
+        name = f"{self.as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{hashlib.sha256(data).hexdigest()[:12]}.json"
+        temporary = self.folder / f".{name}.part"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self.folder / name)
+        sync_folder(self.folder)
+        return name
+
+
+def bundle(batch: Sequence[Outgoing]) -> Resource:
+    """Return a transaction that creates each RiskAssessment unless one with its identifier is already there."""
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [_entry(each) for each in batch]}
+
+
+def _entry(outgoing: Outgoing) -> Resource:
+    return {
+        "fullUrl": f"urn:uuid:{outgoing.identifier}",
+        "resource": outgoing.resource,
+        "request": {"method": "POST", "url": "RiskAssessment", "ifNoneExist": outgoing.query},
+    }
