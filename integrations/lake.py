@@ -5,22 +5,20 @@ which snapshot counts is for records to say, so a commit that no recorded snapsh
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
 
-from integrations.duck import quoted
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import bucket_sql
+from integrations.lake_files import add_action, copy_by_bucket, fsync, fsync_tree
 from integrations.snapshot import Feed, Reading, open_relations
-from integrations.tables import DUCKDB_TYPES, TABLES, Table
+from integrations.tables import TABLES, Table
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable, Schema
-    from deltalake.transaction import AddAction, RemoveAction
 
 DELTA_TYPES = {
     "text": "string",
@@ -53,31 +51,37 @@ class Lake:
                 DeltaTable.create(
                     str(folder), schema=_schema(table), partition_by=["bucket"], configuration={**KEEP_THE_LOG}
                 )
-                _fsync_tree(folder)
-        _fsync(self.root)
+                fsync_tree(folder)
+        fsync(self.root)
 
     def bucket_sql(self, column: str) -> str:
         """The DuckDB expression that gives a patient's bucket: md5 of the id, the same in every version of DuckDB."""
         return bucket_sql(column, self.bucket_count)
 
     def write(self, connection: duckdb.DuckDBPyConnection, table: str, select_sql: str, *, extract_id: str) -> int:
-        """Add the rows of `select_sql` (the table's columns by name, without bucket) in one commit; return how many."""
+        """Add the rows of `select_sql`, the table's columns by name, in one commit; return how many.
+
+        Without a column bucket the rows are read once and spread. With one (made by bucket_sql) they are read once per
+        bucket, which is cheaper over a table that is there already.
+        """
         from deltalake.transaction import CommitProperties
 
         self._fix_bucket_count()
         folder = self.root / table
-        written = self._copy(connection, TABLES[table], select_sql, extract_id)
+        written = copy_by_bucket(
+            connection, TABLES[table], select_sql, folder=folder, bucket_count=self.bucket_count, name=extract_id
+        )
         if not written:
             return 0
         delta = self._delta(table)
         delta.create_write_transaction(
-            [_add_action(path, folder, row_count) for path, row_count in written],
+            [add_action(path, folder, row_count) for path, row_count in written],
             "append",
             delta.schema(),
             ["bucket"],
             commit_properties=CommitProperties(custom_metadata={"extract_id": extract_id}),
         )
-        _fsync_tree(folder / "_delta_log")
+        fsync_tree(folder / "_delta_log")
         return sum(row_count for _, row_count in written)
 
     def versions(self) -> dict[str, int]:
@@ -101,7 +105,7 @@ class Lake:
                 )
             if set(newest.file_uris()) != set(self._delta(name, recorded).file_uris()):
                 newest.restore(recorded)
-                _fsync_tree(self.root / name / "_delta_log")
+                fsync_tree(self.root / name / "_delta_log")
                 restored.append(name)
         return restored
 
@@ -137,7 +141,7 @@ class Lake:
         """Merge the small files of every table into larger ones; return the new versions, which the caller records."""
         for name in TABLES:
             self._delta(name).optimize.compact()
-            _fsync_tree(self.root / name)
+            fsync_tree(self.root / name)
         return self.versions()
 
     def vacuum(self, keep: Iterable[Mapping[str, int]], *, retention_hours: int = 168) -> int:
@@ -172,7 +176,7 @@ class Lake:
         path = self.root / "lake.json"
         if not path.exists():
             path.write_text(json.dumps({"bucket_count": self.bucket_count}), encoding="utf-8")
-            _fsync(path)
+            fsync(path)
         fixed = json.loads(path.read_text(encoding="utf-8"))["bucket_count"]
         if fixed != self.bucket_count:
             raise WrongUsage(
@@ -181,60 +185,9 @@ class Lake:
                 to_do=f"set bucket_count to {fixed}, or start with an empty ROUNDS_HOME",
             )
 
-    def _copy(
-        self, connection: duckdb.DuckDBPyConnection, table: Table, select_sql: str, extract_id: str
-    ) -> list[tuple[Path, int]]:
-        """Write the rows as Parquet files, safe on disk but not visible yet; return the files with their row counts."""
-        folder = self.root / table.name
-        columns = ", ".join(
-            f'"{column.name}"::{DUCKDB_TYPES[column.kind]} as "{column.name}"'
-            for column in table.all_columns
-            if column.name != "bucket"
-        )
-        written = connection.execute(
-            f"""
-            copy (select {columns}, {self.bucket_sql("patient_id")} as bucket from ({select_sql}))
-            to {quoted(folder)} (
-                format parquet, compression zstd, partition_by (bucket), append,
-                filename_pattern {quoted(extract_id + "-{uuid}")}, return_stats
-            )
-            """
-        ).fetchall()
-        files = [(Path(name), int(row_count)) for name, row_count, *_ in written]
-        for path in {folder, *(file for file, _ in files), *(file.parent for file, _ in files)}:
-            _fsync(path)
-        return files
-
-
-def _add_action(path: Path, folder: Path, row_count: int) -> "AddAction | RemoveAction":
-    from deltalake.transaction import AddAction
-
-    return AddAction(
-        path=path.relative_to(folder).as_posix(),
-        size=path.stat().st_size,
-        partition_values={"bucket": path.parent.name.removeprefix("bucket=")},
-        modification_time=int(path.stat().st_mtime * 1000),
-        data_change=True,
-        stats=json.dumps({"numRecords": row_count}),
-    )
-
 
 def _schema(table: Table) -> "Schema":
     from deltalake import Field, Schema
     from deltalake.schema import PrimitiveType
 
     return Schema([Field(column.name, PrimitiveType(DELTA_TYPES[column.kind])) for column in table.all_columns])
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _fsync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _fsync(path)
-    _fsync(folder)

@@ -83,6 +83,22 @@ def test_what_is_written_is_read_back_to_the_microsecond(lake: Lake, connection:
     ]
 
 
+def test_rows_that_know_their_bucket_are_written_as_those_that_do_not(
+    lake: Lake, connection: duckdb.DuckDBPyConnection
+) -> None:
+    rows = observations(*((f"demo_ehr/p{n}", f"demo_ehr/o{n}", "2024-01-01", float(n)) for n in range(20)))
+    assert lake.write(connection, "observation", rows, extract_id="demo_ehr-1") == 20
+    spread = lake.versions()
+    lake.open_snapshot(connection, spread)
+    expected = seen(connection, "*")
+    lake.restore_to({})
+    connection.execute(f"create temp table mapped as select *, {lake.bucket_sql('patient_id')} as bucket from ({rows})")
+    assert lake.write(connection, "observation", "select * from mapped", extract_id="demo_ehr-1") == 20
+    lake.open_snapshot(connection, lake.versions())
+    assert seen(connection, "*") == expected
+    assert {bucket for (bucket,) in seen(connection, "bucket")} == {0, 1, 2, 3}
+
+
 def test_nothing_to_write_makes_no_version(lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:
     nothing = f"select * from ({observations(('p', 'o', '2024-01-01', 1.0))}) where false"
     assert lake.write(connection, "observation", nothing, extract_id="demo_ehr-1") == 0

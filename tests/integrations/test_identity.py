@@ -1,0 +1,149 @@
+"""Identity: who is one person, as of when."""
+
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from integrations.duck import connect
+from integrations.identity import bucket_of, bucket_sql, clusters, make_same_person, work_buckets
+
+Link = tuple[str, str, str, str, bool]  # patient, identifier, known from, until, withdrawn
+EVER = "infinity"
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> duckdb.DuckDBPyConnection:
+    opened = connect(tmp_path)
+    opened.execute("create table patient (patient_id varchar)")
+    opened.execute(
+        "create table patient_link (patient_id varchar, value varchar, available_at timestamptz, "
+        "superseded_at timestamptz, is_retracted boolean, system varchar default 'mrn')"
+    )
+    return opened
+
+
+def know(connection: duckdb.DuckDBPyConnection, *links: Link) -> None:
+    for link in links:
+        connection.execute(
+            "insert into patient_link by position (patient_id, value, available_at, superseded_at, is_retracted) "
+            "values (?, ?, ?, ?, ?)",
+            list(link),
+        )
+    make_same_person(connection)
+
+
+def persons(connection: duckdb.DuckDBPyConnection, day: str) -> set[str]:
+    """The groups of patients who are one person on a day, each written as its members in order."""
+    rows = connection.execute(
+        """
+        select distinct string_agg(other_patient_id, ' ' order by other_patient_id)
+        from same_person
+        where available_at <= $day::timestamptz and $day::timestamptz < superseded_at
+        group by patient_id
+        """,
+        {"day": day},
+    ).fetchall()
+    return {str(members) for (members,) in rows}
+
+
+def test_two_ids_are_one_person_from_the_day_on_which_the_second_was_linked(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    know(
+        connection,
+        ("a", "1", "2024-01-01", EVER, False),
+        ("b", "1", "2024-01-05", EVER, False),
+        ("bystander", "2", "2024-01-01", EVER, False),
+    )
+    assert persons(connection, "2024-01-04") == {"a", "b", "bystander"}
+    assert persons(connection, "2024-01-05") == {"a b", "bystander"}
+
+
+def test_the_same_value_in_another_system_is_nobody_else(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("insert into patient_link values ('b', '1', '2024-01-01', 'infinity', false, 'insurance')")
+    know(connection, ("a", "1", "2024-01-01", EVER, False))
+    assert persons(connection, "2024-06-01") == {"a", "b"}
+
+
+def test_a_withdrawn_link_parts_them_from_the_day_on_which_that_was_known(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    know(
+        connection,
+        ("a", "1", "2024-01-01", EVER, False),
+        ("b", "1", "2024-01-01", "2024-02-01", False),
+        ("b", "1", "2024-02-01", EVER, True),
+    )
+    assert persons(connection, "2024-01-31") == {"a b"}
+    assert persons(connection, "2024-02-01") == {"a", "b"}
+
+
+def test_a_chain_holds_only_while_every_link_of_it_holds(connection: duckdb.DuckDBPyConnection) -> None:
+    know(
+        connection,
+        ("a", "1", "2024-01-01", EVER, False),
+        ("b", "1", "2024-01-01", "2024-03-01", False),
+        ("b", "2", "2024-01-01", EVER, False),
+        ("c", "2", "2024-02-01", EVER, False),
+        ("c", "3", "2024-02-01", EVER, False),
+        ("d", "3", "2024-02-15", EVER, False),
+        ("bystander", "9", "2024-01-01", EVER, False),
+    )
+    assert persons(connection, "2024-01-15") == {"a b", "c", "d", "bystander"}
+    assert persons(connection, "2024-02-01") == {"a b c", "d", "bystander"}
+    assert persons(connection, "2024-02-20") == {"a b c d", "bystander"}
+    assert persons(connection, "2024-03-01") == {"a", "b c d", "bystander"}
+
+
+def test_a_pair_linked_twice_over_is_one_stretch_of_time_and_a_gap_makes_two(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    know(
+        connection,
+        ("a", "1", "2024-01-01", EVER, False),
+        ("b", "1", "2024-01-01", "2024-02-01", False),
+        ("b", "1", "2024-02-01", "2024-03-01", False),
+        ("a", "2", "2024-02-10", "2024-02-20", False),
+        ("b", "2", "2024-02-10", "2024-02-20", False),
+        ("b", "1", "2024-04-01", EVER, False),
+    )
+    stretches = connection.execute(
+        "select available_at::date, nullif(superseded_at, 'infinity')::date from same_person "
+        "where patient_id = 'a' and other_patient_id = 'b' order by all"
+    ).fetchall()
+    assert stretches == [(date(2024, 1, 1), date(2024, 3, 1)), (date(2024, 4, 1), None)]
+
+
+def test_a_patient_without_a_link_is_always_the_same_person_as_themself(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    connection.execute("insert into patient values ('lonely')")
+    know(connection)
+    assert persons(connection, "1900-01-01") == {"lonely"}
+
+
+def test_a_cluster_is_all_that_was_ever_linked_and_works_in_one_bucket(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    know(
+        connection,
+        ("c", "1", "2024-01-01", EVER, False),
+        ("b", "1", "2024-01-01", EVER, True),
+        ("b", "2", "2024-01-01", EVER, False),
+        ("a", "2", "2024-05-01", EVER, False),
+        ("x", "7", "2024-01-01", EVER, False),
+        ("y", "7", "2024-01-01", EVER, False),
+        ("alone", "8", "2024-01-01", EVER, False),
+    )
+    assert clusters(connection) == [["a", "b", "c"], ["x", "y"]]
+    of_a, of_x = bucket_of("a", 16), bucket_of("x", 16)
+    assert work_buckets(connection, 16) == {"a": of_a, "b": of_a, "c": of_a, "x": of_x, "y": of_x}
+
+
+def test_sql_and_python_agree_on_the_bucket(connection: duckdb.DuckDBPyConnection) -> None:
+    assert bucket_of("demo_ehr/p0000012", 8) == 0xBC617BB8 % 8
+    assert connection.execute(f"select {bucket_sql('$id', 13)}", {"id": "demo_ehr/p0000012"}).fetchall() == [
+        (bucket_of("demo_ehr/p0000012", 13),)
+    ]
