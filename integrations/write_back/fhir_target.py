@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from itertools import count
 
 import httpx
 import stamina
@@ -61,13 +62,16 @@ class FhirTarget:
 
     def _deliver_in_tries(self, outgoing: Outgoing) -> Delivery:
         """Create it; whenever an earlier try may have got through, look first."""
-        may_be_there = outgoing.may_be_there
-        for attempt in stamina.retry_context(on=_wait, attempts=self.tries, timeout=None, wait_initial=self.first_wait):
-            with attempt:
-                found = self._find(outgoing) if may_be_there else None
-                may_be_there = True
-                return found or self._create(outgoing)
-        raise AssertionError("stamina ends by returning or raising")
+        handed_over = count(int(outgoing.may_be_there))
+
+        def once() -> Delivery:
+            found = self._find(outgoing) if next(handed_over) else None
+            return found or self._create(outgoing)
+
+        again = stamina.RetryingCaller(
+            attempts=self.tries, timeout=None, wait_initial=self.first_wait, wait_jitter=self.first_wait
+        )
+        return again(_wait, once)
 
     def _create(self, outgoing: Outgoing) -> Delivery:
         headers = {"Content-Type": FHIR_JSON, "If-None-Exist": outgoing.query, "Prefer": "return=minimal"}

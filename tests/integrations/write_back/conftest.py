@@ -58,6 +58,16 @@ def a_score() -> RiskScore:
 @pytest.fixture
 def queue(records: Records) -> Queue:
     """`queue("p1", "p2", probability=0.2)` puts a score of each patient into the outbox."""
+    return queue_into(records)
+
+
+@pytest.fixture
+def queue_sqlite(sqlite_records: Records) -> Queue:
+    """The same, for stories that do not depend on the database."""
+    return queue_into(sqlite_records)
+
+
+def queue_into(records: Records) -> Queue:
     with records.begin() as connection:
         connection.execute(insert(snapshot).values(snapshot_id=7, created_at=NIGHT, versions={}))
         connection.execute(insert(run).values(run_id="r1", kind="score", as_of=NIGHT, started_at=NIGHT, status="done"))

@@ -1,0 +1,223 @@
+"""Write-back over HTTP: against a real FHIR server, and against servers that answer badly."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import httpx
+import pytest
+from sqlalchemy import Connection
+
+from integrations.errors import WrongUsage
+from integrations.fhir.risk_assessment import RiskDescription, RiskScore, risk_assessment
+from integrations.records import Records
+from integrations.write_back.fhir_target import FhirTarget, open_fhir_target
+from integrations.write_back.file_target import bundle
+from integrations.write_back.outbox import outbox_report, outbox_rows
+from integrations.write_back.send import write_back
+from integrations.write_back.target import Delivery, Outgoing
+from tests.integrations.write_back.conftest import NIGHT, READMISSION, Queue
+
+SYSTEM = "urn:rounds:score"
+MOMENT = timedelta(milliseconds=1)
+Describe = dict[str, RiskDescription]
+
+
+@pytest.fixture
+def outgoing(a_score: RiskScore) -> Outgoing:
+    return Outgoing(
+        score_id=a_score.score_id,
+        system=SYSTEM,
+        identifier=a_score.identifier,
+        resource=risk_assessment(a_score, READMISSION, identifier_system=SYSTEM),
+        may_be_there=False,
+    )
+
+
+def held_by(ehr: httpx.Client) -> list[str]:
+    entries = ehr.get("/RiskAssessment").json().get("entry", [])
+    return sorted(each["resource"]["subject"]["reference"] for each in entries)
+
+
+# --- a real server ---
+
+
+@pytest.mark.part
+def test_a_real_server_takes_each_score_once_however_often_it_is_sent(
+    sqlite_records: Records, queue_sqlite: Queue, describe: Describe, ehr: httpx.Client
+) -> None:
+    queue_sqlite("1", "2")
+    with open_fhir_target(str(ehr.base_url), "token") as target:
+        for night in range(2):
+            counts = write_back(
+                sqlite_records,
+                target=target,
+                describe=describe,
+                identifier_system=SYSTEM,
+                as_of=NIGHT + timedelta(days=night),
+            )
+            assert counts.acknowledged == (2 if night == 0 else 0)
+    assert held_by(ehr) == ["Patient/1", "Patient/2"]
+    with sqlite_records.read() as connection:
+        location = outbox_rows(connection, ["acknowledged"])[0].location
+    assert location
+    assert ehr.get(f"/{location}").json()["subject"] == {"reference": "Patient/1"}
+
+
+@pytest.mark.part
+def test_one_that_died_between_its_post_and_its_commit_leaves_one_behind(
+    sqlite_records: Records, queue_sqlite: Queue, describe: Describe, ehr: httpx.Client
+) -> None:
+    queue_sqlite("1")
+    dying = DiesAfterPost(sqlite_records.engine)
+    with open_fhir_target(str(ehr.base_url)) as target:
+        with pytest.raises(KeyboardInterrupt):
+            write_back(dying, target=target, describe=describe, identifier_system=SYSTEM, as_of=NIGHT)
+        assert held_by(ehr) == ["Patient/1"]
+        for minutes in (1, 20):
+            moment = NIGHT + timedelta(minutes=minutes)
+            write_back(sqlite_records, target=target, describe=describe, identifier_system=SYSTEM, as_of=moment)
+    assert held_by(ehr) == ["Patient/1"]
+    with sqlite_records.read() as connection:
+        assert outbox_report(connection)["acknowledged"] == 1
+
+
+@dataclass(frozen=True)
+class DiesAfterPost(Records):
+    """Records of a process that is killed when it comes back from the EHR to note the answer."""
+
+    opened: list[int] = field(default_factory=list)
+
+    @contextmanager
+    def begin(self, *, dry_run: bool = False) -> Iterator[Connection]:
+        self.opened.append(1)
+        if len(self.opened) > 1:
+            raise KeyboardInterrupt
+        with super().begin(dry_run=dry_run) as connection:
+            yield connection
+
+
+@pytest.mark.part
+def test_a_real_server_refuses_what_is_no_risk_assessment_and_the_reason_holds_none_of_its_words(
+    outgoing: Outgoing, ehr: httpx.Client
+) -> None:
+    outgoing.resource["colour"] = "red"
+    with open_fhir_target(str(ehr.base_url)) as target:
+        assert target.send([outgoing]) == [Delivery(status="dead", reason="refused with 400 (structure)")]
+
+
+@pytest.mark.part
+def test_a_real_server_takes_a_bundle_of_the_file_target_once(outgoing: Outgoing, ehr: httpx.Client) -> None:
+    for _ in range(2):
+        assert ehr.post("/", json=bundle([outgoing])).status_code == 200
+    assert held_by(ehr) == ["Patient/p1"]
+
+
+@pytest.mark.part
+def test_two_of_one_identifier_are_for_people_to_put_right(outgoing: Outgoing, ehr: httpx.Client) -> None:
+    for _ in range(2):
+        ehr.post("/RiskAssessment", json=outgoing.resource)
+    with open_fhir_target(str(ehr.base_url)) as target:
+        (delivery,) = target.send([outgoing])
+    assert delivery.status == "dead"
+    assert delivery.reason
+    assert delivery.reason.startswith("the EHR holds 2 of this identifier: ")
+
+
+# --- servers that answer badly: each is a function from request to response ---
+
+Answer = Callable[[httpx.Request], httpx.Response]
+CREATED = httpx.Response(201, headers={"Location": "https://ehr.test/fhir/RiskAssessment/9/_history/1"})
+FOUND = httpx.Response(200, json={"entry": [{"resource": {"resourceType": "RiskAssessment", "id": "9"}}]})
+NONE = httpx.Response(200, json={"resourceType": "Bundle"})
+ACKNOWLEDGED = Delivery(status="acknowledged", location="RiskAssessment/9")
+
+
+def asked(outgoing: Outgoing, *answers: httpx.Response | Exception, count: int = 1) -> tuple[list[Delivery], list[str]]:
+    """Send it to a server that gives these answers in turn; return what was made of them and what it was asked."""
+    methods: list[str] = []
+    left = list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        methods.append(request.method)
+        response = left.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    with httpx.Client(base_url="https://ehr.test/fhir/", transport=httpx.MockTransport(answer)) as client:
+        return FhirTarget(client=client, first_wait=MOMENT).send([outgoing] * count), methods
+
+
+def test_a_busy_server_is_asked_again_after_a_look_whether_it_took_it(outgoing: Outgoing) -> None:
+    busy = httpx.Response(503, headers={"Retry-After": "0"})
+    assert asked(outgoing, busy, NONE, CREATED) == ([ACKNOWLEDGED], ["POST", "GET", "POST"])
+
+
+def test_a_lost_answer_is_found_by_reading_back(outgoing: Outgoing) -> None:
+    assert asked(outgoing, httpx.ReadTimeout("late"), FOUND) == ([ACKNOWLEDGED], ["POST", "GET"])
+
+
+def test_a_server_without_search_is_simply_asked_again(outgoing: Outgoing) -> None:
+    lost, no_search = httpx.ReadError("cut"), httpx.Response(400)
+    assert asked(outgoing, lost, no_search, CREATED) == ([ACKNOWLEDGED], ["POST", "GET", "POST"])
+
+
+def test_an_answer_without_a_place_is_read_back(outgoing: Outgoing) -> None:
+    assert asked(outgoing, httpx.Response(200, text="ok"), FOUND) == ([ACKNOWLEDGED], ["POST", "GET"])
+    (delivery,), _ = asked(outgoing, httpx.Response(202), NONE)
+    assert (delivery.status, delivery.reason) == ("failed", "the server answered 202, yet does not have it")
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({"Retry-After": "120"}, timedelta(minutes=2)),
+        (
+            {"Retry-After": "Tue, 02 Jul 2024 06:10:00 GMT", "Date": "Tue, 02 Jul 2024 06:00:00 GMT"},
+            timedelta(minutes=10),
+        ),
+    ],
+)
+def test_a_long_wait_is_left_to_the_outbox_and_the_rest_is_put_off_untried(
+    outgoing: Outgoing, headers: dict[str, str], wait: timedelta
+) -> None:
+    deliveries, methods = asked(outgoing, httpx.Response(429, headers=headers), count=3)
+    put_off = Delivery(status="failed", reason="the server answers 429", retry_after=wait, is_target_down=True)
+    assert deliveries == [put_off] * 3
+    assert methods == ["POST"]
+
+
+def test_a_server_that_cannot_be_reached_is_tried_three_times_for_the_first_one_only(outgoing: Outgoing) -> None:
+    lost = httpx.ConnectError("refused")
+    deliveries, methods = asked(outgoing, lost, lost, lost, count=2)
+    assert methods == ["POST", "GET", "GET"]
+    assert [each.reason for each in deliveries] == ["the server cannot be reached: ConnectError"] * 2
+
+
+def test_a_500_puts_off_this_one_alone(outgoing: Outgoing) -> None:
+    broken = httpx.Response(500, headers={"Retry-After": "soon"})
+    deliveries, _ = asked(outgoing, broken, broken, broken, CREATED, count=2)
+    assert [each.status for each in deliveries] == ["failed", "acknowledged"]
+
+
+@pytest.mark.parametrize("status", [302, 401, 403, 404])
+def test_a_wrong_address_or_token_gives_nothing_up(outgoing: Outgoing, status: int) -> None:
+    (delivery,), _ = asked(outgoing, httpx.Response(status))
+    assert (delivery.status, delivery.is_target_down) == ("failed", True)
+
+
+def test_a_refusal_is_final_and_keeps_only_codes(outgoing: Outgoing) -> None:
+    complaint = {"issue": [{"code": "invariant", "diagnostics": "patient Example"}]}
+    (delivery,), _ = asked(outgoing, httpx.Response(422, json=complaint))
+    assert delivery == Delivery(status="dead", reason="refused with 422 (invariant)")
+    (delivery,), _ = asked(outgoing, httpx.Response(413, json=[]))
+    assert delivery == Delivery(status="dead", reason="refused with 413")
+
+
+def test_a_token_does_not_travel_in_the_clear(outgoing: Outgoing) -> None:
+    with pytest.raises(WrongUsage, match="unencrypted"), open_fhir_target("http://ehr.test/fhir", "token"):
+        pass
+    with pytest.raises(WrongUsage, match="ROUNDS_FHIR_BASE_URL"), open_fhir_target(""):
+        pass
