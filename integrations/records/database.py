@@ -60,25 +60,21 @@ def open_records(url: str) -> Records:
     Rounds has changed it.
     """
     address = _address(url)
-    sqlite_file = Path(address.database or "") if address.get_backend_name() == "sqlite" else None
+    where = address.render_as_string(hide_password=True)
+    engine = create_engine(address, json_serializer=_json)
     try:
-        engine = _sqlite_engine(address, sqlite_file) if sqlite_file else create_engine(address, json_serializer=_json)
-        revision = _stored_revision(engine)
+        if engine.dialect.name == "sqlite":
+            _prepare_sqlite(engine, Path(address.database or ""))
+        if _needs_migration(engine, where):
+            migrate(engine)
+    except NotInOrder:
+        engine.dispose()
+        raise
     except (DatabaseError, OSError) as error:
+        engine.dispose()
         reason = str(error.orig).strip() if isinstance(error, DatabaseError) else str(error)
-        raise EnvironmentFault(
-            f"the records cannot be opened: {reason}",
-            where=address.render_as_string(hide_password=True),
-            to_do="check ROUNDS_RECORDS_URL, the server and the rights on the file",
-        ) from error
-    if revision != CURRENT_REVISION:
-        if revision is not None and revision > CURRENT_REVISION:
-            raise NotInOrder(
-                f"the records are at revision {revision}, this Rounds knows {CURRENT_REVISION}",
-                where=address.render_as_string(hide_password=True),
-                to_do="run the newer Rounds that changed them",
-            )
-        migrate(engine)
+        to_do = "check ROUNDS_RECORDS_URL, the server and the rights on the file"
+        raise EnvironmentFault(f"the records cannot be opened: {reason}", where=where, to_do=to_do) from error
     return Records(engine)
 
 
@@ -116,11 +112,10 @@ def _address(url: str) -> URL:
     return address
 
 
-def _sqlite_engine(address: URL, file: Path) -> Engine:
+def _prepare_sqlite(engine: Engine, file: Path) -> None:
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
     file.chmod(0o600)
-    engine = create_engine(address, json_serializer=_json)
     journal = "wal" if is_wal_safe(sqlite3.sqlite_version_info[:3]) else "delete"
 
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -141,15 +136,18 @@ def _sqlite_engine(address: URL, file: Path) -> Engine:
 
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", open_transaction)
-    return engine
 
 
 def _json(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
-def _stored_revision(engine: Engine) -> str | None:
+def _needs_migration(engine: Engine, where: str) -> bool:
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
-            return None
-        return connection.execute(text("select version_num from alembic_version")).scalar()
+            return True
+        revision = connection.execute(text("select version_num from alembic_version")).scalar() or ""
+    if revision > CURRENT_REVISION:
+        what = f"the records are at revision {revision}, this Rounds knows {CURRENT_REVISION}"
+        raise NotInOrder(what, where=where, to_do="run the newer Rounds that changed them")
+    return bool(revision != CURRENT_REVISION)

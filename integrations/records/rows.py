@@ -1,6 +1,6 @@
 """Put many rows into one table quickly, by the same words in SQLite and Postgres."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import repeat
@@ -21,7 +21,7 @@ class Every:
 def insert_rows(
     connection: Connection,
     table: Table,
-    columns: Mapping[str, Sequence[Any] | Every],
+    columns: Mapping[str, Collection[Any] | Every],
     *,
     skip_existing: bool = False,
 ) -> int:
@@ -53,7 +53,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     return insert_rows(connection, table, columns, skip_existing=True) if rows else 0
 
 
-def _as_sent(column: Column[Any], values: Sequence[Any] | Every, dialect: Dialect) -> Iterable[Any]:
+def _as_sent(column: Column[Any], values: Collection[Any] | Every, dialect: Dialect) -> Iterable[Any]:
     """The values as the driver takes them; what repeats (instants, shared values) is converted once."""
     process: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
     if isinstance(values, Every):
