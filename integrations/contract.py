@@ -7,7 +7,7 @@ when on a fact of its past counts as known (the history rule).
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -63,6 +63,17 @@ class PatientsOf(BaseModel):
     source: str
 
 
+class TabularInput(BaseModel):
+    """Files of a tabular extract that mapping SQL sees as one relation of texts; a null word stands for nothing."""
+
+    model_config = STRICT
+
+    files: tuple[str, ...] = Field(min_length=1)
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    encoding: Literal["utf-8", "windows-1252", "latin-1"] = "utf-8"
+    null_words: tuple[str, ...] = ("",)
+
+
 class TableContract(BaseModel):
     """How the feed fills one canonical table."""
 
@@ -92,6 +103,7 @@ class Contract(BaseModel):
     encounters_of: str = ""
     patients_of: PatientsOf | None = None
     files_out_of_scope: dict[str, str] = {}
+    inputs: dict[str, TabularInput] = {}
     tables: dict[str, TableContract] = Field(min_length=1)
 
     @field_validator("time_zone")
@@ -129,6 +141,16 @@ class Contract(BaseModel):
         if isinstance(values, dict) and not values.get("encounters_of"):
             return {**values, "encounters_of": values.get("source", "")}
         return values
+
+    @model_validator(mode="after")
+    def _tabular_tables_have_mapping_and_inputs(self) -> Self:
+        declared = {pattern for source in self.inputs.values() for pattern in source.files}
+        for name, table in self.tables.items() if self.kind == "tabular" else ():
+            if table.mapping is None:
+                raise ValueError(f"{name} of a tabular feed needs a mapping, such as {name}.sql")
+            if unknown := sorted(set(table.files) - declared):
+                raise ValueError(f"{name}: {unknown[0]} belongs to no input")
+        return self
 
     @property
     def zone(self) -> ZoneInfo:
