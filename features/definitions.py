@@ -1,0 +1,200 @@
+"""The feature views: what each SQL file says of itself, and the same declared to Feast.
+
+A view is a file views/<view>.sql. Its comment header names codes, hold window, owner and freshness; each feature of its last
+select stands on a line `... as <feature>, -- what it is`, and the name ends in its unit.
+"""
+
+import difflib
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from integrations.errors import WrongUsage
+
+VIEWS = Path(__file__).resolve().parent / "views"
+
+UNITS = {
+    "_mg_dl_per_day": "mg/dL per day",
+    "_mg_dl": "mg/dL",
+    "_g_dl": "g/dL",
+    "_mmol_l": "mmol/L",
+    "_10e3_ul": "10*3/uL",
+    "_per_min": "/min",
+    "_mm_hg": "mm[Hg]",
+    "_percent": "%",
+    "_cel": "Cel",
+    "_years": "years",
+    "_days": "days",
+    "_hours": "hours",
+    "_count": "count",
+    "_ratio": "ratio",
+    "_score": "score",
+}
+_FEATURE = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
+_HEADER = re.compile(r"^-- (codes|hold window|owner|freshness): (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One number about a patient at prediction_time; a flag is 0 or 1, null is not known."""
+
+    name: str
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One feature view. A quarantined row of `codes` within `hold_window` before prediction_time holds its features."""
+
+    name: str
+    sql: str
+    description: str
+    codes: tuple[str, ...]
+    hold_window: timedelta
+    owner: str
+    freshness: timedelta
+    features: tuple[Feature, ...]
+    reference_tables: tuple[Path, ...]
+
+    @property
+    def version(self) -> str:
+        """The shortened sha256 of the SQL and of the reference tables that it names."""
+        digest = hashlib.sha256(self.sql.encode())
+        for path in self.reference_tables:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:12]
+
+
+def view_names(folder: Path = VIEWS) -> tuple[str, ...]:
+    """Return the names of all feature views: the SQL files that are there."""
+    return tuple(sorted(path.stem for path in folder.glob("*.sql")))
+
+
+def view(name: str, folder: Path = VIEWS) -> View:
+    """Read one feature view. Raises WrongUsage for an unknown name, a header line that is missing, or a name without unit."""
+    path = folder / f"{name}.sql"
+    if name not in view_names(folder):
+        near = difflib.get_close_matches(name, view_names(folder), 1)
+        known = f"did you mean {near[0]}?" if near else f"known: {', '.join(view_names(folder))}"
+        raise WrongUsage(f"unknown feature view {name}", where=str(folder), to_do=known)
+    sql = path.read_text(encoding="utf-8")
+    header = sql[: re.search(r"^[^-]", sql, re.MULTILINE).start()]  # type: ignore[union-attr]
+    said = dict(_HEADER.findall(header))
+    for key in ("codes", "hold window", "owner", "freshness"):
+        if key not in said:
+            raise WrongUsage(
+                f"the header of {name} has no line '-- {key}: '", where=str(path), to_do="add it to the header"
+            )
+    lines = [line.removeprefix("-- ") for line in header.splitlines() if line and not _HEADER.match(line)]
+    return View(
+        name=name,
+        sql=sql,
+        description=" ".join(lines),
+        codes=() if said["codes"] == "none" else tuple(code.strip() for code in said["codes"].split(",")),
+        hold_window=_span(said["hold window"], path),
+        owner=said["owner"],
+        freshness=_span(said["freshness"], path),
+        features=_features(sql, path),
+        reference_tables=tuple(p for p in sorted(folder.glob("*.csv")) if re.search(rf"\bjoin {p.stem}\b", sql)),
+    )
+
+
+def feature_names(names: tuple[str, ...], folder: Path = VIEWS) -> tuple[str, ...]:
+    """Return every "view:feature" of these views, in the order of their SQL."""
+    return tuple(f"{name}:{feature.name}" for name in names for feature in view(name, folder).features)
+
+
+def check_features(features: tuple[str, ...], folder: Path = VIEWS) -> None:
+    """Raise WrongUsage for a "view:feature" that no view has, or for two features of one name."""
+    for reference in features:
+        name, _, feature = reference.partition(":")
+        known = [each.name for each in view(name, folder).features]
+        if feature not in known:
+            near = difflib.get_close_matches(feature, known, 1)
+            hint = f"did you mean {name}:{near[0]}?" if near else f"known: {', '.join(known)}"
+            raise WrongUsage(f"unknown feature {reference}", where=f"{name}.sql", to_do=hint)
+    short = [reference.partition(":")[2] for reference in features]
+    twice = sorted({name for name in short if short.count(name) > 1})
+    if twice:
+        raise WrongUsage(f"feature named twice: {', '.join(twice)}", where="features", to_do="name each feature once")
+
+
+def feast_objects(names: tuple[str, ...], offline: Path, folder: Path = VIEWS) -> list[Any]:
+    """Declare the views to Feast: one entity, a folder of Parquet each, prediction_time as event time.
+
+    ttl is a second: a row belongs to its own prediction_time and is never filled with an older one.
+    """
+    from feast import Entity, FeatureView, Field, FileSource, ValueType
+    from feast.data_format import ParquetFormat
+    from feast.types import Float64, UnixTimestamp
+
+    encounter = Entity(
+        name="encounter",
+        join_keys=["encounter_id"],
+        value_type=ValueType.STRING,
+        description="one stay or visit; patient_id is a plain column",
+    )
+    objects: list[Any] = [encounter]
+    for each in (view(name, folder) for name in names):
+        fields = [
+            Field(name=f.name, dtype=Float64, description=f.description, tags={"unit": f.unit}) for f in each.features
+        ]
+        source = FileSource(
+            name=f"{each.name}_rows",
+            path=str(view_folder(offline, each) / "*.parquet"),
+            file_format=ParquetFormat(),
+            timestamp_field="prediction_time",
+            created_timestamp_column="created_at",
+        )
+        objects.append(
+            FeatureView(
+                name=each.name,
+                entities=[encounter],
+                ttl=timedelta(seconds=1),
+                schema=[*fields, Field(name="feature_prediction_time", dtype=UnixTimestamp)],
+                source=source,
+                description=each.description,
+                owner=each.owner,
+                tags={"version": each.version, "freshness_hours": str(int(each.freshness.total_seconds() // 3600))},
+            )
+        )
+    return objects
+
+
+def view_folder(offline: Path, each: View) -> Path:
+    """Return where the rows of this version of a view lie: a changed SQL starts an empty folder."""
+    return offline / each.name / each.version
+
+
+def _features(sql: str, path: Path) -> tuple[Feature, ...]:
+    last_select = sql[sql.rindex("\nselect\n") :]
+    found = tuple(
+        Feature(name=name, unit=_unit(name, path), description=text) for name, text in _FEATURE.findall(last_select)
+    )
+    if not found:
+        raise WrongUsage(
+            "no feature found in the last select", where=str(path), to_do="write `... as name, -- what it is`"
+        )
+    return found
+
+
+def _unit(name: str, path: Path) -> str:
+    if name.startswith("is_"):
+        return "flag"
+    for suffix, unit in UNITS.items():
+        if name.endswith(suffix):
+            return unit
+    raise WrongUsage(
+        f"feature {name} does not end in its unit", where=str(path), to_do=f"one of {', '.join(UNITS)}, or is_"
+    )
+
+
+def _span(text: str, path: Path) -> timedelta:
+    match = re.fullmatch(r"(\d+) (hours|days)", text.strip())
+    if match is None:
+        raise WrongUsage(f"'{text}' is no time span", where=str(path), to_do="write it like 48 hours or 7 days")
+    return timedelta(**{match[2]: int(match[1])})

@@ -1,0 +1,79 @@
+"""Feature rows as Parquet: written whole under a temporary name, synced, then renamed."""
+
+import csv
+import os
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from features.definitions import View
+from integrations.duck import quoted
+from integrations.errors import NotInOrder
+
+
+def write_view(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table, path: Path) -> int:
+    """Compute one view for a spine into one file. Returns the rows written, which equal the spine's.
+
+    The created time is the prediction_time: a row computed later says the same as one computed that night, so that Feast does
+    not blank it.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    columns = ", ".join(f"v.{feature.name}::double as {feature.name}" for feature in view.features)
+    connection.register("spine", spine)
+    for table in view.reference_tables:
+        connection.register(table.stem, _reference(table))
+    try:
+        connection.execute(
+            f"""
+            copy (
+                select
+                    s.patient_id,
+                    v.encounter_id,
+                    v.prediction_time,
+                    v.prediction_time as feature_prediction_time,
+                    v.prediction_time as created_at,
+                    {columns}
+                from ({view.sql}) as v
+                join spine as s on s.encounter_id = v.encounter_id and s.prediction_time = v.prediction_time
+            ) to {quoted(temporary)} (format parquet, compression zstd)
+            """
+        )
+        _check_rows(connection, view, spine, temporary)
+        replace_file(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+        for name in ("spine", *(table.stem for table in view.reference_tables)):
+            connection.unregister(name)
+    return int(spine.num_rows)
+
+
+def replace_file(temporary: Path, path: Path) -> None:
+    """Make a file that was written whole visible under its name: owner only, and on disk before anyone sees it."""
+    temporary.chmod(0o600)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check_rows(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table, path: Path) -> None:
+    sql = f"select count(*), count(distinct row(encounter_id, prediction_time)) from read_parquet({quoted(path)})"
+    row_count, key_count = connection.execute(sql).fetchall()[0]
+    if not row_count == key_count == spine.num_rows:
+        raise NotInOrder(
+            f"{spine.num_rows} spine rows in, {row_count} rows of {key_count} keys out",
+            where=f"{view.name}.sql",
+            to_do="let the view return one row per spine row",
+        )
+
+
+def _reference(path: Path) -> pa.Table:
+    """Read a reference table that lies beside the views; every column is text."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return pa.Table.from_pylist(list(csv.DictReader(file)))

@@ -1,0 +1,143 @@
+"""The feature store: compute the views for a spine, keep them, and read them back as of.
+
+Rows are keyed (encounter_id, prediction_time) and lie as Parquet in one folder per view and version of its SQL. Training and
+scoring read them by the same call, through Feast. A row counts for its own prediction_time only.
+"""
+
+import hashlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from features.definitions import VIEWS, check_features, feast_objects, view, view_folder, view_names
+from features.online import newest_rows, not_older, online_rows
+from features.parquet_files import replace_file, write_view
+from features.spine import check_read_back, check_spine, with_features
+from integrations.errors import NotInOrder
+
+FEATURE_STORE_YAML = Path(__file__).resolve().parent / "feature_store.yaml"
+_FEAST = threading.Lock()  # Feast's DuckDB is one connection for the process
+
+
+class FeatureStore:
+    """The features under one folder: offline/, online.db and Feast's registry."""
+
+    def __init__(self, folder: Path, views: Path = VIEWS) -> None:
+        self.folder, self.views, self.offline = folder, views, folder / "offline"
+
+    def view_versions(self, views: Sequence[str]) -> dict[str, str]:
+        """Return the version of each view's SQL, as a score keeps it."""
+        return {name: view(name, self.views).version for name in views}
+
+    def compute(
+        self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], spine: pa.Table, *, name: str
+    ) -> dict[str, int]:
+        """Run the views for a spine and keep the rows, replacing those written before under the same name.
+
+        The canonical relations are open in the connection. Raises NotInOrder when a view does not give one row per spine row.
+        """
+        check_spine(spine)
+        written = {}
+        for each in (view(name, self.views) for name in views):
+            written[each.name] = write_view(
+                connection, each, spine, view_folder(self.offline, each) / f"{name}.parquet"
+            )
+        return written
+
+    def read(self, features: Sequence[str], spine: pa.Table) -> pa.Table:
+        """Return the spine's rows and columns, in its order, with these "view:feature"; null is not measured.
+
+        Raises NotInOrder when a row of a view is missing or belongs to another prediction_time.
+        """
+        check_features(tuple(features), self.views)
+        check_spine(spine)
+        views = tuple(dict.fromkeys(reference.split(":")[0] for reference in features))
+        if spine.num_rows == 0:
+            return with_features(spine, features, None)
+        for each in (view(name, self.views) for name in views):
+            if not any(view_folder(self.offline, each).glob("*.parquet")):
+                raise NotInOrder(f"no rows of view {each.name} at its present version", to_do="build features first")
+        with _feast_alone():
+            rows = self._historical([*features, *(f"{name}:feature_prediction_time" for name in views)], spine)
+        check_read_back(rows, spine, views)
+        return with_features(spine, features, rows)
+
+    def materialize(self, as_of: datetime, views: Sequence[str], *, window: timedelta = timedelta(hours=24)) -> int:
+        """Put the newest row of each stay in (as_of - window, as_of] into the online store; never an older one over a newer.
+
+        Returns how many rows were written.
+        """
+        written = 0
+        with _feast_alone():
+            store = self._feast()
+            for name in views:
+                newest = newest_rows(view_folder(self.offline, view(name, self.views)), as_of, window)
+                rows = not_older(store, name, newest)
+                if rows.num_rows:
+                    store.write_to_online_store(name, rows.to_pandas())
+                written += rows.num_rows
+        return written
+
+    def online(self, features: Sequence[str], encounter_ids: Sequence[str]) -> pa.Table:
+        """Return what the online store holds of these stays; null where it holds nothing."""
+        check_features(tuple(features), self.views)
+        with _feast_alone():
+            return online_rows(self._feast(), features, encounter_ids)
+
+    def _historical(self, features: list[str], spine: pa.Table) -> pa.Table:
+        import ibis
+
+        entities = pa.table(
+            {
+                "encounter_id": spine["encounter_id"],
+                "event_timestamp": spine["prediction_time"],
+                "spine_row": pa.array(range(spine.num_rows), pa.int64()),
+            }
+        )
+        store = self._feast()
+        temp = self.folder / "tmp"
+        ibis.set_backend(ibis.duckdb.connect(memory_limit="1GB", temp_directory=str(temp), threads=2))
+        rows: pa.Table = store.get_historical_features(
+            entity_df=entities.to_pandas(), features=features, full_feature_names=True
+        ).to_arrow()
+        return rows.sort_by("spine_row")
+
+    def _feast(self) -> Any:
+        """Open Feast, with the registry brought in line when the views have changed."""
+        from feast import FeatureStore as Feast
+        from feast import RepoConfig
+
+        import yaml
+
+        text = Template(FEATURE_STORE_YAML.read_text(encoding="utf-8")).substitute(ROUNDS_FEATURES=str(self.folder))
+        settings = yaml.safe_load(text)
+        names = view_names(self.views)
+        stamp = hashlib.sha256(f"{text}{self.view_versions(names)}".encode()).hexdigest()
+        stamp_file = self.folder / "registry.sha256"
+        if not stamp_file.exists() or stamp_file.read_text() != stamp:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fresh = self.folder / f"registry.{os.getpid()}.tmp"
+            Feast(config=RepoConfig(**{**settings, "registry": str(fresh)}, repo_path=self.folder)).apply(
+                feast_objects(names, self.offline, self.views)
+            )
+            replace_file(fresh, Path(settings["registry"]))
+            fresh.write_text(stamp)
+            replace_file(fresh, stamp_file)
+        return Feast(config=RepoConfig(**settings, repo_path=self.folder))
+
+
+@contextmanager
+def _feast_alone() -> Iterator[None]:
+    """One at a time, and deaf to what Feast and ibis say of their own use of older interfaces."""
+    with _FEAST, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield

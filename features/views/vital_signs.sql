@@ -1,0 +1,86 @@
+-- Vital signs of the 24 h before prediction_time, as known then: the last, the lowest and the highest. One row per spine row.
+-- Null when not measured in the window. Of two values of one time the higher stands. Oxygen saturation by pulse oximetry only.
+-- codes: 8867-4, 8480-6, 9279-1, 59408-5, 2708-6, 8310-5
+-- hold window: 24 hours
+-- owner: clinical informatics
+-- freshness: 6 hours
+with person as (
+    select s.encounter_id, s.prediction_time, p.other_patient_id
+    from spine as s
+    join same_person as p
+        on p.patient_id = s.patient_id
+        and p.available_at <= s.prediction_time
+        and s.prediction_time < p.superseded_at
+),
+
+-- 2708-6 stands beside 59408-5 in vital signs profiles and means the same there
+sign as (
+    select
+        person.encounter_id,
+        person.prediction_time,
+        case when o.code = '2708-6' then '59408-5' else o.code end as code,
+        o.effective_at,
+        max(o.value_number) as value
+    from person
+    join observation as o
+        on o.patient_id = person.other_patient_id
+        and o.available_at <= person.prediction_time
+        and person.prediction_time < o.superseded_at
+        and not o.is_retracted
+        and o.effective_at <= person.prediction_time
+        and o.effective_at > person.prediction_time - interval 24 hours
+    where o.code in ('8867-4', '8480-6', '9279-1', '59408-5', '2708-6', '8310-5')
+    and o.value_number is not null
+    group by all
+),
+
+summed as (
+    select
+        encounter_id,
+        prediction_time,
+        code,
+        max_by(value, effective_at) as last_value,
+        min(value) as lowest,
+        max(value) as highest
+    from sign
+    group by encounter_id, prediction_time, code
+)
+
+select
+    s.encounter_id,
+    s.prediction_time,
+    max(v.last_value) filter (where v.code = '8867-4')
+        as heart_rate_last_per_min,             -- last of 24 h
+    max(v.lowest) filter (where v.code = '8867-4')
+        as heart_rate_lowest_per_min,           -- lowest of 24 h
+    max(v.highest) filter (where v.code = '8867-4')
+        as heart_rate_highest_per_min,          -- highest of 24 h
+    max(v.last_value) filter (where v.code = '8480-6')
+        as systolic_pressure_last_mm_hg,        -- last of 24 h
+    max(v.lowest) filter (where v.code = '8480-6')
+        as systolic_pressure_lowest_mm_hg,      -- lowest of 24 h
+    max(v.highest) filter (where v.code = '8480-6')
+        as systolic_pressure_highest_mm_hg,     -- highest of 24 h
+    max(v.last_value) filter (where v.code = '9279-1')
+        as respiratory_rate_last_per_min,       -- last of 24 h
+    max(v.lowest) filter (where v.code = '9279-1')
+        as respiratory_rate_lowest_per_min,     -- lowest of 24 h
+    max(v.highest) filter (where v.code = '9279-1')
+        as respiratory_rate_highest_per_min,    -- highest of 24 h
+    max(v.last_value) filter (where v.code = '59408-5')
+        as oxygen_saturation_last_percent,      -- last of 24 h
+    max(v.lowest) filter (where v.code = '59408-5')
+        as oxygen_saturation_lowest_percent,    -- lowest of 24 h
+    max(v.highest) filter (where v.code = '59408-5')
+        as oxygen_saturation_highest_percent,   -- highest of 24 h
+    max(v.last_value) filter (where v.code = '8310-5')
+        as temperature_last_cel,                -- last of 24 h
+    max(v.lowest) filter (where v.code = '8310-5')
+        as temperature_lowest_cel,              -- lowest of 24 h
+    max(v.highest) filter (where v.code = '8310-5')
+        as temperature_highest_cel              -- highest of 24 h
+from spine as s
+left join summed as v
+    on v.encounter_id = s.encounter_id
+    and v.prediction_time = s.prediction_time
+group by s.encounter_id, s.prediction_time

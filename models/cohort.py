@@ -1,0 +1,198 @@
+"""Who is predicted for, who of them is due, and what came of them.
+
+The use case's own SQL decides; this module only runs it over the canonical relations that are open in the connection, and
+checks what comes back. All frames are Arrow tables with instants in UTC, sorted by prediction_time and encounter_id.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+import duckdb
+import pyarrow as pa
+
+from integrations.errors import NotInOrder
+from models.use_case import UseCase
+
+COHORT_COLUMNS = ("site_id", "patient_id", "encounter_id", "prediction_time", "excluded_reason")
+LABEL_COLUMNS = ("encounter_id", "prediction_time", "label", "label_known_at", "label_reason", "event_at")
+ORDER = "order by prediction_time, encounter_id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """Who is scored now: the newest row of each stay, excluded ones among them; and older rows that never got a score."""
+
+    live: pa.Table
+    backfill: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Rows with a final label, each with its person_id; and how many rows there are by reason, those without label too."""
+
+    rows: pa.Table
+    reasons: dict[str, int]
+
+
+def cohort(connection: duckdb.DuckDBPyConnection, use_case: UseCase, as_of: datetime) -> pa.Table:
+    """Return every row the use case ever had up to as_of, with the reason where it is excluded (null: eligible).
+
+    Raises NotInOrder when the SQL gives other columns, two rows of one stay and time, or a prediction_time after as_of.
+    """
+    rows = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, f"{use_case.name}/cohort.sql", as_of)
+    _check_unique(connection, rows, f"{use_case.name}/cohort.sql")
+    late = _query(connection, "select count(*) as n from rows where prediction_time > $as_of", rows=rows, as_of=as_of)
+    if late["n"][0].as_py():
+        raise NotInOrder(
+            f"{late['n'][0].as_py()} cohort rows lie after as_of",
+            where=f"{use_case.name}/cohort.sql",
+            to_do="let cohort.sql take only rows with prediction_time <= $as_of",
+        )
+    return rows
+
+
+def eligible(rows: pa.Table) -> pa.Table:
+    """Return the rows of a cohort that are predicted for."""
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.is_null(rows["excluded_reason"]))
+
+
+def due(
+    connection: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    use_case: UseCase,
+    scored: pa.Table,
+    as_of: datetime,
+    *,
+    latest_only: bool,
+) -> Due:
+    """Return who is to be scored at as_of.
+
+    Live: the newest row of each stay, if it is not older than the use case's max_age and has no score. Backfill: every other
+    eligible row without a score; none with latest_only. `scored` has encounter_id and prediction_time.
+    """
+    ranked = _query(
+        connection,
+        f"""
+        with ranked as (
+            select
+                rows.*,
+                row_number() over (partition by encounter_id order by prediction_time desc) = 1
+                and prediction_time >= $as_of - $max_age as is_live
+            from rows
+            where prediction_time <= $as_of
+        )
+        select * from ranked anti join scored using (encounter_id, prediction_time) {ORDER}
+        """,
+        rows=rows,
+        scored=scored,
+        as_of=as_of,
+        max_age=use_case.max_age,
+    )
+    is_live = ranked["is_live"]
+    columns = ranked.drop_columns(["is_live"])
+    older = eligible(columns.filter(_inverted(is_live)))
+    return Due(live=columns.filter(is_live), backfill=older.slice(0, 0) if latest_only else older)
+
+
+def labels(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.Table, as_of: datetime) -> pa.Table:
+    """Return what came of each eligible cohort row, as known at as_of: one row each, label null until it is final."""
+    where = f"{use_case.name}/label.sql"
+    connection.register("cohort", rows)
+    try:
+        found = _run(connection, use_case.label_sql, LABEL_COLUMNS, where, as_of)
+    finally:
+        connection.unregister("cohort")
+    _check_unique(connection, found, where)
+    if found.num_rows != eligible(rows).num_rows:
+        raise NotInOrder(
+            f"{eligible(rows).num_rows} eligible rows in, {found.num_rows} labels out",
+            where=where,
+            to_do="let label.sql return one row per eligible cohort row",
+        )
+    return found
+
+
+def labelled(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.Table, as_of: datetime) -> Labelled:
+    """Return the rows whose whole window and lateness have closed, with label and person_id, and the counts by reason.
+
+    person_id stands for everyone linked as of as_of: split and resample by it.
+    """
+    found = labels(connection, use_case, rows, as_of)
+    final = _query(
+        connection,
+        f"""
+        with person as (
+            select patient_id, min(other_patient_id) as person_id
+            from same_person
+            where available_at <= $as_of and $as_of < superseded_at
+            group by patient_id
+        )
+        select
+            rows.site_id,
+            rows.patient_id,
+            coalesce(person.person_id, rows.patient_id) as person_id,
+            rows.encounter_id,
+            rows.prediction_time,
+            found.label,
+            found.label_known_at,
+            found.label_reason,
+            found.event_at
+        from rows
+        join found using (encounter_id, prediction_time)
+        left join person on person.patient_id = rows.patient_id
+        where found.label is not null
+        and found.label_known_at <= $as_of
+        {ORDER}
+        """,
+        rows=rows,
+        found=found,
+        as_of=as_of,
+    )
+    return Labelled(rows=final, reasons=dict(sorted(Counter(found["label_reason"].to_pylist()).items())))
+
+
+def _run(
+    connection: duckdb.DuckDBPyConnection, sql: str, columns: tuple[str, ...], where: str, as_of: datetime
+) -> pa.Table:
+    rows = _query(connection, f"select * from ({sql}) {ORDER}", as_of=as_of)
+    if tuple(rows.column_names) != columns:
+        raise NotInOrder(
+            f"columns are {', '.join(rows.column_names)}",
+            where=where,
+            to_do=f"return {', '.join(columns)}, in this order",
+        )
+    return rows
+
+
+def _query(connection: duckdb.DuckDBPyConnection, sql: str, **given: object) -> pa.Table:
+    """Run SQL with tables given as relations and everything else as parameters."""
+    tables = {name: value for name, value in given.items() if isinstance(value, pa.Table)}
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        parameters = {name: value for name, value in given.items() if name not in tables}
+        return connection.sql(sql, params=parameters).to_arrow_table()
+    finally:
+        for name in tables:
+            connection.unregister(name)
+
+
+def _check_unique(connection: duckdb.DuckDBPyConnection, rows: pa.Table, where: str) -> None:
+    count = _query(connection, "select count(distinct row(encounter_id, prediction_time)) as n from rows", rows=rows)[
+        "n"
+    ][0].as_py()
+    if count != rows.num_rows:
+        raise NotInOrder(
+            f"{rows.num_rows} rows for {count} pairs of stay and time",
+            where=where,
+            to_do="return one row per encounter_id and prediction_time",
+        )
+
+
+def _inverted(flags: pa.ChunkedArray) -> pa.ChunkedArray:
+    import pyarrow.compute as pc
+
+    return pc.invert(flags)

@@ -1,0 +1,72 @@
+-- Every inpatient discharge, at the time it became known. One row per stay and time at which it turned from open to ended.
+-- Eligible: alive, 18 years or older on the day of discharge, not against advice, not to an acute hospital or hospice.
+-- Nothing is used that was not known at prediction_time.
+with version as (
+    select
+        e.*,
+        feed.time_zone,
+        e.class = 'inpatient' and e.ended_at is not null and not e.is_retracted as is_discharge
+    from encounter as e
+    join feed on feed.source = e.source
+    where e.available_at <= $as_of
+    and e.available_at < e.superseded_at
+),
+
+turned as (
+    select *, lag(is_discharge, 1, false) over (partition by encounter_id order by available_at) as was_discharge
+    from version
+),
+
+discharge as (
+    select
+        site_id,
+        patient_id,
+        encounter_id,
+        available_at as prediction_time,
+        ended_at,
+        discharge_disposition,
+        (ended_at at time zone time_zone)::date as discharge_date
+    from turned
+    where is_discharge
+    and not was_discharge
+),
+
+-- of several records of one person the patient's own comes first
+person as (
+    select
+        d.encounter_id,
+        d.prediction_time,
+        min_by(patient.birth_date, row(p.other_patient_id <> d.patient_id, p.other_patient_id)) as birth_date,
+        min(patient.deceased_at) as deceased_at
+    from discharge as d
+    join same_person as p
+        on p.patient_id = d.patient_id
+        and p.available_at <= d.prediction_time
+        and d.prediction_time < p.superseded_at
+    join patient
+        on patient.patient_id = p.other_patient_id
+        and patient.available_at <= d.prediction_time
+        and d.prediction_time < patient.superseded_at
+        and not patient.is_retracted
+    group by d.encounter_id, d.prediction_time
+)
+
+select
+    d.site_id,
+    d.patient_id,
+    d.encounter_id,
+    d.prediction_time,
+    case
+        when d.discharge_disposition = 'died' then 'died'
+        -- a death may be known by day only, so it decides where no disposition was sent
+        when d.discharge_disposition is null and person.deceased_at <= d.ended_at then 'died'
+        when person.birth_date is null then 'age_unknown'
+        when date_sub('year', person.birth_date, d.discharge_date) < 18 then 'under_18'
+        when d.discharge_disposition = 'against_advice' then 'against_advice'
+        when d.discharge_disposition = 'acute_hospital' then 'to_acute_hospital'
+        when d.discharge_disposition = 'hospice' then 'to_hospice'
+    end as excluded_reason
+from discharge as d
+left join person
+    on person.encounter_id = d.encounter_id
+    and person.prediction_time = d.prediction_time
