@@ -1,0 +1,59 @@
+"""One extract of the EHR on disk: NDJSON files as a FHIR bulk export names them, and their manifest."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import orjson
+
+from integrations.synthetic_hospital.fhir_people import Resource
+
+OBSERVATIONS_PER_FILE = 100_000
+CHUNK = 5_000
+
+
+class BulkExport:
+    """A folder that is appended to, bucket by bucket, and closed by its manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._folder = folder
+        self._counts: dict[str, int] = {}  # lines by file name
+
+    def add_resources(self, kind: str, resources: Iterable[Resource]) -> None:
+        """Append resources to the one file of their kind."""
+        lines = [orjson.dumps(resource).decode() for resource in resources]
+        self._append(f"{kind}.ndjson", lines)
+
+    def add_observations(self, lines: list[str]) -> None:
+        """Append lines to the newest file of observations, and begin another one when it is full."""
+        for begin in range(0, len(lines), CHUNK):
+            self._append(self._observation_file(), lines[begin : begin + CHUNK])
+
+    def finish(self, taken_at: datetime) -> None:
+        """Write the manifest."""
+        output = [{"type": name.split(".")[0], "url": name, "count": count} for name, count in self._counts.items()]
+        manifest = {
+            "transactionTime": taken_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "request": "https://ehr.example.org/fhir/$export",
+            "requiresAccessToken": False,
+            "output": output,
+            "error": [],
+        }
+        (self._folder / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+
+    @property
+    def resource_count(self) -> int:
+        return sum(self._counts.values())
+
+    def _observation_file(self) -> str:
+        place = 0
+        while self._counts.get(name := f"Observation.{place:03d}.ndjson", 0) >= OBSERVATIONS_PER_FILE:
+            place += 1
+        return name
+
+    def _append(self, name: str, lines: list[str]) -> None:
+        if lines:
+            with (self._folder / name).open("a", encoding="utf-8") as file:
+                file.writelines(line + "\n" for line in lines)
+            self._counts[name] = self._counts.get(name, 0) + len(lines)
