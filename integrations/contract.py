@@ -144,6 +144,8 @@ class Contract(BaseModel):
 
     @model_validator(mode="after")
     def _tabular_tables_have_mapping_and_inputs(self) -> Self:
+        if wrong := [name for name in self.inputs if name in TABLES or not re.fullmatch("[a-z][a-z0-9_]*", name)]:
+            raise ValueError(f"input {wrong[0]}: name it in small letters, and not as a canonical table")
         declared = {pattern for source in self.inputs.values() for pattern in source.files}
         for name, table in self.tables.items() if self.kind == "tabular" else ():
             if table.mapping is None:

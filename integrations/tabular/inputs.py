@@ -1,0 +1,115 @@
+"""The inputs of a tabular extract as relations of texts, each row with its place: record_file and record_line."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from integrations.contract import TabularInput
+from integrations.duck import quoted
+from integrations.errors import Refused
+from integrations.tabular.lines import header, lines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_LINES = 20_000
+
+
+def open_input(
+    connection: duckdb.DuckDBPyConnection, name: str, declared: TabularInput, files: Sequence[Path], root: Path
+) -> None:
+    """Make the relation `name`, and `unreadable_<name>` (record_file, record_line, problem_detail).
+
+    Raises Refused when a file cannot be opened, or the files of one input have different columns.
+    """
+    if all(path.suffix == ".parquet" for path in files):
+        _open_parquet(connection, name, declared, files, root)
+    else:
+        _open_csv(connection, name, declared, files, root)
+
+
+def _open_csv(
+    connection: duckdb.DuckDBPyConnection, name: str, declared: TabularInput, files: Sequence[Path], root: Path
+) -> None:
+    import pyarrow as pa
+
+    columns = header(files[0], declared)
+    for path in files[1:]:
+        if header(path, declared) != columns:
+            raise Refused(
+                f"{path.name} has other columns than {files[0].name}", where=f"input {name}", to_do="ask the sender why"
+            )
+    schema = pa.schema(
+        [("record_file", pa.string()), ("record_line", pa.int64()), ("problem_detail", pa.string())]
+        + [(column, pa.string()) for column in columns]
+    )
+    batches = (batch for path in files for batch in _batches(path, declared, root, schema))
+    connection.register("arriving_lines", pa.RecordBatchReader.from_batches(schema, batches))
+    connection.execute(f"create or replace temp table lines_of_{name} as from arriving_lines")
+    connection.unregister("arriving_lines")
+    texts = ", ".join(_text(column, declared) for column in columns)
+    connection.execute(
+        f"create or replace temp view {name} as "
+        f"select record_file, record_line, {texts} from lines_of_{name} where problem_detail is null"
+    )
+    connection.execute(
+        f"create or replace temp view unreadable_{name} as "
+        f"select record_file, record_line, problem_detail from lines_of_{name} where problem_detail is not null"
+    )
+
+
+def _batches(path: Path, declared: TabularInput, root: Path, schema: "pa.Schema") -> "Iterator[pa.RecordBatch]":
+    import pyarrow as pa
+
+    column_count = len(schema) - 3
+    empty = [None] * column_count
+    found = lines(path, declared, column_count)
+    file = path.relative_to(root).as_posix()
+    while chunk := list(islice(found, BATCH_LINES)):
+        cells: list[Sequence[str | None]] = [line.cells or empty for line in chunk]
+        yield pa.record_batch(
+            [
+                [file] * len(chunk),
+                [line.number for line in chunk],
+                [line.problem for line in chunk],
+                *zip(*cells, strict=True),
+            ],
+            schema=schema,
+        )
+
+
+def _open_parquet(
+    connection: duckdb.DuckDBPyConnection, name: str, declared: TabularInput, files: Sequence[Path], root: Path
+) -> None:
+    listed = ", ".join(quoted(path) for path in files)
+    place = len(root.as_posix()) + 2
+    try:
+        columns = [column for column, *_ in connection.execute(f"describe from read_parquet([{listed}])").fetchall()]
+    except duckdb.Error as error:
+        raise Refused(
+            "a Parquet file cannot be read", where=f"input {name}", to_do="ask the sender for the file again"
+        ) from error
+    texts = ", ".join(_text(column, declared) for column in columns)
+    connection.execute(
+        f"create or replace temp view {name} as select substr(filename, {place}) as record_file, "
+        f"file_row_number + 1 as record_line, {texts} "
+        f"from read_parquet([{listed}], filename = true, file_row_number = true)"
+    )
+    connection.execute(
+        f"create or replace temp view unreadable_{name} as "
+        "select '' as record_file, 0 as record_line, '' as problem_detail where false"
+    )
+
+
+def _text(column: str, declared: TabularInput) -> str:
+    """The expression of one column as text, null where it holds a null word."""
+    name = '"' + column.replace('"', '""') + '"'
+    words = ", ".join(quoted(word) for word in declared.null_words)
+    return (
+        f"case when {name}::varchar not in ({words}) then {name}::varchar end as {name}"
+        if words
+        else f"{name}::varchar as {name}"
+    )
