@@ -1,0 +1,49 @@
+"""Why a score is what it is: the three features that moved it most."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from models.artifacts import RegisteredModel
+from models.calibration import Floats
+from models.matrix import as_matrix
+
+SHOWN = 3
+
+
+def explain(model: RegisteredModel, frame: pa.Table, rows: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Return, for each row asked, the features that moved it most: feature, value (none: not measured), contribution.
+
+    Contributions are Shapley values of the trees (Lundberg 2020) on the log odds before calibration; all of them and
+    the mean log odds add up to the margin. Calibration is a straight line, so signs and order are those of the risk.
+    """
+    if not rows:
+        return {}
+    matrix = as_matrix(frame.take(pa.array(rows)), model.feature_names)
+    contributions = contributions_of(model.estimator, matrix)
+    most = np.argsort(-np.abs(contributions), axis=1, kind="stable")[:, :SHOWN]
+    return {
+        row: [
+            {
+                "feature": model.feature_names[column],
+                "value": None if np.isnan(matrix[position, column]) else float(matrix[position, column]),
+                "contribution": float(contributions[position, column]),
+            }
+            for column in most[position].tolist()
+        ]
+        for position, row in enumerate(rows)
+    }
+
+
+def contributions_of(estimator: Any, matrix: Floats) -> Floats:
+    """Return what each feature adds to the margin of each row."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its plots, which nobody asked for
+        import shap
+
+    explainer = shap.TreeExplainer(estimator.model_, feature_perturbation="tree_path_dependent")
+    values: Floats = explainer.shap_values(matrix, check_additivity=False)
+    return values

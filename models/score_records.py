@@ -1,0 +1,212 @@
+"""Scores come to rest: score rows and, for live ones, outbox rows in one transaction; a repeat adds nothing."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, select, update
+
+from integrations.errors import NotInOrder
+from integrations.records import Every, Records, insert_rows
+from integrations.records import schema as s
+from models.rows import datetimes
+from models.scoring import ScoredRows
+
+# (site_id, encounter_id, prediction_time) -> the name under which the EHR will know the score
+Identifier = Callable[[str, str, datetime], str]
+Explanation = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """Under what a batch of scores was made: the same for all its rows."""
+
+    run_id: str
+    purpose: str  # live, silent, shadow, backfill
+    stage: str
+    view_versions: Mapping[str, str]
+    snapshot_id: int
+    scored_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """How many score and outbox rows are new, and how many scores stood there already."""
+
+    scores: int
+    outbox: int
+    already_there: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAccount:
+    """What became of all rows that were due: due = scored + held + excluded, held and excluded by reason."""
+
+    scored: int = 0
+    held: int = 0
+    excluded: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: "RunAccount") -> "RunAccount":
+        return RunAccount(
+            scored=self.scored + other.scored,
+            held=self.held + other.held,
+            excluded=self.excluded + other.excluded,
+            reasons=dict(Counter(self.reasons) + Counter(other.reasons)),
+        )
+
+
+def write_scores(
+    records: Records,
+    rows: ScoredRows,
+    under: Circumstances,
+    *,
+    explanations: Mapping[int, Explanation],
+    identifier: Identifier,
+    dry_run: bool = False,
+) -> Written:
+    """Write what is new of the rows, all or nothing, and queue new live scores for the EHR.
+
+    A score is the same when site, use case, encounter, prediction_time, version and purpose are; the first one stands,
+    a held one too. A dry run does the same and takes it back.
+    """
+    columns = _score_columns(rows, under, explanations)
+    with records.begin(dry_run=dry_run) as connection:
+        written = insert_rows(connection, s.score, columns, skip_existing=True)
+        queued = 0
+        if under.purpose == "live":
+            is_new = ~rows.is_held
+            if written < rows.keys.num_rows:
+                is_new &= np.isin(np.array(columns["score_id"]), _written_by(connection, under.run_id))
+            queued = insert_rows(
+                connection,
+                s.outbox,
+                _outbox_columns(columns, np.flatnonzero(is_new), under, identifier),
+                skip_existing=True,
+            )
+    return Written(scores=written, outbox=queued, already_there=rows.keys.num_rows - written)
+
+
+def account_of(rows: ScoredRows, excluded: Mapping[str, int]) -> RunAccount:
+    """Count what became of due rows: the scored and held ones, and the excluded ones by reason.
+
+    A held row counts once, under all its reasons together, so that the reasons add up to held + excluded.
+    """
+    held = Counter("; ".join(rows.reasons[row]) for row in np.flatnonzero(rows.is_held).tolist())
+    return RunAccount(
+        scored=int((~rows.is_held).sum()),
+        held=int(rows.is_held.sum()),
+        excluded=sum(excluded.values()),
+        reasons=dict(held + Counter(excluded)),
+    )
+
+
+def finish_run(
+    records: Records,
+    run_id: str,
+    account: RunAccount,
+    *,
+    due: int,
+    purpose: str,
+    version: int,
+    snapshot_id: int,
+    dry_run: bool = False,
+) -> None:
+    """Note the account of a scoring run. Raises NotInOrder when rows that were due are missing from it."""
+    if due != account.scored + account.held + account.excluded:
+        raise NotInOrder(
+            f"{due} rows were due; {account.scored} were scored, {account.held} held, {account.excluded} excluded",
+            where=run_id,
+            to_do="report this: the run does not balance and is not noted as done",
+        )
+    values = {"due": due, "scored": account.scored, "held": account.held, "excluded": account.excluded}
+    with records.begin(dry_run=dry_run) as connection:
+        connection.execute(
+            update(s.run)
+            .where(s.run.c.run_id == run_id)
+            .values(**values, reasons=dict(account.reasons), purpose=purpose, version=version, snapshot_id=snapshot_id)
+        )
+
+
+def score_id(
+    site_id: str, use_case: str, encounter_id: str, prediction_time: datetime, version: int, purpose: str
+) -> str:
+    """Return the id of a score: the same for the same unique key, in every installation."""
+    key = "\x1f".join((site_id, use_case, encounter_id, prediction_time.isoformat(), str(version), purpose))
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _score_columns(rows: ScoredRows, under: Circumstances, explanations: Mapping[int, Explanation]) -> dict[str, Any]:
+    shared = {
+        "run_id": under.run_id,
+        "use_case": rows.use_case,
+        "version": rows.version,
+        "purpose": under.purpose,
+        "stage": under.stage,
+        "manifest_hash": rows.manifest_hash,
+        "view_versions": dict(under.view_versions),
+        "snapshot_id": under.snapshot_id,
+        "scored_at": under.scored_at,
+    }
+    return (
+        _keys(rows, under.purpose)
+        | _results(rows, explanations)
+        | {name: Every(value) for name, value in shared.items()}
+    )
+
+
+def _keys(rows: ScoredRows, purpose: str) -> dict[str, Any]:
+    sites, patients, encounters = (
+        rows.keys.column(name).to_pylist() for name in ("site_id", "patient_id", "encounter_id")
+    )
+    times = datetimes(rows.keys, "prediction_time")
+    return {
+        "score_id": [
+            score_id(site, rows.use_case, encounter, time, rows.version, purpose)
+            for site, encounter, time in zip(sites, encounters, times, strict=True)
+        ],
+        "site_id": sites,
+        "patient_id": patients,
+        "encounter_id": encounters,
+        "source_encounter_id": [encounter.partition("/")[2] for encounter in encounters],
+        "prediction_time": times,
+    }
+
+
+def _results(rows: ScoredRows, explanations: Mapping[int, Explanation]) -> dict[str, Any]:
+    is_held, count = rows.is_held.tolist(), rows.keys.num_rows
+    risk, above = rows.probability.tolist(), rows.is_at_or_above_threshold.astype(int).tolist()
+    return {
+        "status": ["held" if held else "scored" for held in is_held],
+        "probability": [None if held else p for held, p in zip(is_held, risk, strict=True)],
+        "band": rows.band,
+        "is_at_or_above_threshold": [None if held else flag for held, flag in zip(is_held, above, strict=True)],
+        "reasons": [rows.reasons.get(row, ()) for row in range(count)] if rows.reasons else Every([]),
+        "explanation": [explanations.get(row) for row in range(count)] if explanations else Every(None),
+    }
+
+
+def _outbox_columns(
+    columns: Mapping[str, Any], rows: Any, under: Circumstances, identifier: Identifier
+) -> dict[str, Any]:
+    ids, sites, encounters, times = (
+        columns[name] for name in ("score_id", "site_id", "encounter_id", "prediction_time")
+    )
+    return {
+        "score_id": [ids[row] for row in rows],
+        "purpose": Every(under.purpose),
+        "identifier": [identifier(sites[row], encounters[row], times[row]) for row in rows],
+        "status": Every("queued"),
+        "attempts": Every(0),
+        "queued_at": Every(under.scored_at),
+    }
+
+
+def _written_by(connection: Connection, run_id: str) -> list[str]:
+    """The scores that this run has written, now or before it was interrupted, and that hold a probability."""
+    mine = select(s.score.c.score_id).where(s.score.c.run_id == run_id, s.score.c.status == "scored")
+    return list(connection.execute(mine).scalars())

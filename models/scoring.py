@@ -1,0 +1,131 @@
+"""From due rows with features to scores: who gets a probability, who is held, and why."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from integrations.errors import NotInOrder
+from models.calibration import Floats
+from models.rows import row_keys
+from models.use_case import UseCase
+
+KEYS = ("site_id", "patient_id", "encounter_id", "prediction_time")
+Mask = npt.NDArray[np.bool_]
+
+
+class Scorer(Protocol):
+    """Whatever gives a risk for each row of a frame: a registered version here, or a model server."""
+
+    @property
+    def version(self) -> int:
+        """The registered version that answers."""
+
+    @property
+    def manifest_hash(self) -> str:
+        """What people approved, and every score carries."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The columns it takes."""
+
+    def predict(self, frame: pa.Table) -> Floats:
+        """Return one probability per row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRows:
+    """One entry per due row, in the frame's order. A held row has no probability (NaN), no band, and reasons.
+
+    A reason is `<feature view>: <word of quarantine or watch>`; a scored row with reasons is flagged.
+    """
+
+    keys: pa.Table  # site_id, patient_id, encounter_id, prediction_time
+    probability: Floats
+    band: list[str | None]
+    is_at_or_above_threshold: Mask
+    is_held: Mask
+    reasons: Mapping[int, tuple[str, ...]]  # by row; most rows have none
+    use_case: str
+    version: int
+    manifest_hash: str
+
+
+def score_rows(scorer: Scorer, frame: pa.Table, use_case: UseCase, holds: pa.Table) -> ScoredRows:
+    """Score every row that is not held. `holds`: encounter_id, prediction_time, view, reason.
+
+    A row is held when a required feature is, or when a held feature has no value: the model would take that for "not
+    measured". Any other held feature flags the row. Raises NotInOrder or Refused on columns that are missing, are no
+    numbers or hold infinite values, and when the scorer does not answer with one risk per row.
+    """
+    reasons, is_held = _apply(holds, frame, use_case)
+    asked = frame.filter(pa.array(~is_held)) if is_held.any() else frame
+    probability = np.full(frame.num_rows, np.nan)
+    if asked.num_rows:
+        probability[~is_held] = _checked(scorer.predict(asked), asked.num_rows, use_case.name)
+    return ScoredRows(
+        keys=frame.select(KEYS),
+        probability=probability,
+        band=_bands(probability, use_case),
+        is_at_or_above_threshold=probability >= use_case.write_back.threshold,
+        is_held=is_held,
+        reasons=reasons,
+        use_case=use_case.name,
+        version=scorer.version,
+        manifest_hash=scorer.manifest_hash,
+    )
+
+
+def rows_to_explain(rows: ScoredRows, *, is_written_back: bool) -> list[int]:
+    """Return the rows whose score people will see with its causes: all that go to the EHR, else those to act upon."""
+    wanted = ~rows.is_held if is_written_back else rows.is_at_or_above_threshold
+    found: list[int] = np.flatnonzero(wanted).tolist()
+    return found
+
+
+def _apply(holds: pa.Table, frame: pa.Table, use_case: UseCase) -> tuple[dict[int, tuple[str, ...]], Mask]:
+    """Return the reasons by row and which rows are held."""
+    is_held, reasons = np.zeros(frame.num_rows, dtype=bool), {}
+    views_of_row: dict[int, set[str]] = {}
+    row_of_key = {key: row for row, key in enumerate(row_keys(frame))} if holds.num_rows else {}
+    found: dict[int, set[str]] = {}
+    for key, view, word in zip(
+        row_keys(holds), holds.column("view").to_pylist(), holds.column("reason").to_pylist(), strict=True
+    ):
+        row = row_of_key.get(key)
+        if row is not None:
+            found.setdefault(row, set()).add(f"{view}: {word}")
+            views_of_row.setdefault(row, set()).add(view)
+    for row, views in views_of_row.items():
+        reasons[row] = tuple(sorted(found[row]))
+        is_held[row] = _holds_the_score(views, frame, row, use_case)
+    return reasons, is_held
+
+
+def _holds_the_score(views: set[str], frame: pa.Table, row: int, use_case: UseCase) -> bool:
+    held = [feature for feature in use_case.features if feature.split(":")[0] in views]
+    if set(held) & set(use_case.required):
+        return True
+    values = (frame.column(feature.split(":")[1])[row].as_py() for feature in held)
+    return any(value is None or value != value for value in values)
+
+
+def _checked(risk: Floats, row_count: int, name: str) -> Floats:
+    if len(risk) != row_count or not ((risk >= 0) & (risk <= 1)).all():
+        raise NotInOrder(
+            f"{name}: the model answered {len(risk)} rows with {row_count} asked, or not with probabilities",
+            to_do="rounds rollback to a version that does",
+        )
+    return risk
+
+
+def _bands(probability: Floats, use_case: UseCase) -> list[str | None]:
+    limits = [limit for limit, _ in use_case.write_back.bands]
+    names = np.array([name for _, name in use_case.write_back.bands] + [None], dtype=object)
+    position = np.searchsorted(limits, probability, side="right") - 1
+    position[np.isnan(probability)] = len(limits)
+    bands: list[str | None] = names[position].tolist()
+    return bands
