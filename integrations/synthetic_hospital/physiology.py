@@ -131,7 +131,8 @@ def _is_drawn(rng: np.random.Generator, key: str, stays: Stays, draws: Moments) 
     if key == "lactate":
         return (stays.severity[draws.stay] + _unwell(stays, draws) > 1.3) & (dice < 0.6)
     if key == "troponin":
-        return np.asarray((stays.service[draws.stay] == CARDIOLOGY) & (draws.share < 0.5) | draws.is_first & (dice < 0.15))
+        in_heart = (stays.service[draws.stay] == CARDIOLOGY) & (draws.share < 0.5)
+        return np.asarray(in_heart | draws.is_first & (dice < 0.15))
     share = {"creatinine": 0.99, "bun": 0.99, "sodium": 0.8, "potassium": 0.75}.get(key, 0.45)
     return edge | (dice < share)
 
