@@ -1,8 +1,8 @@
 """The door for warehouse extracts: mapping SQL of the source turns CSV and Parquet files into staged rows.
 
 A mapping is one SELECT over the inputs that the contract names. It gives record_file, record_line and the columns of
-its table that it can fill, by name; it may give problem and problem_detail for a record that it cannot read, and is_empty
-and out_of_scope_reason for one that holds no fact. It may not lose a record.
+its table that it can fill, by name; it may give problem and problem_detail for a record that it cannot read, and
+is_empty and out_of_scope_reason for one that holds no fact. It may not lose a record.
 """
 
 import re
