@@ -55,7 +55,20 @@ def hl7_times(days: Floats) -> list[str]:
     return [text.replace("-", "").replace("T", "").replace(":", "") for text in texts]
 
 
-def dates(days: Floats) -> list[str]:
-    """Calendar days, for dates of birth."""
-    texts: list[str] = np.datetime_as_string(instants(days).astype("datetime64[D]")).tolist()
+def birth_dates(ages: Floats) -> npt.NDArray[np.datetime64]:
+    """Dates of birth of people who have these ages (years) at the epoch."""
+    return instants(-ages * 365.25).astype("datetime64[D]")
+
+
+def is_adult(ages: Floats, days: Floats) -> npt.NDArray[np.bool_]:
+    """Who has had the 18th birthday by the calendar day of an instant; ages are at the epoch."""
+    born = birth_dates(ages)
+    month = born.astype("datetime64[M]")
+    birthday = (month + 18 * 12).astype("datetime64[D]") + (born - month.astype("datetime64[D]"))
+    return np.asarray(_EPOCH.astype("datetime64[D]") + np.floor(days).astype("timedelta64[D]") >= birthday)
+
+
+def fhir_dates(ages: Floats) -> list[str]:
+    """Dates of birth as FHIR writes them."""
+    texts: list[str] = np.datetime_as_string(birth_dates(ages)).tolist()
     return texts

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from integrations.synthetic_hospital.calendar import Floats, dates, fhir_times
+from integrations.synthetic_hospital.calendar import Floats, fhir_dates, fhir_times
 from integrations.synthetic_hospital.catalogue import (
     CLASSES,
     DISPOSITIONS,
@@ -64,7 +64,7 @@ def patient_resources(patients: Patients, contacts: Contacts, since: float, unti
         columns = zip(
             patients.number[rows].tolist(),
             patients.is_male[rows].tolist(),
-            dates(-patients.age[rows] * 365.25),
+            fhir_dates(patients.age[rows]),
             fhir_times(updated[rows]),
             fhir_times(np.where(is_dead, patients.died_at[rows], 0)),
             is_dead.tolist(),

@@ -78,16 +78,20 @@ class Bucket:
 
 
 def draw_bucket(hospital: Hospital, number: int) -> Bucket:
-    """Draw one bucket, from dice of its own, apart for people, visits, stays, history, nights and scenario."""
-    dice = [np.random.default_rng([hospital.seed, number, part]) for part in range(6)]
+    """Draw one bucket of patients.
+
+    History and nights, people and scenario throw dice of their own: the history is the same whatever comes after.
+    """
+    dice = [np.random.default_rng([hospital.seed, number, part]) for part in range(7)]
     scenario, cuts = SCENARIOS[hospital.scenario], hospital.cuts
     horizon = cuts[-1] + LOOK_AHEAD
     first = number * BUCKET
     patients = draw_patients(dice[0], first, min(BUCKET, hospital.patients - first))
-    visits = draw_visits(dice[1], patients, horizon)
+    spans = ((dice[1], 0.0, cuts[0]), (dice[6], cuts[0], horizon))
+    visits = Contacts.join([draw_visits(rng, patients, since, until) for rng, since, until in spans])
     stays, died_at = draw_stays(dice[2], patients, visits, horizon, _risk_change(scenario, cuts[0]))
-    patients, stays = scenario.on_people(dice[5], patients, stays, cuts[0])
     visits = that_happened(visits, stays, died_at)
+    patients, stays = scenario.on_people(dice[5], patients, stays, cuts[0])
     stays, visits = _numbered(number, stays, visits)
     contacts = Contacts.join([stays.contacts(), visits])
     patients = patients.put(EVERYTHING, died_at=died_at, registered_at=_first_contact(patients, contacts))

@@ -1,7 +1,7 @@
 """Acute kidney injury: who is at risk, when it strikes, and how creatinine follows.
 
 An injury begins in the stay, after admission. Blood pressure falls and heart rate rises in the day before it, urea
-rises half a day ahead of creatinine, and creatinine climbs over one to two days: the warning that a model can use.
+rises some hours ahead of creatinine, and creatinine climbs over one to two days: the warning that a model can use.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from integrations.synthetic_hospital.patients import logistic
 
 PRERENAL_DAYS = 1.3  # time in which a dry patient's creatinine falls to 1/e after admission
 HEALING_DAYS = 2.5
-UREA_LEADS_BY = 0.5  # days
+UREA_LEADS_BY = 0.3  # days
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def draw_injury(rng: np.random.Generator, patients: Patients, age: Floats, sever
     count = len(patients)
     kidney_disease = patients.conditions[:, CONDITION["kidney_disease"]]
     heart_failure = patients.conditions[:, CONDITION["heart_failure"]]
-    log_odds = -3.1 + 1.15 * severity + 0.9 * kidney_disease + 0.3 * heart_failure + 0.022 * (age - 65)
+    log_odds = -2.95 + 0.90 * severity + 0.8 * kidney_disease + 0.3 * heart_failure + 0.022 * (age - 65)
     risk = np.where(patients.is_on_dialysis, 0, logistic(log_odds))
     return Injury(
         injury_risk=risk,
@@ -64,7 +64,7 @@ def creatinine_log_rise(stays: Stays, row: Integers, at: Floats) -> Floats:
 
 
 def urea_log_rise(stays: Stays, row: Integers, at: Floats) -> Floats:
-    """As creatinine, half a day ahead of it."""
+    """As creatinine, some hours ahead of it."""
     dry = stays.prerenal[row] * np.exp(-(at - stays.start[row]) / PRERENAL_DAYS)
     return 1.2 * dry + 0.9 * stays.injury_size[row] * injury_course(stays, row, at + UREA_LEADS_BY)
 

@@ -8,7 +8,7 @@ from integrations.synthetic_hospital.catalogue import CONDITION, CONDITIONS
 from integrations.synthetic_hospital.frames import Patients
 
 YOUNGEST, OLDEST = 16, 97
-ON_PROBLEM_LIST = 0.93  # of chronic diseases; the others show only in what was billed before
+ON_PROBLEM_LIST = 0.96  # of chronic diseases; the others show only in what was billed before
 ADMISSIONS_A_YEAR = 0.188  # of a healthy person of 60
 
 

@@ -50,7 +50,7 @@ class Moments:
 
 def measure(rng: np.random.Generator, patients: Patients, stays: Stays) -> Results:
     """All results of these stays in their first version, numbered from 0."""
-    is_sick = (stays.severity > 0.9) | ~np.isnan(stays.injury_at)
+    is_sick = stays.severity > 0.9
     draws = _moments(rng, stays, np.where(is_sick, DRAWS_A_DAY_SICK, DRAWS_A_DAY), MOST_DRAWS)
     checks = _moments(rng, stays, np.where(is_sick, VITALS_A_DAY_SICK, VITALS_A_DAY), MOST_VITALS)
     laboratory = _laboratory(rng, patients, stays, draws)
@@ -117,7 +117,7 @@ def _laboratory(rng: np.random.Generator, patients: Patients, stays: Stays, draw
         "glucose": np.exp(4.68 + 0.38 * has_diabetes + 0.06 * unwell + noise(0.18)),
         "leukocytes": np.exp(2.0 + 0.14 * severity + 0.18 * unwell + noise(0.25)),
         "albumin": 3.8 - 0.28 * severity - 0.1 * unwell + noise(0.25),
-        "lactate": np.exp(0.25 + 0.15 * severity + 0.45 * unwell + 0.5 * hypoperfusion + noise(0.3)),
+        "lactate": np.exp(0.25 + 0.15 * severity + 0.45 * unwell + 0.3 * hypoperfusion + noise(0.3)),
         "troponin": np.exp(-4.2 + 0.5 * has_heart_failure + 0.4 * unwell + 1.6 * infarction + noise(0.7)),
     }
 
@@ -148,8 +148,8 @@ def _vital_signs(rng: np.random.Generator, patients: Patients, stays: Stays, che
         return rng.normal(0, spread, len(row))
 
     return {
-        "heart_rate": 82 + 5 * severity + 8 * unwell + 14 * hypoperfusion + noise(9),
-        "systolic": 128 - 4 * severity - 7 * unwell + 6 * has_hypertension - 26 * hypoperfusion + noise(12),
+        "heart_rate": 82 + 5 * severity + 8 * unwell + 7 * hypoperfusion + noise(9),
+        "systolic": 128 - 4 * severity - 7 * unwell + 6 * has_hypertension - 14 * hypoperfusion + noise(12),
         "breathing": 17 + 1.1 * severity + 2.2 * unwell + noise(2),
         "oxygen": 97 - 1.2 * has_lung_disease - 0.8 * unwell - 0.4 * severity + noise(1.3),
         "temperature": 36.8 + 0.12 * unwell * severity + noise(0.35),

@@ -6,12 +6,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from integrations.synthetic_hospital.calendar import Floats, instants
+from integrations.synthetic_hospital.calendar import Floats, instants, is_adult
 from integrations.synthetic_hospital.catalogue import NOT_ELIGIBLE
 from integrations.synthetic_hospital.fhir_people import encounter_id, patient_id
 from integrations.synthetic_hospital.frames import Patients, Stays
-
-ADULT = 18
 
 
 class Truth:
@@ -61,7 +59,7 @@ class Truth:
             "encounter_id": [encounter_id(number) for number in ended.number.tolist()],
             "patient_id": [patient_id(number, is_second) for number, is_second in people],
             "discharged_at": _microseconds(ended.end),
-            "is_eligible": ~np.isin(ended.disposition, NOT_ELIGIBLE) & (ended.age >= ADULT),
+            "is_eligible": ~np.isin(ended.disposition, NOT_ELIGIBLE) & is_adult(patients.age[ended.patient], ended.end),
             "readmission_probability": ended.readmission_risk,
             "is_readmitted": ended.is_readmitted,
             "is_same_episode": ended.is_same_episode,

@@ -30,17 +30,17 @@ HOURS = {EMERGENCY: (2, 9), OBSERVATION: (12, 40), AMBULATORY: (0.3, 1)}
 PLACE = {EMERGENCY: EMERGENCY_ROOM, OBSERVATION: OBSERVATION_UNIT, AMBULATORY: CLINIC}
 
 
-def draw_visits(rng: np.random.Generator, patients: Patients, horizon: float) -> Contacts:
-    """Draw all visits that begin before the horizon, in order of time."""
-    visits = Contacts.join([_draw_kind(rng, patients, horizon, kind) for kind in A_YEAR])
+def draw_visits(rng: np.random.Generator, patients: Patients, since: float, until: float) -> Contacts:
+    """Draw all visits that begin in a span of time, in order of time."""
+    visits = Contacts.join([_draw_kind(rng, patients, since, until, kind) for kind in A_YEAR])
     return visits.take(np.argsort(visits.start, kind="stable"))
 
 
-def _draw_kind(rng: np.random.Generator, patients: Patients, horizon: float, kind: int) -> Contacts:
-    expected = A_YEAR[kind] * horizon / 365 * np.exp(0.55 * patients.frailty)
+def _draw_kind(rng: np.random.Generator, patients: Patients, since: float, until: float, kind: int) -> Contacts:
+    expected = A_YEAR[kind] * (until - since) / 365 * np.exp(0.55 * patients.frailty)
     patient = np.repeat(np.arange(len(patients)), rng.poisson(expected))
     count = len(patient)
-    start = rng.uniform(0, horizon, count)
+    start = rng.uniform(since, until, count)
     wards, moved_at = one_ward(np.full(count, PLACE[kind]), start)
     return Contacts(
         number=np.zeros(count, dtype=np.int64),
