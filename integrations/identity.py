@@ -1,15 +1,18 @@
 """Identity: which patient ids are one person, as of any time.
 
 Two ids that share (system, value) in patient_link are one person while both links were known and not withdrawn; so are
-the ends of a chain while every link of it held. Facts keep the id they came with.
+the ends of a chain while every link of it held. Facts keep the id they came with. An identifier that more than
+MOST_IDS_OF_A_PERSON ids share is a placeholder (999999, unknown) and names nobody.
 """
 
 import hashlib
 
 import duckdb
 
+MOST_IDS_OF_A_PERSON = 50
+
 # Own pairs come first; a person of one id has no more. The recursion walks chains, narrowing the time at every step.
-SAME_PERSON = """
+SAME_PERSON = f"""
 create or replace temp table same_person as
 with recursive
 link as (
@@ -21,7 +24,7 @@ shared_identifier as (
     select system, value
     from link
     group by system, value
-    having min(patient_id) < max(patient_id)
+    having min(patient_id) < max(patient_id) and count(distinct patient_id) <= {MOST_IDS_OF_A_PERSON}
 ),
 shared_link as (
     select link.*
@@ -95,7 +98,7 @@ def clusters(connection: duckdb.DuckDBPyConnection, links: str = "patient_link")
         select list(distinct patient_id order by patient_id)
         from {links}
         group by system, value
-        having min(patient_id) < max(patient_id)
+        having min(patient_id) < max(patient_id) and count(distinct patient_id) <= {MOST_IDS_OF_A_PERSON}
         order by all
         """
     ).fetchall()

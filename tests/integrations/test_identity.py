@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from integrations.duck import connect
-from integrations.identity import bucket_of, bucket_sql, clusters, make_same_person, work_buckets
+from integrations.identity import MOST_IDS_OF_A_PERSON, bucket_of, bucket_sql, clusters, make_same_person, work_buckets
 
 Link = tuple[str, str, str, str, bool]  # patient, identifier, known from, until, withdrawn
 EVER = "infinity"
@@ -140,6 +140,16 @@ def test_a_cluster_is_all_that_was_ever_linked_and_works_in_one_bucket(
     assert clusters(connection) == [["a", "b", "c"], ["x", "y"]]
     of_a, of_x = bucket_of("a", 16), bucket_of("x", 16)
     assert work_buckets(connection, 16) == {"a": of_a, "b": of_a, "c": of_a, "x": of_x, "y": of_x}
+
+
+def test_a_placeholder_that_many_share_makes_nobody_one_person(connection: duckdb.DuckDBPyConnection) -> None:
+    know(
+        connection,
+        *((f"p{number}", "999999", "2024-01-01", EVER, False) for number in range(MOST_IDS_OF_A_PERSON + 1)),
+        *((f"q{number}", "1", "2024-01-01", EVER, False) for number in range(MOST_IDS_OF_A_PERSON)),
+    )
+    assert len(persons(connection, "2024-06-01")) == MOST_IDS_OF_A_PERSON + 1 + 1
+    assert [len(ids) for ids in clusters(connection)] == [MOST_IDS_OF_A_PERSON]
 
 
 def test_sql_and_python_agree_on_the_bucket(connection: duckdb.DuckDBPyConnection) -> None:
