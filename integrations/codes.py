@@ -100,7 +100,9 @@ def _meaning(
         raise WrongUsage(f"{code[1]} means two things", where=where, to_do="give one loinc per code")
     loinc = None if first["loinc"] == OUT_OF_SCOPE else first["loinc"]
     if loinc is None and not (first["reason"] and first["owner"]):
-        raise WrongUsage(f"{code[1]} is out of scope without reason or owner", where=where, to_do="say why and who says so")
+        raise WrongUsage(
+            f"{code[1]} is out of scope without reason or owner", where=where, to_do="say why and who says so"
+        )
     analyte = analytes.get(loinc or "")
     units = [(number, row["unit"]) for number, row in rows if row["unit"]]
     home = analyte.unit if analyte else (units[0][1] if units else "")
@@ -109,7 +111,9 @@ def _meaning(
         factor, offset = (1.0, 0.0) if sent == home else factors.get((str(loinc), sent), (None, None))
         if factor is None or offset is None or sent in known:
             problem = "stands twice" if sent in known else f"has no factor to {home}"
-            raise WrongUsage(f"unit {sent} of {code[1]} {problem}", where=f"{path}, line {number}", to_do=f"see {UNIT_FACTORS.name}")
+            raise WrongUsage(
+                f"unit {sent} of {code[1]} {problem}", where=f"{path}, line {number}", to_do=f"see {UNIT_FACTORS.name}"
+            )
         known[sent] = UnitMeaning(sent=sent, unit=home, factor=factor, offset=offset)
     return CodeMeaning(
         local_system=code[0],
@@ -126,10 +130,14 @@ def _rows(path: Path, columns: tuple[str, ...] = ()) -> Iterator[tuple[int, dict
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
         if columns and tuple(reader.fieldnames or ()) != columns:
-            raise WrongUsage("the columns are not as agreed", where=f"{path}, line 1", to_do=f"have {', '.join(columns)}")
+            raise WrongUsage(
+                "the columns are not as agreed", where=f"{path}, line 1", to_do=f"have {', '.join(columns)}"
+            )
         for row in reader:
             if None in row or None in row.values():
                 raise WrongUsage(
-                    "a row has more or fewer cells than the head", where=f"{path}, line {reader.line_num}", to_do="mend the row"
+                    "a row has more or fewer cells than the head",
+                    where=f"{path}, line {reader.line_num}",
+                    to_do="mend the row",
                 )
             yield reader.line_num, row

@@ -1,0 +1,16 @@
+"""From what arrived to canonical tables: every record is mapped, unchanged, out of scope, waiting or quarantined."""
+
+from integrations.ingest.places import IngestPlaces, IngestResult, TableAccount
+from integrations.ingest.reasons import REASONS
+from integrations.ingest.report import quarantine_report, tables_report
+from integrations.ingest.run import ingest
+
+__all__ = [
+    "REASONS",
+    "IngestPlaces",
+    "IngestResult",
+    "TableAccount",
+    "ingest",
+    "quarantine_report",
+    "tables_report",
+]

@@ -1,0 +1,73 @@
+"""The one transaction that makes an ingest count: account, what was set aside, snapshot, and the extract's status."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+from sqlalchemy import Connection
+
+from integrations.contract import load_contract
+from integrations.ingest import ledger
+from integrations.ingest.doors import LOOKED_UP, NO_TABLE
+from integrations.ingest.outcomes import left_out_counts
+from integrations.ingest.places import IngestPlaces, TableAccount
+from integrations.ingest.set_aside import Origin, keep_hashes, quarantine_rows, waiting_rows
+from integrations.ingest.take_up import TakenUp
+from integrations.landing import Landed, drop_landed
+from integrations.records import Records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingested:
+    """What one ingest has found, until it is committed."""
+
+    landed: Landed
+    is_history: bool
+    before: int | None
+    origin: Origin
+    accounts: dict[str, TableAccount] = field(default_factory=dict)
+    files_left_out: dict[str, int] = field(default_factory=dict)
+    taken: TakenUp = field(default_factory=TakenUp)
+
+
+def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: IngestPlaces, records: Records) -> int:
+    """Write all of it or nothing, and return the snapshot that readers see from now on."""
+    landed = ingested.landed
+    keep_hashes(connection, ingested.origin, hashes_file(landed))
+    versions = places.lake.versions()
+    with records.begin() as db:
+        snapshot_id = ledger.note_committed(db, landed, versions, ingested.before, is_history=ingested.is_history)
+        ledger.note_accounts(db, landed.extract_id, ingested.accounts)
+        _note_out_of_scope(db, connection, ingested, places)
+        _note_set_aside(db, connection, ingested)
+        superseded = ledger.drop_superseded(db, landed)
+    for extract_id in superseded:
+        drop_landed(landed.folder.parent / extract_id)
+    return snapshot_id
+
+
+def hashes_file(landed: Landed) -> Path:
+    """Where the hashes of an extract's records out of scope lie: beside its folder, which never changes."""
+    return landed.folder.with_name(f"{landed.extract_id}.out_of_scope.parquet")
+
+
+def _note_out_of_scope(
+    db: Connection, connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: IngestPlaces
+) -> None:
+    contract = load_contract(ingested.landed.source, places.sources)
+    counts = left_out_counts(connection)
+    for glob, count in ingested.files_left_out.items():
+        counts.append((NO_TABLE, glob, contract.files_out_of_scope.get(glob, LOOKED_UP), count))
+    ledger.note_out_of_scope(db, ingested.landed.extract_id, counts)
+
+
+def _note_set_aside(db: Connection, connection: duckdb.DuckDBPyConnection, ingested: Ingested) -> None:
+    landed, taken = ingested.landed, ingested.taken
+    for origin in (*taken.origins.values(), ingested.origin):
+        for rows in quarantine_rows(connection, origin, landed.received_at):
+            ledger.note_quarantined(db, rows)
+        for rows in waiting_rows(connection, origin, landed.received_at):
+            ledger.note_waiting(db, rows)
+    ledger.note_taken_up(db, taken.closed, landed.extract_id, landed.received_at)
+    for waiting_id, table, waits_for in taken.moved:
+        ledger.note_waits_on(db, waiting_id, table, waits_for)

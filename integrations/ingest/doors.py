@@ -1,0 +1,128 @@
+"""Which door reads which files of an extract, by the kind of the feed."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from integrations.contract import Contract
+from integrations.errors import Refused, WrongUsage
+from integrations.landing import Landed, LandedFile
+
+NO_TABLE = "none"  # the account of files that feed no table
+LOOKED_UP = "looked up by a mapping"
+
+
+def files_of(contract: Contract, table: str, files: Sequence[LandedFile]) -> list[LandedFile]:
+    """The files that feed a table, by the globs of the contract."""
+    return [file for file in files if _matches(file.name, contract.tables[table].files)]
+
+
+def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[str, list[LandedFile]]:
+    """The files that the contract leaves out, by the glob that says so.
+
+    Raises Refused when a file is neither named for a table nor declared out of scope: nothing vanishes.
+    """
+    left_out: dict[str, list[LandedFile]] = {}
+    for file in files:
+        if any(_matches(file.name, table.files) for table in contract.tables.values()):
+            continue
+        globs = [glob for glob in contract.files_out_of_scope if _matches(file.name, [glob])]
+        globs += [glob for source in contract.inputs.values() for glob in source.files if _matches(file.name, [glob])]
+        if not globs:
+            raise Refused(
+                f"the contract of {contract.source} does not know the file {file.name}",
+                where="integrations/sources",
+                to_do="name it under a table, or under files_out_of_scope with a reason",
+            )
+        left_out.setdefault(globs[0], []).append(file)
+    return left_out
+
+
+def readable_root(landed: Landed, kind: str, temp: Path) -> Path:
+    """The folder that a door reads: landing itself, or a stand-in in `temp` where packed files lie unpacked."""
+    packed = [file for file in landed.files if file.name.endswith(".gz")]
+    if kind == "tabular" or not packed:
+        return landed.folder
+    root = temp / f"unpacked-{landed.extract_id}"
+    shutil.rmtree(root, ignore_errors=True)
+    for file in landed.files:
+        place = root / file.name
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if file in packed:
+            with gzip.open(landed.folder / file.name) as reader, place.open("wb") as writer:
+                shutil.copyfileobj(reader, writer)
+        else:
+            place.symlink_to(landed.folder / file.name)
+    return root
+
+
+def stage(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    table: str,
+    *,
+    files: Sequence[LandedFile],
+    root: Path,
+    sources: Path,
+) -> str:
+    """Open the files as the relation of staged rows for a table, and return its name."""
+    paths = [root / file.name for file in files]
+    if contract.kind == "fhir":
+        from integrations.fhir.staging import stage as stage_fhir
+
+        return stage_fhir(connection, table, paths, _view(contract, table, sources), root=root)
+    if contract.kind == "hl7v2":
+        from integrations.hl7v2.oru import stage_oru
+
+        return stage_oru(connection, paths, root=root)[table]
+    from integrations.tabular.staging import stage_tabular
+
+    return stage_tabular(connection, contract, table, folder=sources / contract.source, root=root)
+
+
+def raw_bytes(kind: str, path: Path, numbers: Collection[int]) -> dict[int, bytes]:
+    """The bytes of records of one file, by their number."""
+    if kind == "fhir":
+        from integrations.fhir.lines import line_bytes
+
+        return line_bytes(path, numbers)
+    if kind == "hl7v2":
+        from integrations.hl7v2.segments import segment_bytes
+
+        return segment_bytes(path, numbers)
+    from integrations.tabular.lines import record_bytes
+
+    return record_bytes(path, numbers)
+
+
+def record_count(file: LandedFile) -> int:
+    """How many records a file that feeds no table is counted as: its lines, or one when it has none, as Parquet."""
+    return file.lines or int(file.bytes > 0)
+
+
+def line_count(kind: str, files: Sequence[LandedFile]) -> int | None:
+    """How many records landing counted, where a record is a line; null where only the door can tell."""
+    return sum(file.lines for file in files) if kind == "fhir" else None
+
+
+def _matches(name: str, globs: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, glob) or fnmatchcase(name.removesuffix(".gz"), glob) for glob in globs)
+
+
+def _view(contract: Contract, table: str, sources: Path) -> dict[str, Any] | None:
+    name = contract.tables[table].view
+    if name is None:
+        return None
+    path = sources / contract.source / f"{name}.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise WrongUsage(
+            f"view {name} cannot be read", where=str(path), to_do="name a ViewDefinition of the source"
+        ) from error

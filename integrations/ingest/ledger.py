@@ -1,0 +1,183 @@
+"""What the records keep of an ingest: the extract, its account, what was set aside, and the snapshot that makes it visible."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from integrations.contract import Contract
+from integrations.errors import NotInOrder, Refused
+from integrations.ingest.places import TableAccount
+from integrations.landing import Landed
+from integrations.records import insert_new
+from integrations.records.schema import account, extract, out_of_scope, quarantine, snapshot, waiting
+
+
+def committed_extract(connection: Connection, source: str, digest: str) -> str | None:
+    """The extract of this source that brought the same bytes and is committed, if any."""
+    query = select(extract.c.extract_id).where(
+        extract.c.source == source, extract.c.digest == digest, extract.c.status == "committed"
+    )
+    return connection.execute(query).scalar()
+
+
+def open_extract(connection: Connection, source: str) -> str | None:
+    """The newest extract of this source that landed and was not committed, if any."""
+    query = (
+        select(extract.c.extract_id)
+        .where(extract.c.source == source, extract.c.status == "landed")
+        .order_by(extract.c.received_at.desc())
+    )
+    return connection.execute(query).scalar()
+
+
+def refuse_earlier(connection: Connection, source: str, received_at: datetime) -> None:
+    """Raise Refused when the source has a newer extract: time in the lake goes one way."""
+    query = select(func.max(extract.c.received_at)).where(extract.c.source == source, extract.c.status == "committed")
+    newest = connection.execute(query).scalar()
+    if newest is not None and received_at < newest:
+        raise Refused(
+            f"{source} has an extract of {newest.isoformat()}, later than {received_at.isoformat()}",
+            to_do="ingest extracts in the order in which they came, or give a later --as-of",
+        )
+
+
+def newest_snapshot(connection: Connection) -> tuple[int | None, dict[str, int]]:
+    """The snapshot that readers see, and its table versions; (None, {}) before the first."""
+    row = connection.execute(
+        select(snapshot.c.snapshot_id, snapshot.c.versions).order_by(snapshot.c.snapshot_id.desc()).limit(1)
+    ).first()
+    return (row.snapshot_id, dict(row.versions)) if row else (None, {})
+
+
+def note_landed(connection: Connection, landed: Landed, contract: Contract, *, is_history: bool) -> None:
+    """Write down that an extract lies in landing; one that is written down already stays."""
+    insert_new(
+        connection,
+        extract,
+        [
+            {
+                "extract_id": landed.extract_id,
+                "source": landed.source,
+                "site_id": contract.site_id,
+                "received_at": landed.received_at,
+                "digest": landed.digest,
+                "is_history": int(is_history),
+                "status": "landed",
+            }
+        ],
+    )
+
+
+def note_committed(
+    connection: Connection, landed: Landed, versions: Mapping[str, int], before: int | None, *, is_history: bool
+) -> int:
+    """Record the snapshot and mark the extract committed. Raises NotInOrder when somebody else committed meanwhile."""
+    newest, _ = newest_snapshot(connection)
+    if newest != before:
+        raise NotInOrder(
+            "another ingest was committed while this one ran", where=landed.extract_id, to_do="run this ingest again"
+        )
+    snapshot_id = (newest or 0) + 1
+    insert_new(
+        connection,
+        snapshot,
+        [{"snapshot_id": snapshot_id, "created_at": landed.received_at, "versions": dict(versions)}],
+    )
+    connection.execute(
+        update(extract)
+        .where(extract.c.extract_id == landed.extract_id)
+        .values(status="committed", snapshot_id=snapshot_id, is_history=int(is_history))
+    )
+    return snapshot_id
+
+
+def note_accounts(connection: Connection, extract_id: str, accounts: Mapping[str, TableAccount]) -> None:
+    """Write one row per table."""
+    rows = [{"extract_id": extract_id, "table_name": name, **asdict(counts)} for name, counts in accounts.items()]
+    insert_new(connection, account, rows)
+
+
+def note_out_of_scope(connection: Connection, extract_id: str, counts: Iterable[tuple[str, str, str, int]]) -> None:
+    """Write (table, code, reason, record count)."""
+    names = ("table_name", "code", "reason", "record_count")
+    insert_new(
+        connection, out_of_scope, [{"extract_id": extract_id, **dict(zip(names, row, strict=True))} for row in counts]
+    )
+
+
+def note_quarantined(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Write rows of records that were set aside, with their bytes."""
+    if rows:
+        insert_new(connection, quarantine, rows)
+
+
+def note_waiting(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Write records that wait for a patient or a stay."""
+    if rows:
+        insert_new(connection, waiting, rows)
+
+
+def waiting_records(connection: Connection, table: str) -> list[Any]:
+    """The records of one table that wait, of every source: (waiting_id, source, extract_id, place, what they wait for)."""
+    query = (
+        select(
+            waiting.c.waiting_id,
+            waiting.c.source,
+            waiting.c.extract_id,
+            waiting.c.source_file,
+            waiting.c.source_line,
+            waiting.c.waits_for_table,
+            waiting.c.waits_for,
+        )
+        .where(waiting.c.table_name == table, waiting.c.taken_up_at.is_(None))
+        .order_by(waiting.c.waiting_id)
+    )
+    return list(connection.execute(query))
+
+
+def note_taken_up(connection: Connection, waiting_ids: list[int], extract_id: str, at: datetime) -> None:
+    """Close waiting records: they came in, or were set aside for another reason, with this extract."""
+    for start in range(0, len(waiting_ids), 500):
+        connection.execute(
+            update(waiting)
+            .where(waiting.c.waiting_id.in_(waiting_ids[start : start + 500]))
+            .values(taken_up_at=at, taken_up_by=extract_id)
+        )
+
+
+def note_waits_on(connection: Connection, waiting_id: int, table: str, waits_for: str) -> None:
+    """What a record waited for has come, and now it waits for something else."""
+    connection.execute(
+        update(waiting).where(waiting.c.waiting_id == waiting_id).values(waits_for_table=table, waits_for=waits_for)
+    )
+
+
+def drop_superseded(connection: Connection, landed: Landed) -> list[str]:
+    """Forget the extracts with the same bytes that landed before and were never committed, and return their ids."""
+    is_superseded = (
+        (extract.c.source == landed.source)
+        & (extract.c.digest == landed.digest)
+        & (extract.c.status == "landed")
+        & (extract.c.extract_id != landed.extract_id)
+    )
+    found = list(connection.execute(select(extract.c.extract_id).where(is_superseded)).scalars())
+    connection.execute(delete(extract).where(is_superseded))
+    return found
+
+
+def committed_ids(connection: Connection) -> list[tuple[str, str]]:
+    """Every committed extract as (source, extract_id), oldest first."""
+    query = (
+        select(extract.c.source, extract.c.extract_id)
+        .where(extract.c.status == "committed")
+        .order_by(extract.c.received_at, extract.c.extract_id)
+    )
+    return [(row.source, row.extract_id) for row in connection.execute(query)]
+
+
+def sources(connection: Connection) -> list[str]:
+    """Every source that has a committed extract, by name."""
+    return sorted({source for source, _ in committed_ids(connection)})

@@ -1,0 +1,106 @@
+"""What became of each record of a table, and what has to be kept of those that were set aside."""
+
+from collections import Counter
+
+import duckdb
+
+from integrations.duck import quoted
+from integrations.ingest.judge import Judgement
+from integrations.tables import TABLES
+
+# A record with several rows counts by the strongest: quarantined > waiting > mapped > unchanged > out_of_scope.
+RANKS = {5: "quarantined", 4: "waiting", 3: "mapped", 2: "unchanged", 1: "out_of_scope"}
+RANK = """
+    case
+        when fault is not null then 5
+        when waits_for is not null then 4
+        when scope_code is not null then 1
+        when fact_key in (select fact_key from contested) then 0
+        else 3
+    end
+"""
+
+
+def make_aside(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `aside`, empty: the records of all tables that were quarantined or wait; and `left_out`: those out of scope."""
+    connection.execute(
+        """
+        create or replace table aside (
+            table_name varchar, source varchar, extract_id varchar, record_file varchar, record_line bigint,
+            is_bad boolean, fault varchar, waits_for_table varchar, waits_for varchar,
+            patient_id varchar, code varchar, effective_at timestamptz
+        );
+        create or replace table left_out (table_name varchar, record_file varchar, record_line bigint, code varchar, reason varchar)
+        """
+    )
+
+
+def find_outcomes(connection: duckdb.DuckDBPyConnection) -> Counter[str]:
+    """Make `outcome`, one row per record of `judged`, and count them; 0 is a record that got lost."""
+    connection.execute(
+        f"""
+        create or replace temp table outcome as
+        select record_file, record_line, max(rank) as rank
+        from (
+            select record_file, record_line, {RANK} as rank from judged
+            union all
+            select record_file, record_line, case when is_new then 3 else 2 end from chain where record_line is not null
+        )
+        group by record_file, record_line
+        """
+    )
+    counted = connection.execute("select rank, count(*) from outcome group by rank").fetchall()
+    return Counter({RANKS.get(rank, "lost"): count for rank, count in counted})
+
+
+def keep_aside(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extract_id: str) -> None:
+    """Add to `aside` every row of a record that was set aside: a bad row, and beside it those that are withheld with it."""
+    columns = {column.name for column in TABLES[judgement.table].columns}
+    code = "coalesce(code, local_code)" if judgement.table == "observation" else "code" if "code" in columns else "null"
+    connection.execute(
+        f"""
+        insert into aside
+        select
+            {quoted(judgement.table)}, {quoted(judgement.contract.source)}, {quoted(extract_id)},
+            record_file, record_line, is_bad, fault, waits_for_table, waits_for, patient_id, {code}, effective_at
+        from judged join set_aside using (record_file, record_line)
+        """
+    )
+
+
+def keep_left_out(connection: duckdb.DuckDBPyConnection, table: str) -> None:
+    """Add to `left_out` every record that is out of scope, under one of its codes."""
+    connection.execute(
+        f"""
+        insert into left_out
+        select {quoted(table)}, record_file, record_line, min(scope_code), arg_min(scope_reason, scope_code)
+        from judged semi join (from outcome where rank = 1) using (record_file, record_line)
+        group by record_file, record_line
+        """
+    )
+
+
+def left_out_counts(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str, int]]:
+    """How many records were out of scope: (table, code, reason, count)."""
+    return connection.execute(
+        "select table_name, code, any_value(reason), count(*) from left_out group by table_name, code order by all"
+    ).fetchall()
+
+
+def quarantined_by_reason(connection: duckdb.DuckDBPyConnection, extract_id: str) -> dict[str, int]:
+    """How many records of an extract were quarantined, by the first reason of each."""
+    rows = connection.execute(
+        """
+        select reason, count(*)
+        from (
+            select split_part(min(fault), ' ', 1) as reason
+            from aside
+            where is_bad and extract_id = $extract_id
+            group by table_name, record_file, record_line
+        )
+        group by reason
+        order by reason
+        """,
+        {"extract_id": extract_id},
+    ).fetchall()
+    return {str(reason): int(count) for reason, count in rows}

@@ -1,0 +1,49 @@
+"""What an ingest is given and what it says when it is done."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from integrations.lake import Lake
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestPlaces:
+    """Where an ingest finds contracts and leaves what it makes."""
+
+    landing: Path
+    lake: Lake
+    sources: Path
+    temp: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableAccount:
+    """What became of the records that came for one table; rows_written and taken_up are beside the sum.
+
+    taken_up: records of earlier extracts that waited and came in now.
+    """
+
+    received: int = 0
+    mapped: int = 0
+    unchanged: int = 0
+    out_of_scope: int = 0
+    waiting: int = 0
+    quarantined: int = 0
+    rows_written: int = 0
+    taken_up: int = 0
+
+    @property
+    def balances(self) -> bool:
+        """Whether every record received is accounted for."""
+        return self.received == self.mapped + self.unchanged + self.out_of_scope + self.waiting + self.quarantined
+
+
+@dataclass(frozen=True, kw_only=True)
+class IngestResult:
+    """One extract, accounted for. `is_new` is false when the same bytes had been ingested before: nothing was done."""
+
+    extract_id: str
+    is_new: bool
+    accounts: dict[str, TableAccount] = field(default_factory=dict)
+    quarantined: dict[str, int] = field(default_factory=dict)
+    snapshot_id: int | None = None

@@ -1,0 +1,205 @@
+"""Ingest one extract: land it, load every table of it, take up what waited, and make it visible in one transaction."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+
+from integrations.codes import load_codes
+from integrations.contract import Contract, load_contract
+from integrations.duck import connect
+from integrations.errors import Refused
+from integrations.ingest import ledger
+from integrations.ingest.commit import Ingested, commit
+from integrations.ingest.doors import (
+    NO_TABLE,
+    files_of,
+    files_out_of_scope,
+    line_count,
+    readable_root,
+    record_count,
+    stage,
+)
+from integrations.ingest.judge import Judgement
+from integrations.ingest.known import open_lake
+from integrations.ingest.load import Writing, load_table
+from integrations.ingest.outcomes import keep_left_out, make_aside, quarantined_by_reason
+from integrations.ingest.places import IngestPlaces, IngestResult, TableAccount
+from integrations.ingest.set_aside import Origin
+from integrations.ingest.take_up import take_up
+from integrations.landing import Arrival, arrival, settle
+from integrations.records import Records
+from integrations.tables import LOAD_ORDER
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """An extract that may be taken in: nothing speaks against it, and what readers see before it."""
+
+    contract: Contract
+    received_at: datetime
+    is_history: bool
+    before: int | None
+    versions: dict[str, int]
+
+
+def ingest(
+    source: str,
+    path: Path | None,
+    *,
+    as_of: datetime,
+    is_history: bool,
+    places: IngestPlaces,
+    records: Records,
+    dry_run: bool = False,
+    memory_limit_mb: int = 400,
+    progress: Progress | None = None,
+) -> IngestResult:
+    """Take in one extract of a feed, as received at `as_of`; without `path`, the one that landed last and was not committed.
+
+    Raises Refused when the extract is cut off, differs from its manifest, holds an unknown file, or is older than the
+    source's newest; then nothing has changed.
+    """
+    contract = load_contract(source, places.sources)
+    received_at = as_of.astimezone(UTC)
+    with (
+        _scratch(places, dry_run=dry_run) as own,
+        arrival(source, path or _left(records, source, places), own.landing) as new,
+    ):
+        files_out_of_scope(contract, new.files)
+        with records.read() as db:
+            if known := ledger.committed_extract(db, source, new.digest):
+                return IngestResult(extract_id=known, is_new=False)
+            ledger.refuse_earlier(db, source, received_at)
+            before, versions = ledger.newest_snapshot(db)
+        opening = Opening(
+            contract=contract,
+            received_at=received_at,
+            is_history=is_history or contract.is_past(received_at),
+            before=before,
+            versions=versions,
+        )
+        connection = connect(own.temp, memory_limit_mb=memory_limit_mb)
+        try:
+            return _take_in(connection, opening, new, own, records, progress or _silent, dry_run=dry_run)
+        finally:
+            connection.close()
+
+
+def _take_in(
+    connection: duckdb.DuckDBPyConnection,
+    opening: Opening,
+    new: Arrival,
+    places: IngestPlaces,
+    records: Records,
+    progress: Progress,
+    *,
+    dry_run: bool,
+) -> IngestResult:
+    landed = settle(new, opening.received_at)
+    if not dry_run:
+        with records.begin() as db:
+            ledger.note_landed(db, landed, opening.contract, is_history=opening.is_history)
+        places.lake.create()
+        places.lake.restore_to(opening.versions)
+    kind = opening.contract.kind
+    origin = Origin(extract_id=landed.extract_id, kind=kind, root=readable_root(landed, kind, places.temp))
+    ingested = Ingested(landed=landed, is_history=opening.is_history, before=opening.before, origin=origin)
+    writing = Writing(lake=places.lake, run_extract_id=landed.extract_id, dry_run=dry_run)
+    open_lake(connection, places.lake, opening.versions)
+    make_aside(connection)
+    _load_tables(connection, opening, ingested, places, records, writing, progress)
+    snapshot_id = None if dry_run else commit(connection, ingested, places, records)
+    return IngestResult(
+        extract_id=landed.extract_id,
+        is_new=True,
+        accounts=ingested.accounts,
+        quarantined=quarantined_by_reason(connection, landed.extract_id),
+        snapshot_id=snapshot_id,
+    )
+
+
+def _load_tables(
+    connection: duckdb.DuckDBPyConnection,
+    opening: Opening,
+    ingested: Ingested,
+    places: IngestPlaces,
+    records: Records,
+    writing: Writing,
+    progress: Progress,
+) -> None:
+    """Load table after table, so that a row finds what it refers to; what waited goes before what came now."""
+    contract, landed = opening.contract, ingested.landed
+    codes = load_codes(places.sources / contract.source)
+    for number, table in enumerate(LOAD_ORDER):
+        progress(table, number, len(LOAD_ORDER))
+        with records.read() as db:
+            mapped, rows = take_up(connection, db, table, opening.received_at, places, writing, ingested.taken)
+        account = TableAccount()
+        files = files_of(contract, table, landed.files) if table in contract.tables else []
+        if files:
+            staged = stage(connection, contract, table, files=files, root=ingested.origin.root, sources=places.sources)
+            judgement = Judgement(
+                contract=contract, table=table, received_at=opening.received_at, is_history=opening.is_history
+            )
+            expected = line_count(contract.kind, files)
+            account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected)
+            keep_left_out(connection, table)
+        if files or mapped or rows:
+            ingested.accounts[table] = replace(account, taken_up=mapped, rows_written=account.rows_written + rows)
+    _count_left_out(contract, ingested)
+    progress("done", len(LOAD_ORDER), len(LOAD_ORDER))
+
+
+def _count_left_out(contract: Contract, ingested: Ingested) -> None:
+    for glob, files in files_out_of_scope(contract, ingested.landed.files).items():
+        ingested.files_left_out[glob] = sum(record_count(file) for file in files)
+    if count := sum(ingested.files_left_out.values()):
+        ingested.accounts[NO_TABLE] = TableAccount(received=count, out_of_scope=count)
+
+
+def _left(records: Records, source: str, places: IngestPlaces) -> Path:
+    """The folder of the extract that landed last and was not committed."""
+    with records.read() as db:
+        extract_id = ledger.open_extract(db, source)
+    if extract_id is None:
+        raise Refused(f"no extract of {source} waits to be taken in", to_do="give the extract with --from")
+    return places.landing / source / extract_id
+
+
+@contextmanager
+def _scratch(places: IngestPlaces, *, dry_run: bool) -> Iterator[IngestPlaces]:
+    """A folder for this ingest alone, gone afterwards; a dry run lands there too. One ingest at a time."""
+    places.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with TemporaryDirectory(dir=places.temp, prefix="ingest-") as folder:
+        own = replace(places, temp=Path(folder))
+        if dry_run:
+            yield replace(own, landing=Path(folder) / "landing")
+            return
+        with _one_at_a_time(places.temp / "ingest.lock"):
+            yield own
+
+
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused("another ingest is running", where=str(lock), to_do="wait until it is done") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _silent(_step: str, _done: int, _total: int) -> None:
+    """Say nothing."""

@@ -1,0 +1,128 @@
+"""The bytes of what was set aside, fetched from landing by file and line once the rest is done."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet
+
+from integrations.ingest.doors import raw_bytes
+
+BATCH = 20_000
+HASH_SCHEMA = pa.schema([("table_name", pa.string()), ("record_hash", pa.string())])
+Place = tuple[str, int]  # file, line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the bytes of an extract can be read again."""
+
+    extract_id: str
+    kind: str
+    root: Path
+
+    def bytes_of(self, places: list[Place]) -> dict[Place, bytes]:
+        """The bytes of these records."""
+        lines: dict[str, list[int]] = {}
+        for file, line in places:
+            lines.setdefault(file, []).append(line)
+        return {
+            (file, line): raw
+            for file, numbers in lines.items()
+            for line, raw in raw_bytes(self.kind, self.root / file, set(numbers)).items()
+        }
+
+
+def record_hash(raw: bytes) -> str:
+    """The identity of a source record: the same bytes are the same record, whenever they come."""
+    return hashlib.sha256(raw).hexdigest()
+
+
+def quarantine_rows(
+    connection: duckdb.DuckDBPyConnection, origin: Origin, at: datetime
+) -> Iterator[list[dict[str, Any]]]:
+    """Batches of rows, one per record and code. What is good in a bad record is withheld with it, for the same reason."""
+    names = ("table_name", "source", "source_file", "source_line", "patient_id", "code", "effective_at", "fault")
+    query = """
+        with by_code as (
+            select
+                table_name, source, record_file, record_line, patient_id, code,
+                min(effective_at) as effective_at, min(fault) as own_fault
+            from aside
+            where is_bad and extract_id = $extract_id
+            group by table_name, source, record_file, record_line, patient_id, code
+        )
+        select
+            * exclude (own_fault),
+            coalesce(own_fault, min(own_fault) over (partition by table_name, record_file, record_line))
+        from by_code
+        order by record_file, record_line, table_name, code
+    """
+    for batch in _batches(connection, query, origin):
+        raw = origin.bytes_of([(row[2], row[3]) for row in batch])
+        rows = []
+        for row in batch:
+            values = dict(zip(names, row, strict=True))
+            reason, _, detail = values.pop("fault").partition(" ")
+            found = raw[row[2], row[3]]
+            rows.append(
+                {
+                    **values,
+                    "extract_id": origin.extract_id,
+                    "reason": reason,
+                    "detail": detail,
+                    "record_hash": record_hash(found),
+                    "bytes": found,
+                    "quarantined_at": at,
+                }
+            )
+        yield rows
+
+
+def waiting_rows(connection: duckdb.DuckDBPyConnection, origin: Origin, at: datetime) -> Iterator[list[dict[str, Any]]]:
+    """Batches of rows, one per record that waits: for its patient first, then for its stay."""
+    names = ("table_name", "source", "source_file", "source_line", "waits_for_table", "waits_for")
+    query = """
+        select
+            table_name, source, record_file, record_line,
+            arg_min(waits_for_table, waits_for_table = 'encounter'), arg_min(waits_for, waits_for_table = 'encounter')
+        from aside
+        where not is_bad and waits_for is not null and extract_id = $extract_id
+        group by table_name, source, record_file, record_line
+        order by record_file, record_line, table_name
+    """
+    for batch in _batches(connection, query, origin):
+        raw = origin.bytes_of([(row[2], row[3]) for row in batch])
+        yield [
+            {
+                **dict(zip(names, row, strict=True)),
+                "extract_id": origin.extract_id,
+                "record_hash": record_hash(raw[row[2], row[3]]),
+                "since": at,
+            }
+            for row in batch
+        ]
+
+
+def keep_hashes(connection: duckdb.DuckDBPyConnection, origin: Origin, file: Path) -> None:
+    """Keep which records were out of scope: one that is sent again is not another record."""
+    query = "select table_name, record_file, record_line from left_out where $extract_id <> '' order by all"
+    temporary = file.with_name(f".{file.name}")
+    with pyarrow.parquet.ParquetWriter(temporary, HASH_SCHEMA) as writer:
+        for batch in _batches(connection, query, origin):
+            raw = origin.bytes_of([(row[1], row[2]) for row in batch])
+            hashes = [record_hash(raw[row[1], row[2]]) for row in batch]
+            writer.write_table(pa.table([[row[0] for row in batch], hashes], schema=HASH_SCHEMA))
+    temporary.chmod(0o600)
+    temporary.rename(file)
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, query: str, origin: Origin) -> Iterator[list[tuple[Any, ...]]]:
+    cursor = connection.cursor().execute(query, {"extract_id": origin.extract_id})
+    while batch := cursor.fetchmany(BATCH):
+        yield batch

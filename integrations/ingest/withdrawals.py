@@ -1,0 +1,45 @@
+"""A withdrawal takes back what is known: the newest version as it stands, marked is_retracted.
+
+A record that is withdrawn may come without its content, and its components (`<id>#<code>`) are withdrawn with it.
+"""
+
+import duckdb
+
+from integrations.ingest.judge import Judgement
+
+
+def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) -> None:
+    """Put in place of each sound withdrawal in `judged` the known facts that it takes back; one of nothing known stays."""
+    sound = "is_retracted and fault is null and waits_for is null and scope_code is null"
+    (any_,) = connection.execute(f"select count(*) from judged where {sound}").fetchone() or (0,)
+    if not any_:
+        return
+    every, key = f"every_{judgement.table}", judgement.declared.key
+    names = ["effective_at", *(column.name for column in judgement.declared.columns if column.name != key)]
+    content = ", ".join(
+        f"'entered_in_error' as {name}" if name == "status" and judgement.table == "observation" else f'newest."{name}"'
+        for name in names
+    )
+    connection.execute(
+        f"""
+        create or replace temp table withdrawal as
+        with
+        withdrawn as (
+            select fact_key, record_file, record_line, issued_at, available_at from judged where {sound}
+        ),
+        newest as (
+            select *, {key} as known_key, split_part({key}, '#', 1) as whole_key
+            from {every}
+            where {key} in (select fact_key from withdrawn) or split_part({key}, '#', 1) in (select fact_key from withdrawn)
+            qualify row_number() over (
+                partition by {key} order by available_at desc, extract_id desc, source_file desc, source_line desc
+            ) = 1
+        )
+        select
+            withdrawn.* exclude (fact_key), fact_key as withdrawn_key, newest.patient_id, known_key as fact_key,
+            {f"known_key as {key}," if key != "patient_id" else ""} true as is_retracted, {content}
+        from withdrawn join newest on fact_key = known_key or fact_key = whole_key
+        """
+    )
+    connection.execute(f"delete from judged where {sound} and fact_key in (select withdrawn_key from withdrawal)")
+    connection.execute("insert into judged by name select * exclude (withdrawn_key) from withdrawal")

@@ -1,0 +1,268 @@
+"""What arrived, byte for byte: landing/<source>/<extract_id>/, with a manifest, written once and never changed.
+
+An extract is copied beside its place first, under a name that starts with a dot. What does not hold against the sender's
+own manifest is refused there, and nothing has changed.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from integrations.errors import NotInOrder, Refused
+
+MANIFEST = "manifest.json"
+ARRIVING = ".arriving-"
+CHUNK = 1 << 20
+BOM = b"\xef\xbb\xbf"
+# Letters, digits and a few signs: no pattern sign that a reader could take for more than one file.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+,@ -]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandedFile:
+    """One file of an extract. `lines` are those that are not blank, after decompression."""
+
+    name: str
+    sha256: str
+    bytes: int
+    lines: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landed:
+    """One extract at rest."""
+
+    source: str
+    extract_id: str
+    digest: str
+    received_at: datetime
+    folder: Path
+    files: tuple[LandedFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """One extract that has been copied and checked, and has not got its place yet."""
+
+    source: str
+    digest: str
+    folder: Path
+    files: tuple[LandedFile, ...]
+    sent_manifest: dict[str, Any] | None
+
+
+@contextmanager
+def arrival(source: str, path: Path, landing: Path) -> Iterator[Arrival]:
+    """Copy a file or folder and check it; when it is not given a place, the copy is gone afterwards.
+
+    Raises Refused when a file is cut off, differs from the sender's manifest, is a link, or has a name that is not plain.
+    """
+    home = landing / source
+    _make_folders(home)
+    for left_over in home.glob(f"{ARRIVING}*"):
+        shutil.rmtree(left_over)
+    folder = home / f"{ARRIVING}{uuid.uuid4().hex}"
+    folder.mkdir(mode=0o700)
+    try:
+        names = _names(path)
+        files = tuple(_copy(_origin(path, name), folder / name, name) for name in names if name != MANIFEST)
+        sent = _sent_manifest(path) if MANIFEST in names else None
+        if not files:
+            raise Refused("the extract holds no file", where=str(path), to_do="check what the sender wrote")
+        _check(files, sent or {})
+        yield Arrival(source=source, digest=_digest(files), folder=folder, files=files, sent_manifest=sent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def settle(arrived: Arrival, received_at: datetime) -> Landed:
+    """Give an arrival its place, manifest last; one that lies there already from before a crash is taken as it is."""
+    moment = received_at.astimezone(UTC)
+    extract_id = f"{arrived.source}-{moment:%Y%m%dT%H%M%SZ}-{arrived.digest[:8]}"
+    place = arrived.folder.parent / extract_id
+    if not place.exists():
+        manifest = {
+            "extract_id": extract_id,
+            "source": arrived.source,
+            "digest": arrived.digest,
+            "received_at": moment.isoformat(),
+            "requested_since": (arrived.sent_manifest or {}).get("since"),
+            "sent_manifest": arrived.sent_manifest,
+            "files": [asdict(file) for file in arrived.files],
+        }
+        _write(arrived.folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+        _sync_folders(arrived.folder)
+        arrived.folder.rename(place)
+        _sync(place.parent)
+        _sync(place.parent.parent)
+    return read_landed(place)
+
+
+def drop_landed(folder: Path) -> None:
+    """Remove an extract that was never committed and whose bytes have landed again under another id."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_landed(folder: Path) -> Landed:
+    """Read the manifest of an extract at rest. Raises NotInOrder when it is gone or broken."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        return Landed(
+            source=manifest["source"],
+            extract_id=manifest["extract_id"],
+            digest=manifest["digest"],
+            received_at=datetime.fromisoformat(manifest["received_at"]),
+            folder=folder,
+            files=tuple(LandedFile(**file) for file in manifest["files"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotInOrder(
+            "the manifest of a landed extract cannot be read",
+            where=str(folder),
+            to_do="restore landing from the backup",
+        ) from error
+
+
+def _names(path: Path) -> list[str]:
+    """The files under `path`, relative, in order. Links and what is no plain file are refused, not skipped."""
+    if path.is_symlink():
+        raise Refused("the extract is a link", where=str(path), to_do="give the folder or file itself")
+    if path.is_file():
+        found = [path]
+    elif path.is_dir():
+        found = sorted(item for item in path.rglob("*") if item.is_symlink() or not item.is_dir())
+    else:
+        raise Refused("there is no such file or folder", where=str(path), to_do="check --from")
+    base = path.parent if path.is_file() else path
+    names = [item.relative_to(base).as_posix() for item in found]
+    for item, name in zip(found, names, strict=True):
+        if item.is_symlink() or not item.is_file():
+            raise Refused("a link or special file is not taken", where=str(base), to_do="send plain files")
+        if not all(PLAIN_NAME.fullmatch(part) for part in name.split("/")):
+            raise Refused("a file name is not plain", where=str(base), to_do="use letters, digits, . _ - and blanks")
+    return names
+
+
+def _origin(path: Path, name: str) -> Path:
+    return path if path.is_file() else path / name
+
+
+def _copy(origin: Path, target: Path, name: str) -> LandedFile:
+    _make_folders(target.parent)
+    digest, size = hashlib.sha256(), 0
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with origin.open("rb") as reader, os.fdopen(descriptor, "wb") as writer:
+        while chunk := reader.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return LandedFile(name=name, sha256=digest.hexdigest(), bytes=size, lines=_count_lines(target, name))
+
+
+def _count_lines(path: Path, name: str) -> int:
+    """Count the lines that are not blank; a Parquet file has none. Raises Refused when a compressed file is cut off or broken."""
+    if name.endswith(".parquet"):
+        return 0
+    opener = gzip.open if name.endswith(".gz") else open
+    count, is_counted = 0, False
+    try:
+        with opener(path, "rb") as file:
+            start = file.read(len(BOM))
+            file.seek(len(BOM) if start == BOM else 0)
+            while piece := file.readline(CHUNK):
+                if not is_counted and not piece.isspace():
+                    count, is_counted = count + 1, True
+                is_counted = is_counted and not piece.endswith(b"\n")
+        return count
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Refused(
+            "a compressed file is cut off or broken", where=name, to_do="ask the sender for it again"
+        ) from error
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and what is missing above it, each closed to others."""
+    if not folder.exists():
+        _make_folders(folder.parent)
+        folder.mkdir(mode=0o700)
+
+
+def _sent_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+    except ValueError as error:
+        raise Refused(
+            "the sender's manifest is no JSON", where=MANIFEST, to_do="ask the sender for it again"
+        ) from error
+    if not isinstance(manifest, dict):
+        raise Refused("the sender's manifest is no object", where=MANIFEST, to_do="ask the sender for it again")
+    return manifest
+
+
+def _check(files: tuple[LandedFile, ...], sent: dict[str, Any]) -> None:
+    """Hold the files against the sender's manifest: FHIR bulk export (output: url, count) or ours (files: name, sha256)."""
+    by_name = {file.name: file for file in files}
+    for entry in _entries(sent, "output"):
+        name = str(entry.get("url", "")).split("?")[0].rsplit("/", 1)[-1]
+        _expect(name in by_name, name, "a file that the manifest names did not come")
+        is_whole = "count" not in entry or entry["count"] == by_name[name].lines
+        _expect(is_whole, name, "the file does not hold as many records as the manifest says")
+    for entry in _entries(sent, "files"):
+        name = str(entry.get("name", ""))
+        _expect(name in by_name, name, "a file that the manifest names did not come")
+        _expect(by_name[name].sha256 == entry.get("sha256"), name, "the checksum is not the one in the manifest")
+
+
+def _entries(sent: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    entries = sent.get(part, [])
+    is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    _expect(is_list, part, "the sender's manifest is not as FHIR or Rounds writes one")
+    return list(entries)
+
+
+def _expect(holds: bool, name: str, what: str) -> None:
+    if not holds:
+        raise Refused(what, where=f"{MANIFEST}: {name}", to_do="ask the sender for the extract again")
+
+
+def _digest(files: tuple[LandedFile, ...]) -> str:
+    lines = "".join(f"{file.name}\0{file.sha256}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".writing")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _sync_folders(folder: Path) -> None:
+    for item in folder.rglob("*"):
+        if item.is_dir():
+            _sync(item)
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
