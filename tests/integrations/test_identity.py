@@ -142,6 +142,12 @@ def test_a_cluster_is_all_that_was_ever_linked_and_works_in_one_bucket(
     assert work_buckets(connection, 16) == {"a": of_a, "b": of_a, "c": of_a, "x": of_x, "y": of_x}
 
 
+def test_clusters_that_a_later_link_joins_are_one_cluster(connection: duckdb.DuckDBPyConnection) -> None:
+    pairs = [("b", "1"), ("e", "1"), ("c", "2"), ("d", "2"), ("d", "3"), ("e", "3"), ("x", "4"), ("y", "4")]
+    know(connection, *((name, value, "2024-01-01", EVER, False) for name, value in pairs))
+    assert clusters(connection) == [["b", "c", "d", "e"], ["x", "y"]]
+
+
 def test_a_placeholder_that_many_share_makes_nobody_one_person(connection: duckdb.DuckDBPyConnection) -> None:
     know(
         connection,

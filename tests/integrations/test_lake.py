@@ -120,6 +120,15 @@ def test_a_patient_keeps_the_bucket_for_ever(lake: Lake, connection: duckdb.Duck
     assert [bucket for (bucket,) in found] == expected
 
 
+def test_creating_a_lake_that_is_there_changes_nothing(lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:
+    lake.write(connection, "observation", observations(("p", "o", "2024-01-01", 1.0)), extract_id="demo_ehr-1")
+    before = lake.versions()
+    lake.create()
+    assert lake.versions() == before
+    lake.open_snapshot(connection, lake.versions())
+    assert seen(connection) == [("o", 1.0)]
+
+
 def test_another_bucket_count_is_refused(lake: Lake) -> None:
     with pytest.raises(WrongUsage, match="bucket_count is 8, but the lake was made with 4"):
         Lake(lake.root, 8).create()
