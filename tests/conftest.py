@@ -17,6 +17,13 @@ SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 BOTH = [pytest.param("sqlite"), pytest.param("postgres", marks=pytest.mark.part)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever asks for Postgres needs a part."""
+    for item in items:
+        if "postgres_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.part)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """With ROUNDS_PARTS=required, a test that is skipped for want of a part has failed."""

@@ -83,11 +83,12 @@ def test_a_naive_instant_is_refused(records: Records) -> None:
         take_snapshot(records, NIGHT.replace(tzinfo=None))
 
 
-def test_a_missing_document_is_null_and_not_the_word_null(records: Records) -> None:
-    row = {"run_id": "r1", "kind": "score", "as_of": NIGHT, "started_at": NIGHT, "status": "running", "reasons": None}
+def test_what_is_missing_is_null_and_not_the_word_null(records: Records) -> None:
+    row = {"run_id": "r1", "kind": "score", "as_of": NIGHT, "started_at": NIGHT, "status": "running"}
     with records.begin() as connection:
-        connection.execute(insert(run).values(row))
-        assert connection.execute(select(run.c.run_id).where(run.c.reasons.is_(None))).scalar() == "r1"
+        connection.execute(insert(run).values(row | {"reasons": None, "finished_at": None}))
+        empty = select(run.c.run_id).where(run.c.reasons.is_(None), run.c.finished_at.is_(None))
+        assert connection.execute(empty).scalar() == "r1"
 
 
 def test_an_exception_takes_back_the_whole_transaction(records: Records) -> None:
