@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from integrations.durable import write_whole
 from integrations.fhir.risk_assessment import Resource
-from integrations.write_back.identifier import sync_folder
 from integrations.write_back.target import Delivery, Outgoing
 
 
@@ -33,7 +32,6 @@ class FileTarget:
             return [Delivery(status="failed", reason=reason, is_target_down=True) for _ in batch]
 
     def _send(self, batch: Sequence[Outgoing]) -> list[Delivery]:
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         locations = self._already_there([each for each in batch if each.may_be_there])
         fresh = [each for each in batch if each.identifier not in locations]
         if fresh:
@@ -51,14 +49,7 @@ class FileTarget:
     def _write(self, content: Resource) -> str:
         data = json.dumps(content, allow_nan=False, indent=1).encode()
         name = f"{self.as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{hashlib.sha256(data).hexdigest()[:12]}.json"
-        temporary = self.folder / f".{name}.part"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self.folder / name)
-        sync_folder(self.folder)
+        write_whole(self.folder / name, data)
         return name
 
 
