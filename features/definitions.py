@@ -1,14 +1,16 @@
 """The feature views: what each SQL file says of itself, and the same declared to Feast.
 
-A view is a file views/<view>.sql. Its comment header names codes, hold window, owner and freshness; each feature of its last
-select stands on a line `... as <feature>, -- what it is`, and the name ends in its unit.
+A view is a file views/<view>.sql. Its comment header names codes, hold window, owner and freshness; each feature of its
+last select stands on a line `... as <feature>, -- what it is`, and the name ends in its unit.
 """
 
 import difflib
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +77,14 @@ def view_names(folder: Path = VIEWS) -> tuple[str, ...]:
 
 
 def view(name: str, folder: Path = VIEWS) -> View:
-    """Read one feature view. Raises WrongUsage for an unknown name, a header line that is missing, or a name without unit."""
+    """Read one feature view. Raises WrongUsage for an unknown name, a missing header line, a feature without unit."""
     path = folder / f"{name}.sql"
     if name not in view_names(folder):
         near = difflib.get_close_matches(name, view_names(folder), 1)
         known = f"did you mean {near[0]}?" if near else f"known: {', '.join(view_names(folder))}"
         raise WrongUsage(f"unknown feature view {name}", where=str(folder), to_do=known)
     sql = path.read_text(encoding="utf-8")
-    header = sql[: re.search(r"^[^-]", sql, re.MULTILINE).start()]  # type: ignore[union-attr]
+    header = "\n".join(takewhile(lambda line: line.startswith("--"), sql.splitlines()))
     said = dict(_HEADER.findall(header))
     for key in ("codes", "hold window", "owner", "freshness"):
         if key not in said:
@@ -103,12 +105,12 @@ def view(name: str, folder: Path = VIEWS) -> View:
     )
 
 
-def feature_names(names: tuple[str, ...], folder: Path = VIEWS) -> tuple[str, ...]:
+def feature_names(names: Sequence[str], folder: Path = VIEWS) -> tuple[str, ...]:
     """Return every "view:feature" of these views, in the order of their SQL."""
     return tuple(f"{name}:{feature.name}" for name in names for feature in view(name, folder).features)
 
 
-def check_features(features: tuple[str, ...], folder: Path = VIEWS) -> None:
+def check_features(features: Sequence[str], folder: Path = VIEWS) -> None:
     """Raise WrongUsage for a "view:feature" that no view has, or for two features of one name."""
     for reference in features:
         name, _, feature = reference.partition(":")
@@ -123,7 +125,7 @@ def check_features(features: tuple[str, ...], folder: Path = VIEWS) -> None:
         raise WrongUsage(f"feature named twice: {', '.join(twice)}", where="features", to_do="name each feature once")
 
 
-def feast_objects(names: tuple[str, ...], offline: Path, folder: Path = VIEWS) -> list[Any]:
+def feast_objects(names: Sequence[str], offline: Path, folder: Path = VIEWS) -> list[Any]:
     """Declare the views to Feast: one entity, a folder of Parquet each, prediction_time as event time.
 
     ttl is a second: a row belongs to its own prediction_time and is never filled with an older one.

@@ -2,6 +2,8 @@
 
 import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -15,38 +17,40 @@ from integrations.errors import NotInOrder
 def write_view(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table, path: Path) -> int:
     """Compute one view for a spine into one file. Returns the rows written, which equal the spine's.
 
-    The created time is the prediction_time: a row computed later says the same as one computed that night, so that Feast does
-    not blank it.
+    The created time is the prediction_time: a row computed later says the same as one computed that night, and Feast
+    does not blank it.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     columns = ", ".join(f"v.{feature.name}::double as {feature.name}" for feature in view.features)
-    connection.register("spine", spine)
-    for table in view.reference_tables:
-        connection.register(table.stem, _reference(table))
     try:
-        connection.execute(
-            f"""
-            copy (
-                select
-                    s.patient_id,
-                    v.encounter_id,
-                    v.prediction_time,
-                    v.prediction_time as feature_prediction_time,
-                    v.prediction_time as created_at,
-                    {columns}
-                from ({view.sql}) as v
-                join spine as s on s.encounter_id = v.encounter_id and s.prediction_time = v.prediction_time
-            ) to {quoted(temporary)} (format parquet, compression zstd)
-            """
-        )
+        with _relations(connection, view, spine):
+            connection.execute(
+                f"""
+                copy (
+                    select
+                        s.patient_id,
+                        v.encounter_id,
+                        v.prediction_time,
+                        v.prediction_time as feature_prediction_time,
+                        v.prediction_time as created_at,
+                        {columns}
+                    from ({view.sql}) as v
+                    join spine as s on s.encounter_id = v.encounter_id and s.prediction_time = v.prediction_time
+                ) to {quoted(temporary)} (format parquet, compression zstd)
+                """
+            )
         _check_rows(connection, view, spine, temporary)
         replace_file(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-        for name in ("spine", *(table.stem for table in view.reference_tables)):
-            connection.unregister(name)
     return int(spine.num_rows)
+
+
+def view_rows(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table) -> pa.Table:
+    """Compute one view for a spine in memory, as its SQL gives it: for stories and checks of a few rows."""
+    with _relations(connection, view, spine):
+        return connection.sql(view.sql).to_arrow_table()
 
 
 def replace_file(temporary: Path, path: Path) -> None:
@@ -60,6 +64,19 @@ def replace_file(temporary: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+@contextmanager
+def _relations(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table) -> Iterator[None]:
+    """Open the spine and the reference tables that a view names."""
+    tables = {"spine": spine, **{path.stem: _reference(path) for path in view.reference_tables}}
+    for name, table in tables.items():
+        connection.register(name, table)
+    try:
+        yield
+    finally:
+        for name in tables:
+            connection.unregister(name)
 
 
 def _check_rows(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table, path: Path) -> None:

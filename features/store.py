@@ -1,7 +1,7 @@
 """The feature store: compute the views for a spine, keep them, and read them back as of.
 
-Rows are keyed (encounter_id, prediction_time) and lie as Parquet in one folder per view and version of its SQL. Training and
-scoring read them by the same call, through Feast. A row counts for its own prediction_time only.
+Rows are keyed (encounter_id, prediction_time) and lie as Parquet in one folder per view and version of its SQL.
+Training and scoring read them by the same call, through Feast. A row counts for its own prediction_time only.
 """
 
 import hashlib
@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from string import Template
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import yaml
 
 from features.definitions import VIEWS, check_features, feast_objects, view, view_folder, view_names
 from features.online import newest_rows, not_older, online_rows
@@ -38,12 +40,17 @@ class FeatureStore:
         """Return the version of each view's SQL, as a score keeps it."""
         return {name: view(name, self.views).version for name in views}
 
+    def is_built(self, views: Sequence[str], name: str) -> bool:
+        """Whether every view, at its present version, keeps the rows of this name."""
+        return all((view_folder(self.offline, view(each, self.views)) / f"{name}.parquet").exists() for each in views)
+
     def compute(
         self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], spine: pa.Table, *, name: str
     ) -> dict[str, int]:
         """Run the views for a spine and keep the rows, replacing those written before under the same name.
 
-        The canonical relations are open in the connection. Raises NotInOrder when a view does not give one row per spine row.
+        The canonical relations are open in the connection. Raises NotInOrder when a view does not give one row per
+        spine row.
         """
         check_spine(spine)
         written = {}
@@ -72,7 +79,7 @@ class FeatureStore:
         return with_features(spine, features, rows)
 
     def materialize(self, as_of: datetime, views: Sequence[str], *, window: timedelta = timedelta(hours=24)) -> int:
-        """Put the newest row of each stay in (as_of - window, as_of] into the online store; never an older one over a newer.
+        """Put the newest row of each stay in (as_of - window, as_of] online, and never an older one over a newer.
 
         Returns how many rows were written.
         """
@@ -94,8 +101,7 @@ class FeatureStore:
             return online_rows(self._feast(), features, encounter_ids)
 
     def _historical(self, features: list[str], spine: pa.Table) -> pa.Table:
-        import ibis
-
+        ibis: Any = import_module("ibis")
         entities = pa.table(
             {
                 "encounter_id": spine["encounter_id"],
@@ -115,8 +121,6 @@ class FeatureStore:
         """Open Feast, with the registry brought in line when the views have changed."""
         from feast import FeatureStore as Feast
         from feast import RepoConfig
-
-        import yaml
 
         text = Template(FEATURE_STORE_YAML.read_text(encoding="utf-8")).substitute(ROUNDS_FEATURES=str(self.folder))
         settings = yaml.safe_load(text)
@@ -139,5 +143,6 @@ class FeatureStore:
 def _feast_alone() -> Iterator[None]:
     """One at a time, and deaf to what Feast and ibis say of their own use of older interfaces."""
     with _FEAST, warnings.catch_warnings():
+        import_module("feast")  # its import sets filters of its own, so it comes before ours
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         yield

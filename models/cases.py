@@ -1,8 +1,8 @@
 """Patient stories of a use case: facts in, expected cohort, features and label out. They are tests and documentation.
 
-All stories of one file lie in one hospital, so each is a bystander of all others. Times are UTC. A fact's columns are those of
-the canonical table; what a story leaves out has a default: available_at is when the fact was true, a stay with an end is two
-versions, known at admission and at discharge.
+All stories of one file lie in one hospital, so each is a bystander of all others. Times are UTC. A fact's columns are
+those of the canonical table; what a story leaves out has a default: available_at is when the fact was true, a stay with
+an end is two versions, known at admission and at discharge.
 """
 
 from collections.abc import Iterator, Sequence

@@ -22,11 +22,16 @@ def use_cases() -> dict[str, UseCase]:
 
 def use_case(name: str) -> UseCase:
     """Return one use case. Raises WrongUsage for a name that no folder has, or a folder that declares another name."""
-    if name not in use_case_names():
-        near = difflib.get_close_matches(name, use_case_names(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(use_case_names())}"
-        raise WrongUsage(f"unknown use case {name}", where="models", to_do=hint)
+    check_name(name)
     found: UseCase = importlib.import_module(f"models.{name}.use_case").USE_CASE
     if found.name != name:
         raise WrongUsage(f"USE_CASE is named {found.name}", where=f"models/{name}/use_case.py", to_do=f"name it {name}")
     return found
+
+
+def check_name(name: str) -> None:
+    """Raise WrongUsage for a name that no folder has, without importing any use case."""
+    if name not in use_case_names():
+        near = difflib.get_close_matches(name, use_case_names(), 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(use_case_names())}"
+        raise WrongUsage(f"unknown use case {name}", where="models", to_do=hint)

@@ -1,7 +1,7 @@
 """Who is predicted for, who of them is due, and what came of them.
 
-The use case's own SQL decides; this module only runs it over the canonical relations that are open in the connection, and
-checks what comes back. All frames are Arrow tables with instants in UTC, sorted by prediction_time and encounter_id.
+The use case's own SQL decides; this module only runs it over the canonical relations that are open in the connection,
+and checks what comes back. All frames are Arrow tables in UTC, sorted by prediction_time and encounter_id.
 """
 
 from collections import Counter
@@ -10,6 +10,7 @@ from datetime import datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from integrations.errors import NotInOrder
 from models.use_case import UseCase
@@ -21,7 +22,7 @@ ORDER = "order by prediction_time, encounter_id"
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """Who is scored now: the newest row of each stay, excluded ones among them; and older rows that never got a score."""
+    """Who is scored now: the newest row of each stay, excluded ones too; and older rows that never got a score."""
 
     live: pa.Table
     backfill: pa.Table
@@ -29,7 +30,7 @@ class Due:
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Rows with a final label, each with its person_id; and how many rows there are by reason, those without label too."""
+    """Rows with a final label, each with its person_id; and the count of rows by reason, those without label too."""
 
     rows: pa.Table
     reasons: dict[str, int]
@@ -54,8 +55,6 @@ def cohort(connection: duckdb.DuckDBPyConnection, use_case: UseCase, as_of: date
 
 def eligible(rows: pa.Table) -> pa.Table:
     """Return the rows of a cohort that are predicted for."""
-    import pyarrow.compute as pc
-
     return rows.filter(pc.is_null(rows["excluded_reason"]))
 
 
@@ -70,8 +69,8 @@ def due(
 ) -> Due:
     """Return who is to be scored at as_of.
 
-    Live: the newest row of each stay, if it is not older than the use case's max_age and has no score. Backfill: every other
-    eligible row without a score; none with latest_only. `scored` has encounter_id and prediction_time.
+    Live: the newest row of each stay, if it is not older than the use case's max_age and has no score. Backfill: every
+    other eligible row without a score; none with latest_only. `scored` has encounter_id and prediction_time.
     """
     ranked = _query(
         connection,
@@ -93,7 +92,7 @@ def due(
     )
     is_live = ranked["is_live"]
     columns = ranked.drop_columns(["is_live"])
-    older = eligible(columns.filter(_inverted(is_live)))
+    older = eligible(columns.filter(pc.invert(is_live)))
     return Due(live=columns.filter(is_live), backfill=older.slice(0, 0) if latest_only else older)
 
 
@@ -190,9 +189,3 @@ def _check_unique(connection: duckdb.DuckDBPyConnection, rows: pa.Table, where: 
             where=where,
             to_do="return one row per encounter_id and prediction_time",
         )
-
-
-def _inverted(flags: pa.ChunkedArray) -> pa.ChunkedArray:
-    import pyarrow.compute as pc
-
-    return pc.invert(flags)

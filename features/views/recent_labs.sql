@@ -6,34 +6,71 @@
 -- hold window: 48 hours
 -- owner: clinical informatics
 -- freshness: 6 hours
-with person as (
-    select s.encounter_id, s.prediction_time, p.other_patient_id
-    from spine as s
+with numbered as materialized (
+    select encounter_id, prediction_time, patient_id, row_number() over () as spine_row from spine
+),
+
+person as (
+    select s.spine_row, s.encounter_id, s.prediction_time, p.other_patient_id
+    from numbered as s
     join same_person as p
         on p.patient_id = s.patient_id
         and p.available_at <= s.prediction_time
         and s.prediction_time < p.superseded_at
 ),
 
+last_of_each as (
+    select person.spine_row, o.code, max(row(o.effective_at, o.value_number)) as last_result
+    from person
+    join observation as o
+        on o.patient_id = person.other_patient_id
+        and o.available_at <= person.prediction_time
+        and person.prediction_time < o.superseded_at
+        and not o.is_retracted
+        and o.effective_at <= person.prediction_time
+        and o.effective_at > person.prediction_time - interval 7 days
+    where o.code in ('3094-0', '2951-2', '2823-3', '718-7', '6690-2', '777-3', '1751-7', '2345-7', '2524-7', '1963-8')
+    and o.value_number is not null
+    group by person.spine_row, o.code
+),
+
+last_result as (
+    select
+        spine_row,
+        max(last_result[2]) filter (where code = '3094-0') as bun,
+        max(last_result[2]) filter (where code = '2951-2') as sodium,
+        max(last_result[2]) filter (where code = '2823-3') as potassium,
+        max(last_result[2]) filter (where code = '718-7') as hemoglobin,
+        max(last_result[2]) filter (where code = '6690-2') as leukocytes,
+        max(last_result[2]) filter (where code = '777-3') as platelets,
+        max(last_result[2]) filter (where code = '1751-7') as albumin,
+        max(last_result[2]) filter (where code = '2345-7') as glucose,
+        max(last_result[2]) filter (where code = '2524-7') as lactate,
+        max(last_result[2]) filter (where code = '1963-8') as bicarbonate
+    from last_of_each
+    group by spine_row
+),
+
 admitted as (
-    select s.encounter_id, s.prediction_time, min(e.started_at) as started_at
-    from spine as s
+    select s.spine_row, min(e.started_at) as started_at
+    from numbered as s
     join encounter as e
         on e.encounter_id = s.encounter_id
         and e.available_at <= s.prediction_time
         and s.prediction_time < e.superseded_at
         and not e.is_retracted
-    group by s.encounter_id, s.prediction_time
+    group by s.spine_row
 ),
 
--- creatinine reaches back 365 d for the baseline, the rest 7 d
-result as (
+creatinine_draw as (
     select
-        person.encounter_id,
-        person.prediction_time,
-        o.code,
+        person.spine_row,
         o.effective_at,
-        max(o.value_number) as value
+        o.value_number as value,
+        o.effective_at > person.prediction_time - interval 24 hours as is_24h,
+        o.effective_at > person.prediction_time - interval 48 hours as is_48h,
+        o.effective_at > person.prediction_time - interval 7 days as is_7d,
+        o.effective_at >= admitted.started_at as is_of_stay
     from person
     join observation as o
         on o.patient_id = person.other_patient_id
@@ -42,68 +79,38 @@ result as (
         and not o.is_retracted
         and o.effective_at <= person.prediction_time
         and o.effective_at > person.prediction_time - interval 365 days
-        and (o.code = '2160-0' or o.effective_at > person.prediction_time - interval 7 days)
-    where o.code in (
-        '2160-0', '3094-0', '2951-2', '2823-3', '718-7', '6690-2', '777-3', '1751-7', '2345-7', '2524-7', '1963-8'
-    )
+    left join admitted on admitted.spine_row = person.spine_row
+    where o.code = '2160-0'
     and o.value_number is not null
-    group by person.encounter_id, person.prediction_time, o.code, o.effective_at
-),
-
-last_result as (
-    select
-        encounter_id,
-        prediction_time,
-        max_by(value, effective_at) filter (where code = '3094-0') as bun,
-        max_by(value, effective_at) filter (where code = '2951-2') as sodium,
-        max_by(value, effective_at) filter (where code = '2823-3') as potassium,
-        max_by(value, effective_at) filter (where code = '718-7') as hemoglobin,
-        max_by(value, effective_at) filter (where code = '6690-2') as leukocytes,
-        max_by(value, effective_at) filter (where code = '777-3') as platelets,
-        max_by(value, effective_at) filter (where code = '1751-7') as albumin,
-        max_by(value, effective_at) filter (where code = '2345-7') as glucose,
-        max_by(value, effective_at) filter (where code = '2524-7') as lactate,
-        max_by(value, effective_at) filter (where code = '1963-8') as bicarbonate
-    from result
-    where code <> '2160-0'
-    group by encounter_id, prediction_time
-),
-
-creatinine_draw as (
-    select
-        r.encounter_id,
-        r.prediction_time,
-        r.effective_at,
-        r.value,
-        r.effective_at > r.prediction_time - interval 24 hours as is_24h,
-        r.effective_at > r.prediction_time - interval 48 hours as is_48h,
-        r.effective_at > r.prediction_time - interval 7 days as is_7d,
-        r.effective_at >= admitted.started_at as is_of_stay
-    from result as r
-    left join admitted
-        on admitted.encounter_id = r.encounter_id
-        and admitted.prediction_time = r.prediction_time
-    where r.code = '2160-0'
 ),
 
 creatinine as (
     select
-        encounter_id,
-        prediction_time,
-        max(effective_at) filter (where is_7d) as last_at,
-        max_by(value, effective_at) filter (where is_7d) as last_value,
+        spine_row,
+        max(row(effective_at, value)) filter (where is_7d) as last_draw,
+        min(row(effective_at, -value)) filter (where is_48h) as first_48h_draw,
+        min(row(effective_at, -value)) filter (where is_of_stay) as first_of_stay_draw,
         min(value) filter (where is_24h) as lowest_24h,
         min(value) filter (where is_48h) as lowest_48h,
         min(value) filter (where is_7d) as lowest_7d,
         median(value) filter (where not is_7d) as median_365d,
-        min_by(value, effective_at) filter (where is_of_stay) as first_of_stay,
         min(value) filter (where is_of_stay) as lowest_of_stay,
         max(value) filter (where is_of_stay) as highest_of_stay,
-        min(effective_at) filter (where is_48h) as first_48h_at,
-        min_by(value, effective_at) filter (where is_48h) as first_48h,
-        count(*) filter (where is_48h) as draws_48h
+        count(distinct effective_at) filter (where is_48h) as draws_48h
     from creatinine_draw
-    group by encounter_id, prediction_time
+    group by spine_row
+),
+
+-- of two values of one time the higher stands, so the first ones were sorted by their negative
+creatinine_named as (
+    select
+        *,
+        last_draw[1] as last_at,
+        last_draw[2] as last_value,
+        first_48h_draw[1] as first_48h_at,
+        -first_48h_draw[2] as first_48h,
+        -first_of_stay_draw[2] as first_of_stay
+    from creatinine
 )
 
 select
@@ -155,10 +162,6 @@ select
         as leukocytes_last_10e3_ul,             -- last of 7 d
     l.platelets
         as platelets_last_10e3_ul               -- last of 7 d
-from spine as s
-left join creatinine as c
-    on c.encounter_id = s.encounter_id
-    and c.prediction_time = s.prediction_time
-left join last_result as l
-    on l.encounter_id = s.encounter_id
-    and l.prediction_time = s.prediction_time
+from numbered as s
+left join creatinine_named as c on c.spine_row = s.spine_row
+left join last_result as l on l.spine_row = s.spine_row

@@ -4,9 +4,13 @@
 -- hold window: 24 hours
 -- owner: clinical informatics
 -- freshness: 6 hours
-with person as (
-    select s.encounter_id, s.prediction_time, p.other_patient_id
-    from spine as s
+with numbered as materialized (
+    select encounter_id, prediction_time, patient_id, row_number() over () as spine_row from spine
+),
+
+person as (
+    select s.spine_row, s.prediction_time, p.other_patient_id
+    from numbered as s
     join same_person as p
         on p.patient_id = s.patient_id
         and p.available_at <= s.prediction_time
@@ -14,13 +18,13 @@ with person as (
 ),
 
 -- 2708-6 stands beside 59408-5 in vital signs profiles and means the same there
-sign as (
+summed as (
     select
-        person.encounter_id,
-        person.prediction_time,
+        person.spine_row,
         case when o.code = '2708-6' then '59408-5' else o.code end as code,
-        o.effective_at,
-        max(o.value_number) as value
+        max(row(o.effective_at, o.value_number))[2] as last_value,
+        min(o.value_number) as lowest,
+        max(o.value_number) as highest
     from person
     join observation as o
         on o.patient_id = person.other_patient_id
@@ -32,18 +36,6 @@ sign as (
     where o.code in ('8867-4', '8480-6', '9279-1', '59408-5', '2708-6', '8310-5')
     and o.value_number is not null
     group by all
-),
-
-summed as (
-    select
-        encounter_id,
-        prediction_time,
-        code,
-        max_by(value, effective_at) as last_value,
-        min(value) as lowest,
-        max(value) as highest
-    from sign
-    group by encounter_id, prediction_time, code
 )
 
 select
@@ -79,8 +71,6 @@ select
         as temperature_lowest_cel,              -- lowest of 24 h
     max(v.highest) filter (where v.code = '8310-5')
         as temperature_highest_cel              -- highest of 24 h
-from spine as s
-left join summed as v
-    on v.encounter_id = s.encounter_id
-    and v.prediction_time = s.prediction_time
-group by s.encounter_id, s.prediction_time
+from numbered as s
+left join summed as v on v.spine_row = s.spine_row
+group by s.spine_row, s.encounter_id, s.prediction_time

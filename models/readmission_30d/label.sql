@@ -24,8 +24,8 @@ with index_stay as (
 ),
 
 person as (
-    select distinct i.encounter_id, i.prediction_time, p.other_patient_id
-    from index_stay as i
+    select i.patient_id, p.other_patient_id
+    from (select distinct patient_id from index_stay) as i
     join same_person as p
         on p.patient_id = i.patient_id
         and p.available_at <= $as_of
@@ -42,9 +42,7 @@ later_stay as (
         and e.admission_type is distinct from 'elective'
         and e.admission_type is distinct from 'observation' as is_readmission
     from index_stay as i
-    join person
-        on person.encounter_id = i.encounter_id
-        and person.prediction_time = i.prediction_time
+    join person on person.patient_id = i.patient_id
     join encounter as e
         on e.patient_id = person.other_patient_id
         and e.available_at <= $as_of
@@ -68,14 +66,14 @@ followed as (
 ),
 
 death as (
-    select person.encounter_id, person.prediction_time, min(patient.deceased_at) as deceased_at
+    select person.patient_id, min(patient.deceased_at) as deceased_at
     from person
     join patient
         on patient.patient_id = person.other_patient_id
         and patient.available_at <= $as_of
         and $as_of < patient.superseded_at
         and not patient.is_retracted
-    group by person.encounter_id, person.prediction_time
+    group by person.patient_id
 ),
 
 outcome as (
@@ -98,9 +96,7 @@ outcome as (
     left join followed
         on followed.encounter_id = i.encounter_id
         and followed.prediction_time = i.prediction_time
-    left join death
-        on death.encounter_id = i.encounter_id
-        and death.prediction_time = i.prediction_time
+    left join death on death.patient_id = i.patient_id
 )
 
 select

@@ -1,0 +1,115 @@
+"""Which features are held: a result is known to exist, but lies in quarantine, so the view would say too little.
+
+A quarantined row holds a view for a stay when, at prediction_time, it was known and not released, its code is among the
+view's codes, its patient is the stay's (by every id of the person) and it was collected within the view's hold window.
+A row of history counts from its collection on, whenever it was loaded. Where the collection time cannot be read or lies
+in the future, the time of quarantine stands for it. A row whose patient or code cannot be read holds no one; `rounds
+quarantine` counts those.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from features.definitions import VIEWS, view
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+INSTANT = pa.timestamp("us", "UTC")
+QUARANTINED = pa.schema(
+    [
+        ("patient_id", pa.string()),
+        ("code", pa.string()),
+        ("reason", pa.string()),
+        ("collected_at", INSTANT),
+        ("known_from", INSTANT),
+        ("released_at", INSTANT),
+    ]
+)
+HOLD_WINDOWS = pa.schema([("view", pa.string()), ("code", pa.string()), ("hold_window", pa.duration("us"))])
+
+HELD = """
+select
+    s.encounter_id,
+    s.prediction_time,
+    w.view,
+    q.reason,
+    count(*) as row_count
+from spine as s
+join same_person as p
+    on p.patient_id = s.patient_id
+    and p.available_at <= s.prediction_time
+    and s.prediction_time < p.superseded_at
+join quarantined as q
+    on q.patient_id = p.other_patient_id
+    and q.known_from <= s.prediction_time
+    and (q.released_at is null or q.released_at > s.prediction_time)
+join hold_window as w
+    on w.code = q.code
+    and q.collected_at <= s.prediction_time
+    and q.collected_at > s.prediction_time - w.hold_window
+group by s.encounter_id, s.prediction_time, w.view, q.reason
+order by s.prediction_time, s.encounter_id, w.view, q.reason
+"""
+
+
+def held_features(
+    records: "Connection",
+    connection: duckdb.DuckDBPyConnection,
+    spine: pa.Table,
+    views: Sequence[str],
+    as_of: datetime,
+) -> pa.Table:
+    """Return encounter_id, prediction_time, view, reason and row_count: each view held for each spine row, and why.
+
+    `same_person` is open in the DuckDB connection. What was quarantined after as_of is not known yet.
+    """
+    windows = [
+        {"view": each.name, "code": code, "hold_window": each.hold_window}
+        for each in (view(name, VIEWS) for name in views)
+        for code in each.codes
+    ]
+    given = {
+        "spine": spine,
+        "hold_window": pa.Table.from_pylist(windows, schema=HOLD_WINDOWS),
+        "quarantined": _quarantined(records, sorted({str(row["code"]) for row in windows}), as_of),
+    }
+    for name, table in given.items():
+        connection.register(name, table)
+    try:
+        return connection.sql(HELD).to_arrow_table()
+    finally:
+        for name in given:
+            connection.unregister(name)
+
+
+def _quarantined(records: "Connection", codes: list[str], as_of: datetime) -> pa.Table:
+    """Read the quarantined rows of these codes that have a patient, known at as_of."""
+    from sqlalchemy import select
+
+    from integrations.records.schema import extract, quarantine
+
+    q = quarantine.c
+    statement = (
+        select(q.patient_id, q.code, q.reason, q.effective_at, q.quarantined_at, q.released_at, extract.c.is_history)
+        .join_from(quarantine, extract, q.extract_id == extract.c.extract_id)
+        .where(q.patient_id.is_not(None), q.code.in_(codes), q.quarantined_at <= as_of)
+    )
+    rows = []
+    for row in records.execute(statement):
+        collected_at = min(row.effective_at or row.quarantined_at, row.quarantined_at)
+        rows.append(
+            {
+                "patient_id": row.patient_id,
+                "code": row.code,
+                "reason": row.reason,
+                "collected_at": collected_at,
+                "known_from": collected_at if row.is_history else row.quarantined_at,
+                "released_at": row.released_at,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=QUARANTINED)
