@@ -94,7 +94,7 @@ def draw_disposition(
     dice = rng.random(len(age))
     nursing = 0.10 + 0.22 * (age > 75)
     alive = np.select(
-        [dice < 0.015, dice < 0.029, dice < 0.029 + 0.04 * has_cancer, dice < 0.08 + nursing, dice < 0.13 + nursing],
+        [dice < 0.015, dice < 0.029, dice < 0.034 + 0.05 * has_cancer, dice < 0.08 + nursing, dice < 0.13 + nursing],
         [TO_HOSPITAL, AGAINST_ADVICE, TO_HOSPICE, TO_NURSING, TO_REHAB],
         TO_HOME,
     )

@@ -9,16 +9,16 @@ import orjson
 from integrations.synthetic_hospital.fhir_people import Resource
 
 OBSERVATIONS_PER_FILE = 100_000
-CHUNK = 5_000
 
 
 class BulkExport:
     """A folder that is appended to, bucket by bucket, and closed by its manifest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, observations_per_file: int = OBSERVATIONS_PER_FILE) -> None:
         folder.mkdir(parents=True)
-        self._folder = folder
-        self._counts: dict[str, int] = {}  # lines by file name
+        (folder / "Patient.ndjson").touch()  # a night in which nothing changed is an extract too
+        self._folder, self._per_file = folder, observations_per_file
+        self._counts = {"Patient.ndjson": 0}  # lines by file name
 
     def add_resources(self, kind: str, resources: Iterable[Resource]) -> None:
         """Append resources to the one file of their kind."""
@@ -27,8 +27,10 @@ class BulkExport:
 
     def add_observations(self, lines: list[str]) -> None:
         """Append lines to the newest file of observations, and begin another one when it is full."""
-        for begin in range(0, len(lines), CHUNK):
-            self._append(self._observation_file(), lines[begin : begin + CHUNK])
+        while lines:
+            name, room = self._observation_file()
+            self._append(name, lines[:room])
+            lines = lines[room:]
 
     def finish(self, taken_at: datetime) -> None:
         """Write the manifest."""
@@ -46,11 +48,12 @@ class BulkExport:
     def resource_count(self) -> int:
         return sum(self._counts.values())
 
-    def _observation_file(self) -> str:
+    def _observation_file(self) -> tuple[str, int]:
+        """The newest file of observations, and how many more it may hold."""
         place = 0
-        while self._counts.get(name := f"Observation.{place:03d}.ndjson", 0) >= OBSERVATIONS_PER_FILE:
+        while not (room := self._per_file - self._counts.get(name := f"Observation.{place:03d}.ndjson", 0)):
             place += 1
-        return name
+        return name, room
 
     def _append(self, name: str, lines: list[str]) -> None:
         if lines:

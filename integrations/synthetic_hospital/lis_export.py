@@ -13,7 +13,7 @@ from integrations.synthetic_hospital.calendar import hl7_times
 from integrations.synthetic_hospital.catalogue import ITEMS, LABORATORY, PANEL_OF_ITEM
 from integrations.synthetic_hospital.fhir_people import encounter_id, mrn
 from integrations.synthetic_hospital.fhir_results import loinc_of, unit_and_decimals
-from integrations.synthetic_hospital.frames import FINAL, Patients, Results
+from integrations.synthetic_hospital.frames import FINAL, Integers, Patients, Results
 
 RESULT_STATUS = ("F", "C", "D")
 
@@ -25,13 +25,14 @@ def oru_messages(patients: Patients, results: Results, since: float, until: floa
     order = np.lexsort((sent.item, panel, sent.draw, release))
     sent, panel, release = sent.take(order), panel[order], release[order]
     keys = np.column_stack([release, sent.draw, panel])
-    begins = np.flatnonzero(np.r_[True, (keys[1:] != keys[:-1]).any(axis=1)][: len(sent)])
+    changes = 1 + np.flatnonzero((keys[1:] != keys[:-1]).any(axis=1))
     collected, released = hl7_times(sent.collected), hl7_times(sent.issued)
-    for begin, end in zip(begins, np.r_[begins[1:], len(sent)], strict=True):
-        yield _message(patients, sent, range(begin, end), collected[begin], released[begin])
+    for rows in np.split(np.arange(len(sent)), changes):
+        if len(rows):
+            yield _message(patients, sent, rows, collected[rows[0]], released[rows[0]])
 
 
-def _message(patients: Patients, sent: Results, rows: range, collected: str, released: str) -> str:
+def _message(patients: Patients, sent: Results, rows: Integers, collected: str, released: str) -> str:
     first = rows[0]
     panel = ITEMS[sent.item[first]].panel
     accession = f"A{sent.draw[first]}-{panel}"
@@ -52,8 +53,6 @@ def _message(patients: Patients, sent: Results, rows: range, collected: str, rel
 def _result(sent: Results, row: int, place: int, released: str) -> str:
     item = int(sent.item[row])
     unit, decimals = unit_and_decimals(item, int(sent.unit[row]))
-    if sent.value[row] != round(float(sent.value[row]), decimals):
-        decimals = 4
     code, display = loinc_of(item, int(sent.code[row])), ITEMS[item].display.replace("&", "\\T\\")
     value = f"{sent.value[row]:.{decimals}f}"
     status = RESULT_STATUS[sent.status[row]]
