@@ -1,7 +1,9 @@
 """The identifier of a score, and the secret that it is made with."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from threading import Barrier
 from uuid import UUID
 
 import pytest
@@ -39,6 +41,19 @@ def test_each_site_gets_one_secret_that_stays_and_that_only_its_owner_reads(tmp_
     assert first != site_namespace(secrets, "../north")
     assert secrets.stat().st_mode & 0o777 == 0o700
     assert [path.stat().st_mode & 0o777 for path in secrets.iterdir()] == [0o600, 0o600]
+
+
+def test_many_that_need_the_secret_at_once_all_get_the_same(tmp_path: Path) -> None:
+    gate = Barrier(8)
+
+    def ask(_: int) -> UUID:
+        gate.wait()
+        return site_namespace(tmp_path / "secrets", "demo")
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = set(pool.map(ask, range(8)))
+    assert len(answers) == 1
+    assert len(list((tmp_path / "secrets").iterdir())) == 1
 
 
 def test_a_broken_secret_is_never_replaced_by_a_new_one(tmp_path: Path) -> None:

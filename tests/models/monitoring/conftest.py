@@ -85,7 +85,16 @@ def reference() -> dict[str, Any]:
 @pytest.fixture
 def watch(sqlite_records: Records, use_case: UseCase, reference: dict[str, Any], home: Path) -> Watch:
     """`watch(night, window_rows)` monitors version 3 on the morning after that night."""
+    return watcher(sqlite_records, use_case, reference, home)
 
+
+@pytest.fixture
+def watch_both(records: Records, use_case: UseCase, reference: dict[str, Any], home: Path) -> Watch:
+    """The same, in SQLite and in Postgres."""
+    return watcher(records, use_case, reference, home)
+
+
+def watcher(records: Records, use_case: UseCase, reference: dict[str, Any], home: Path) -> Watch:
     def look(
         night: int,
         window: pa.Table,
@@ -96,12 +105,12 @@ def watch(sqlite_records: Records, use_case: UseCase, reference: dict[str, Any],
         version: int = 3,
     ) -> MonitoringResult:
         run_id = uuid4().hex
-        with sqlite_records.begin() as connection:
+        with records.begin() as connection:
             connection.execute(
                 insert(run).values(run_id=run_id, kind="monitor", as_of=NIGHT, started_at=NIGHT, status="running")
             )
         return monitor(
-            sqlite_records,
+            records,
             use_case,
             version=version,
             window=window,

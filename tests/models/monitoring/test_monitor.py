@@ -11,8 +11,11 @@ from integrations.records import Records
 from integrations.records.schema import breach, extract, quarantine, verdict
 from models.monitoring.breach import set_breach_status
 from models.monitoring.findings import Finding, quarantine_findings
+from models.monitoring.reference import build_reference
 from models.monitoring.result import MonitoringResult
-from tests.models.monitoring.conftest import NIGHT, Watch, rows
+from models.monitoring.verdict import judge_window
+from models.use_case import UseCase
+from tests.models.monitoring.conftest import FEATURES, NIGHT, Watch, rows
 
 SHIFTED = {"creatinine_times": 3.0}
 
@@ -48,10 +51,10 @@ def test_one_odd_week_is_no_breach(watch: Watch) -> None:
     assert open_(watch(2, at(2))) == []
 
 
-def test_two_of_the_last_three_windows_open_drift_and_name_the_command(watch: Watch) -> None:
-    watch(0, at(0, **SHIFTED))
-    watch(1, at(1))
-    result = watch(2, at(2, **SHIFTED))
+def test_two_of_the_last_three_windows_open_drift_and_name_the_command(watch_both: Watch) -> None:
+    watch_both(0, at(0, **SHIFTED))
+    watch_both(1, at(1))
+    result = watch_both(2, at(2, **SHIFTED))
     assert open_(result) == [("drift", "creatinine_last_mg_dl")]
     assert result.breaches[0].sentence.startswith("In 2 of the last 3 windows. The spread of creatinine_last_mg_dl has")
     assert result.command == "rounds train readmission_30d"
@@ -131,6 +134,14 @@ def test_too_few_rows_are_said_and_not_judged(watch: Watch) -> None:
     assert set(words(result).values()) == {"not enough data"}
     assert result.headline == "Too few rows to judge the inputs."
     assert watch(1, at(1, 0)).verdicts[0].figure is None
+
+
+def test_a_version_without_frozen_predictions_is_judged_by_its_inputs(use_case: UseCase) -> None:
+    frame = rows(300, seed=2)
+    reference = build_reference(frame.drop_columns(["probability"]), FEATURES, resamples=5)
+    verdicts = judge_window(frame, reference, use_case.monitoring)
+    assert {each.metric for each in verdicts} == {"psi", "missing"}
+    assert {each.verdict for each in verdicts} == {"in order"}
 
 
 def test_rows_outside_the_seven_nights_are_left_out(watch: Watch) -> None:

@@ -12,7 +12,7 @@ from integrations.records import Records
 from integrations.records.schema import report
 from models.monitoring.findings import Finding
 from models.monitoring.page import verdict_page
-from models.monitoring.report import _drawn, report_html
+from models.monitoring.report import _drawn, _sample, report_html
 from tests.models.monitoring.conftest import Watch, rows
 
 
@@ -65,3 +65,11 @@ def test_the_reference_is_drawn_as_it_was(reference: dict[str, Any]) -> None:
     drawn = _drawn(part, 5000, np.random.default_rng(0))
     assert abs(np.isnan(drawn).mean() - part["missing_share"]) < 0.02
     assert abs(np.nanmedian(drawn) - 1.0) < 0.05
+
+
+def test_pictures_are_of_a_sample_that_repeats_itself() -> None:
+    matrix = np.arange(60_000.0).reshape(30_000, 2)
+    sample = _sample(matrix, np.random.default_rng(0))
+    assert sample.shape == (20_000, 2)
+    assert len(np.unique(sample[:, 0])) == 20_000
+    assert np.array_equal(sample, _sample(matrix, np.random.default_rng(0)))
