@@ -75,7 +75,7 @@ def load_unit_factors(path: Path = UNIT_FACTORS) -> dict[tuple[str, str], tuple[
 def load_codes(folder: Path) -> tuple[CodeMeaning, ...]:
     """Read codes.csv of a source; a source without one knows no code.
 
-    Raises WrongUsage, with its line, when a row stands twice, contradicts another, or names a unit that nobody can convert.
+    Raises WrongUsage, with its line, when a row stands twice, contradicts another, or has a unit without a factor.
     """
     path = folder / "codes.csv"
     if not path.exists():

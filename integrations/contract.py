@@ -1,7 +1,7 @@
 """What a feed owes us: integrations/sources/<name>/contract.yaml.
 
-A contract names who answers for the feed, where and when its clock runs, which files feed which canonical table, and from
-when on a fact of its past counts as known (the history rule).
+A contract names who answers for the feed, where and when its clock runs, which files feed which canonical table, and
+from when on a fact of its past counts as known (the history rule).
 """
 
 import re
@@ -37,8 +37,8 @@ STRICT = ConfigDict(frozen=True, extra="forbid")
 class History(BaseModel):
     """From when on a fact of the past counts as known.
 
-    available_at: `always` (as if known since 1900), `encounter_ended_at` (the end of the stay that the row belongs to), or
-    an instant of the row; of a list the first one present; `plus` is added. ended: from when on the end of it is known
+    available_at: `always` (as if known since 1900), `encounter_ended_at` (the end of the stay that the row belongs to),
+    or an instant of the row; of a list the first one present; `plus` is added. ended: from when on the end of it is known
     (discharge, death, stop); until then the row reads as if still open. A rule that gives nothing means received_at.
     """
 
@@ -98,7 +98,8 @@ class Contract(BaseModel):
     kind: Literal["fhir", "hl7v2", "tabular"]
     lateness: Duration
     go_live_at: AwareDatetime | None = None
-    is_date_shifted: bool = False  # every patient's dates are moved, perhaps into the future: no instant is judged by received_at
+    # Every patient's dates are moved, perhaps into the future: no instant is judged by received_at.
+    is_date_shifted: bool = False
     is_authoritative_for: tuple[str, ...] = ()
     encounters_of: str = ""
     patients_of: PatientsOf | None = None
@@ -179,7 +180,8 @@ def load_contract(source: str, sources: Path = SOURCES) -> Contract:
         )
     contract = load_declared(path, Contract)
     if contract.source != source:
-        raise WrongUsage(f"source is {contract.source}, its folder {source}", where=str(path), to_do="name both the same")
+        problem = f"source is {contract.source}, its folder {source}"
+        raise WrongUsage(problem, where=str(path), to_do="name both the same")
     return contract
 
 

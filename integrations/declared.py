@@ -1,4 +1,4 @@
-"""Read a YAML file that people write into one model: an unknown or wrong key is named with its file, line and nearest neighbour."""
+"""Read a YAML file that people write into one model; what is wrong is named with file, line and nearest neighbour."""
 
 import difflib
 from pathlib import Path

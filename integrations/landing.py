@@ -1,7 +1,7 @@
 """What arrived, byte for byte: landing/<source>/<extract_id>/, with a manifest, written once and never changed.
 
-An extract is copied beside its place first, under a name that starts with a dot. What does not hold against the sender's
-own manifest is refused there, and nothing has changed.
+An extract is copied beside its place first, under a name that starts with a dot. What does not hold against the
+sender's own manifest is refused there, and nothing has changed.
 """
 
 import gzip
@@ -66,7 +66,7 @@ class Arrival:
 def arrival(source: str, path: Path, landing: Path) -> Iterator[Arrival]:
     """Copy a file or folder and check it; when it is not given a place, the copy is gone afterwards.
 
-    Raises Refused when a file is cut off, differs from the sender's manifest, is a link, or has a name that is not plain.
+    Raises Refused when a file is cut off, differs from the sender's manifest, is a link, or has no plain name.
     """
     home = landing / source
     _make_folders(home)
@@ -173,7 +173,7 @@ def _copy(origin: Path, target: Path, name: str) -> LandedFile:
 
 
 def _count_lines(path: Path, name: str) -> int:
-    """Count the lines that are not blank; a Parquet file has none. Raises Refused when a compressed file is cut off or broken."""
+    """Count the lines that are not blank; Parquet has none. Raises Refused when a packed file is cut off or broken."""
     if name.endswith(".parquet"):
         return 0
     opener = gzip.open if name.endswith(".gz") else open
@@ -213,7 +213,7 @@ def _sent_manifest(path: Path) -> dict[str, Any]:
 
 
 def _check(files: tuple[LandedFile, ...], sent: dict[str, Any]) -> None:
-    """Hold the files against the sender's manifest: FHIR bulk export (output: url, count) or ours (files: name, sha256)."""
+    """Hold the files against the sender's manifest: of a FHIR bulk export (url, count) or ours (name, sha256)."""
     by_name = {file.name: file for file in files}
     for entry in _entries(sent, "output"):
         name = str(entry.get("url", "")).split("?")[0].rsplit("/", 1)[-1]

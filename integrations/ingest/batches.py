@@ -1,7 +1,7 @@
 """The guard against a batch that is wrong as a whole, such as creatinine in umol/L labelled mg/dL.
 
-Many of its values are impossible and are quarantined one by one; the others only look possible. So when at least 5 and at
-least 20 % of an extract's values of one code in one unit are impossible, the rest of that code in this extract is set
+Many of its values are impossible and are quarantined one by one; the others only look possible. So when at least 5 and
+at least 20 % of an extract's values of one code in one unit are impossible, the rest of that code in this extract is set
 aside too.
 """
 
@@ -30,7 +30,8 @@ def suspect_batches(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(
             """
             update judged set fault = 'suspect_batch value'
-            where fault is null and not is_retracted and local_system is not distinct from $system and local_code = $code
+            where fault is null and not is_retracted
+              and local_system is not distinct from $system and local_code = $code
             """,
             {"system": local_system, "code": local_code},
         )

@@ -2,8 +2,8 @@
 
 With an offset, the offset counts. Without one, the time zone of the feed (an hour that a clock change repeats is the
 later one's offset by the tz database). A date alone is no instant, but where the contract allows one for a column it
-stands for the start or the end of that day in the feed's time zone. Anything else is null, which the contract step calls
-bad_time.
+stands for the start or the end of that day in the feed's time zone. Anything else is null, which the contract step
+calls bad_time.
 """
 
 import duckdb
@@ -35,7 +35,7 @@ def make_macros(connection: duckdb.DuckDBPyConnection, contract: Contract) -> No
             end""",
         "read_date(sent)": "case when length(sent) = 10 then try_cast(sent as date) end",
         "read_day_start(sent)": f"read_date(sent)::timestamp at time zone {zone}",
-        "read_day_end(sent)": f"(read_date(sent)::timestamp + interval 1 day - interval 1 microsecond) at time zone {zone}",
+        "read_day_end(sent)": f"(read_date(sent) + interval 1 day - interval 1 microsecond) at time zone {zone}",
     }.items():
         connection.execute(f"create or replace temp macro {name} as ({body})")
 

@@ -4,16 +4,16 @@ It leaves the relation `judged`: the canonical columns, the place of the record,
 (`fault`: a reason and which field), for leaving it out (`scope_code`, `scope_reason`), and when it was known.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict
 
 import duckdb
+import pyarrow as pa
 
 from integrations.codes import CodeMeaning
-from integrations.contract import Contract, TableContract
 from integrations.duck import quoted
+from integrations.ingest.faults import fault_sql, scope_sql
 from integrations.ingest.instants import instant_sql, make_macros
-from integrations.tables import TABLES, Table
+from integrations.ingest.judgement import EARLIEST, Judgement
 
 # Who may end: until the end is known the fact reads like this. `ends` says which rows have ended.
 OPEN_VERSION: dict[str, dict[str, str]] = {
@@ -29,30 +29,15 @@ ENDS = {
     "medication": "ended_at is not null or status in ('completed', 'stopped', 'cancelled')",
 }
 END_COLUMN = {"patient": "deceased_at"}
-EARLIEST = "timestamptz '1900-01-01 00:00:00+00'"
-EARLIEST_BIRTH = "date '1880-01-01'"
-LATEST_SHIFTED = "timestamptz '2400-01-01 00:00:00+00'"
-MAPPED_ELSEWHERE = ("code", "is_extreme", "value_number", "unit")  # of observation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """What a judgement needs to know of the extract: whose it is, and when it came."""
-
-    contract: Contract
-    table: str
-    received_at: datetime
-    is_history: bool
-
-    @property
-    def declared(self) -> Table:
-        """The canonical table."""
-        return TABLES[self.table]
-
-    @property
-    def rule(self) -> TableContract:
-        """What the contract says of the table."""
-        return self.contract.tables[self.table]
+AS_STAGED = (
+    "record_file",
+    "record_line",
+    "problem",
+    "problem_detail",
+    "is_empty",
+    "out_of_scope_reason",
+    "is_retracted",
+)
 
 
 def judge(connection: duckdb.DuckDBPyConnection, staged: str, judgement: Judgement) -> None:
@@ -75,8 +60,8 @@ with
 select
     record_file,
     record_line,
-    {_fault_sql(judgement)} as fault,
-    {_scope_sql(judgement)},
+    {fault_sql(judgement)} as fault,
+    {scope_sql(judgement)},
     null::varchar as waits_for_table,
     null::varchar as waits_for,
     {judgement.declared.key} as fact_key,
@@ -87,55 +72,46 @@ from dated
 
 def make_code_meaning(connection: duckdb.DuckDBPyConnection, codes: tuple[CodeMeaning, ...]) -> None:
     """Make `code_meaning`: per code as sent its LOINC code, its limits, and the units that it may come in."""
-    connection.execute(
-        """
-        create or replace temp table code_meaning (
-            local_system varchar, local_code varchar, loinc varchar, code_scope_reason varchar, takes_text boolean,
-            home_unit varchar, sent_units varchar[], factors double[], offsets double[],
-            impossible_low double, impossible_high double, extreme_low double, extreme_high double
-        )
-        """
-    )
-    rows = [_code_row(code) for code in codes]
-    if rows:
-        connection.executemany(f"insert into code_meaning values ({', '.join('?' * 13)})", rows)
+    connection.register("code_rows", pa.Table.from_pylist([_code_row(code) for code in codes], CODE_MEANING))
+    connection.execute("create or replace temp table code_meaning as from code_rows")
+    connection.unregister("code_rows")
 
 
-def _code_row(code: CodeMeaning) -> list[object]:
-    limits = code.analyte
-    return [
-        code.local_system,
-        code.local_code,
-        code.loinc,
-        code.reason or None,
-        code.takes_text,
-        code.units[0].unit if code.units else None,
-        [unit.sent for unit in code.units],
-        [unit.factor for unit in code.units],
-        [unit.offset for unit in code.units],
-        limits.impossible_low if limits else None,
-        limits.impossible_high if limits else None,
-        limits.extreme_low if limits else None,
-        limits.extreme_high if limits else None,
+CODE_MEANING = pa.schema(
+    [
+        *((name, pa.string()) for name in ("local_system", "local_code", "loinc", "code_scope_reason", "home_unit")),
+        ("takes_text", pa.bool_()),
+        ("sent_units", pa.list_(pa.string())),
+        ("factors", pa.list_(pa.float64())),
+        ("offsets", pa.list_(pa.float64())),
+        *((name, pa.float64()) for name in ("impossible_low", "impossible_high", "extreme_low", "extreme_high")),
     ]
+)
+
+
+def _code_row(code: CodeMeaning) -> dict[str, object]:
+    limits = asdict(code.analyte) if code.analyte else {}
+    return {
+        "local_system": code.local_system,
+        "local_code": code.local_code,
+        "loinc": code.loinc,
+        "code_scope_reason": code.reason,
+        "home_unit": code.units[0].unit if code.units else None,
+        "takes_text": code.takes_text,
+        "sent_units": [unit.sent for unit in code.units],
+        "factors": [unit.factor for unit in code.units],
+        "offsets": [unit.offset for unit in code.units],
+        **{name: value for name, value in limits.items() if name in CODE_MEANING.names and name != "loinc"},
+    }
 
 
 def _read_sql(staged: str, judgement: Judgement) -> str:
     """Scope the ids and read the times; what was sent stays beside it where it could not be read."""
     source = quoted(judgement.contract.source + "/")
     encounters = quoted(judgement.contract.encounters_of + "/")
-    columns = [
-        "record_file",
-        "record_line",
-        "problem",
-        "problem_detail",
-        "is_empty",
-        "out_of_scope_reason",
-        "is_retracted",
-    ]
-    columns.append(f"{source} || patient_id as patient_id")
+    columns = [*AS_STAGED, f"{source} || patient_id as patient_id"]
     unread = []
-    for name, kind in _staged_columns(judgement):
+    for name, kind in judgement.staged_columns:
         if name == judgement.declared.key:
             columns.append(f'{source} || "{name}" as "{name}"')
         elif name == "encounter_id":
@@ -176,22 +152,12 @@ MEANT = (
 )
 
 
-def _staged_columns(judgement: Judgement) -> list[tuple[str, str]]:
-    """The columns of the table that a door fills, without the patient."""
-    own = [
-        (column.name, column.kind)
-        for column in judgement.declared.columns
-        if judgement.table != "observation" or column.name not in ("code", "is_extreme")
-    ]
-    return [("effective_at", "instant"), ("issued_at", "instant"), *own]
-
-
 def _known_sql(judgement: Judgement) -> str:
     """From when the row was known (available_at), and from when its end was (closed_at; null when it has none).
 
     Live: the later of issued and received. History: by rule, not later than received.
     """
-    received = _instant(judgement.received_at)
+    received = judgement.received_sql
     if not judgement.is_history:
         available = f"greatest(issued_at, {received})"
         closed = (
@@ -213,71 +179,11 @@ def _known_sql(judgement: Judgement) -> str:
     return f"{known} as available_at, {closed} as closed_at"
 
 
-def _fault_sql(judgement: Judgement) -> str:
-    """The first thing that speaks against the row, as `reason field`; null when nothing does."""
-    cases = ["when problem is not null then concat_ws(' ', problem, problem_detail)", "when is_empty then null"]
-    key = judgement.declared.key
-    cases.append(f"when {key} is null then 'missing_id {key}'")
-    for column in (*(c for c in judgement.declared.columns if c.is_required), "patient_id"):
-        name = column if isinstance(column, str) else column.name
-        if name not in (key, *MAPPED_ELSEWHERE) or name == "code" and judgement.table != "observation":
-            cases.append(f"when \"{name}\" is null then 'missing_field {name}'")
-    cases.insert(len(cases) - 1, "when unread_time is not null then 'bad_time ' || unread_time")
-    cases += _time_cases(judgement)
-    if judgement.table == "observation":
-        cases += OBSERVATION_CASES
-    return "case\n        " + "\n        ".join(cases) + "\n    end"
-
-
-OBSERVATION_CASES = [
-    "when local_code is null then 'missing_field code'",
-    "when not is_known_code then 'unknown_code code'",
-    "when code is null or is_retracted then null",
-    "when coalesce(sent_number::varchar, value_text, value_code) is null then 'missing_field value'",
-    "when sent_number is null and not takes_text then 'bad_value value'",
-    "when sent_number is not null and sent_unit is null and not takes_text then 'unknown_unit unit'",
-    "when sent_number is not null and sent_unit is not null and unit_place is null then 'unknown_unit unit'",
-    "when sent_number is not null and not isfinite(sent_number) then 'bad_value value'",
-    "when value_number < impossible_low or value_number > impossible_high then 'impossible_value value'",
-]
-
-
-def _time_cases(judgement: Judgement) -> list[str]:
-    """Before 1900, after the day after receipt, an end before its start. What is only planned may lie ahead: a medication's end."""
-    latest = (
-        LATEST_SHIFTED if judgement.contract.is_date_shifted else f"{_instant(judgement.received_at)} + interval 1 day"
-    )
-    names = {name: kind for name, kind in _staged_columns(judgement) if kind in ("instant", "date")}
-    cases = []
-    for name, kind in names.items():
-        earliest = EARLIEST_BIRTH if kind == "date" else EARLIEST
-        bound = LATEST_SHIFTED if judgement.table == "medication" and name == "ended_at" else latest
-        cases.append(f"when {name} not between {earliest} and {bound} then 'impossible_time {name}'")
-    if {"started_at", "ended_at"} <= names.keys():
-        cases.append("when ended_at < started_at then 'impossible_time ended_at'")
-    return cases
-
-
-def _scope_sql(judgement: Judgement) -> str:
-    """Why a row is left out by declaration: nothing in the record for this table, or a code out of scope."""
-    if judgement.table != "observation":
-        return "out_of_scope_reason as scope_code, out_of_scope_reason as scope_reason"
-    declared = "is_known_code and code is null"
-    return (
-        f"case when is_empty then out_of_scope_reason when {declared} then local_code end as scope_code, "
-        f"case when is_empty then out_of_scope_reason when {declared} then code_scope_reason end as scope_reason"
-    )
-
-
 def _kept(judgement: Judgement) -> list[str]:
     names = [column.name for column in judgement.declared.columns]
     known = ["is_retracted", "effective_at", "issued_at", "available_at", "closed_at"]
     sent = ["sent_unit", "sent_number"] if judgement.table == "observation" else []
     return ["patient_id", *names, *known, *sent]
-
-
-def _instant(moment: datetime) -> str:
-    return f"timestamptz {quoted(moment.isoformat())}"
 
 
 def _interval(seconds: float) -> str:

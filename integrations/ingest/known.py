@@ -6,7 +6,7 @@ import duckdb
 
 from integrations.contract import Contract
 from integrations.duck import quoted
-from integrations.ingest.judge import Judgement
+from integrations.ingest.judgement import Judgement
 from integrations.lake import Lake
 from integrations.tables import DUCKDB_TYPES, TABLES
 
@@ -14,7 +14,7 @@ REFERRED_TO = ("patient", "patient_link", "encounter")
 
 
 def open_lake(connection: duckdb.DuckDBPyConnection, lake: Lake, versions: Mapping[str, int]) -> None:
-    """Make `every_<table>`, all rows of each table at these versions, and `arrived`, what this ingest adds to be referred to."""
+    """Make `every_<table>`, all rows of each table at these versions, and `arrived`, what this ingest adds."""
     for table in TABLES.values():
         files = lake.files(table.name, versions[table.name]) if versions.get(table.name) else []
         columns = ", ".join(f'"{column.name}"' for column in table.all_columns if column.name != "bucket")
@@ -67,7 +67,7 @@ KNOWN_ENCOUNTERS = """
 
 
 def known_patients_sql(contract: Contract) -> str:
-    """The ids of the patients whom the feed may speak of: its own, or those whose identifier another feed has linked."""
+    """The ids of the patients whom the feed may speak of: its own, or those whom another feed has linked."""
     if contract.patients_of is None:
         return """
             select patient_id as id from every_patient
@@ -86,7 +86,7 @@ def known_patients_sql(contract: Contract) -> str:
 
 def find_encounter_end(connection: duckdb.DuckDBPyConnection, judgement: Judgement) -> None:
     """Date the rows of `judged` by the end of their stay; a stay without end, or no stay, means received_at."""
-    received = quoted(judgement.received_at.isoformat()) + "::timestamptz"
+    received = judgement.received_sql
     connection.execute(
         """
         create or replace temp table encounter_end as

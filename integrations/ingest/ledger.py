@@ -1,4 +1,4 @@
-"""What the records keep of an ingest: the extract, its account, what was set aside, and the snapshot that makes it visible."""
+"""What the records keep of an ingest: extract, account, what was set aside, and the snapshot that makes it visible."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -121,7 +121,7 @@ def note_waiting(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 
 def waiting_records(connection: Connection, table: str) -> list[Any]:
-    """The records of one table that wait, of every source: (waiting_id, source, extract_id, place, what they wait for)."""
+    """The records of one table that wait, of every source, with their place and what they wait for."""
     query = (
         select(
             waiting.c.waiting_id,

@@ -8,7 +8,8 @@ import duckdb
 from integrations.codes import CodeMeaning
 from integrations.errors import NotInOrder
 from integrations.ingest.batches import suspect_batches
-from integrations.ingest.judge import Judgement, judge, make_code_meaning
+from integrations.ingest.judge import judge, make_code_meaning
+from integrations.ingest.judgement import Judgement
 from integrations.ingest.known import find_encounter_end, find_unknown, remember
 from integrations.ingest.outcomes import find_outcomes, keep_aside
 from integrations.ingest.places import TableAccount
@@ -55,7 +56,8 @@ def judge_rows(
     connection: duckdb.DuckDBPyConnection, staged: str, judgement: Judgement, codes: tuple[CodeMeaning, ...]
 ) -> None:
     """Make `judged`, complete: each row with what speaks against it, what it waits for, and when it was known."""
-    make_code_meaning(connection, codes)
+    if judgement.table == "observation":
+        make_code_meaning(connection, codes)
     judge(connection, staged, judgement)
     if judgement.table == "observation":
         suspect_batches(connection)
@@ -71,7 +73,7 @@ def _account(counts: Counter[str], judgement: Judgement, extract_id: str, expect
     account = TableAccount(received=received, **counts)
     if lost or not account.balances:
         raise NotInOrder(
-            f"the account of {judgement.table} does not balance: {received} came, {sum(counts.values())} are accounted for",
+            f"the account of {judgement.table} does not balance: of {received} records {sum(counts.values())} are found",
             where=extract_id,
             to_do="nothing was committed; report this with the extract id",
         )

@@ -5,7 +5,7 @@ from collections import Counter
 import duckdb
 
 from integrations.duck import quoted
-from integrations.ingest.judge import Judgement
+from integrations.ingest.judgement import Judgement
 from integrations.tables import TABLES
 
 # A record with several rows counts by the strongest: quarantined > waiting > mapped > unchanged > out_of_scope.
@@ -22,7 +22,7 @@ RANK = """
 
 
 def make_aside(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `aside`, empty: the records of all tables that were quarantined or wait; and `left_out`: those out of scope."""
+    """Make `aside`, for the records of all tables that were quarantined or wait, and `left_out`, out of scope."""
     connection.execute(
         """
         create or replace table aside (
@@ -30,7 +30,9 @@ def make_aside(connection: duckdb.DuckDBPyConnection) -> None:
             is_bad boolean, fault varchar, waits_for_table varchar, waits_for varchar,
             patient_id varchar, code varchar, effective_at timestamptz
         );
-        create or replace table left_out (table_name varchar, record_file varchar, record_line bigint, code varchar, reason varchar)
+        create or replace table left_out (
+            table_name varchar, record_file varchar, record_line bigint, code varchar, reason varchar
+        )
         """
     )
 
@@ -54,7 +56,7 @@ def find_outcomes(connection: duckdb.DuckDBPyConnection) -> Counter[str]:
 
 
 def keep_aside(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extract_id: str) -> None:
-    """Add to `aside` every row of a record that was set aside: a bad row, and beside it those that are withheld with it."""
+    """Add to `aside` every row of a record that was set aside: a bad row, and those that are withheld with it."""
     columns = {column.name for column in TABLES[judgement.table].columns}
     code = "coalesce(code, local_code)" if judgement.table == "observation" else "code" if "code" in columns else "null"
     connection.execute(

@@ -1,4 +1,4 @@
-"""What lies in the tables, and what lies beside them, per source: the data of `rounds tables` and `rounds quarantine`."""
+"""What lies in the tables and beside them, per source: the data of `rounds tables` and `rounds quarantine`."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ def tables_report(records: Records, places: IngestPlaces, *, memory_limit_mb: in
 
 
 def quarantine_report(records: Records, source: str | None = None) -> dict[str, Any]:
-    """Why records were set aside and not released: {reasons: {reason: records}, rows: [place, reason, detail, ...]}.
+    """Why records were set aside and not released: {reasons: {reason: records}, rows: [{place, reason, ...}]}.
 
     Carries no bytes and no patient: places and field names only.
     """

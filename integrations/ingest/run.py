@@ -26,7 +26,7 @@ from integrations.ingest.doors import (
     record_count,
     stage,
 )
-from integrations.ingest.judge import Judgement
+from integrations.ingest.judgement import Judgement
 from integrations.ingest.known import open_lake
 from integrations.ingest.load import Writing, load_table
 from integrations.ingest.outcomes import keep_left_out, make_aside, quarantined_by_reason
@@ -63,7 +63,7 @@ def ingest(
     memory_limit_mb: int = 400,
     progress: Progress | None = None,
 ) -> IngestResult:
-    """Take in one extract of a feed, as received at `as_of`; without `path`, the one that landed last and was not committed.
+    """Take in one extract of a feed, received at `as_of`; without `path`, the one that landed and was not committed.
 
     Raises Refused when the extract is cut off, differs from its manifest, holds an unknown file, or is older than the
     source's newest; then nothing has changed.

@@ -46,7 +46,7 @@ def record_hash(raw: bytes) -> str:
 def quarantine_rows(
     connection: duckdb.DuckDBPyConnection, origin: Origin, at: datetime
 ) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows, one per record and code. What is good in a bad record is withheld with it, for the same reason."""
+    """Batches of rows, one per record and code. What is good in a bad record is withheld for the same reason."""
     names = ("table_name", "source", "source_file", "source_line", "patient_id", "code", "effective_at", "fault")
     query = """
         with by_code as (

@@ -1,4 +1,4 @@
-"""Records that waited: when what they wait for has come, they are read again from landing and go the same way as any other."""
+"""Records that waited: once what they wait for has come, they are read from landing and go the way of any other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from integrations.codes import load_codes
 from integrations.contract import Contract, load_contract
 from integrations.ingest import ledger
 from integrations.ingest.doors import readable_root, stage
-from integrations.ingest.judge import Judgement
+from integrations.ingest.judgement import Judgement
 from integrations.ingest.known import KNOWN_ENCOUNTERS, known_patients_sql
 from integrations.ingest.load import Writing, load_table
 from integrations.ingest.places import IngestPlaces
@@ -25,7 +25,7 @@ COLUMNS = ("waiting_id", "source", "extract_id", "record_file", "record_line", "
 
 @dataclass
 class TakenUp:
-    """What one ingest takes up: the waiting rows that are closed, those that now wait for something else, and where from."""
+    """What one ingest takes up: waiting rows that are closed, those that now wait for something else, and where from."""
 
     closed: list[int] = field(default_factory=list)
     moved: list[tuple[int, str, str]] = field(default_factory=list)
@@ -41,7 +41,7 @@ def take_up(
     writing: Writing,
     taken: TakenUp,
 ) -> tuple[int, int]:
-    """Take up the records of one table that need wait no longer, of every source; return (records mapped, rows written)."""
+    """Take up the records of one table that need not wait, of every source; return (records mapped, rows written)."""
     waiting = ledger.waiting_records(records, table)
     if not waiting:
         return 0, 0

@@ -1,7 +1,7 @@
 """Which judged rows become new versions, and when each of them was known.
 
-A fact that nobody has sent before is one version. One that is known, or comes more than once in the extract, is a chain:
-the newest known version, then the rows by (issued_at, file, line); a row that says the same as the one before it is
+A fact that nobody has sent before is one version. One that is known, or comes more than once in the extract, is a
+chain: the newest known version, then the rows by (issued_at, file, line); a row that says the same as the one before it is
 unchanged. Of versions that were known at the same moment the earlier ones get a microsecond less each, so that the last
 of the chain is the one that is seen. A stay that comes with its end and was not known before gives two versions.
 """
@@ -9,7 +9,8 @@ of the chain is the one that is seen. A stay that comes with its end and was not
 import duckdb
 
 from integrations.duck import quoted
-from integrations.ingest.judge import OPEN_VERSION, Judgement
+from integrations.ingest.judge import OPEN_VERSION
+from integrations.ingest.judgement import Judgement
 from integrations.tables import HEAD, TAIL
 
 # Where these stand, a record's rows are not looked at any further.
@@ -17,7 +18,7 @@ CANDIDATE = "fault is null and waits_for is null and scope_code is null"
 
 
 def find_set_aside(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `set_aside`, the records of `judged` of which a row is bad or waits, and `candidate`, the rows of the others."""
+    """Make `set_aside`, the records of which a row is bad or waits, and `candidate`, the rows of the others."""
     connection.execute(
         """
         create or replace temp table set_aside as

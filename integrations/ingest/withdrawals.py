@@ -5,21 +5,20 @@ A record that is withdrawn may come without its content, and its components (`<i
 
 import duckdb
 
-from integrations.ingest.judge import Judgement
+from integrations.ingest.faults import needed
+from integrations.ingest.judgement import Judgement
 
 
 def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) -> None:
-    """Put in place of each sound withdrawal in `judged` the known facts that it takes back; one of nothing known stays."""
+    """Put the known facts that it takes back in place of each sound withdrawal; one of nothing known stays."""
     sound = "is_retracted and fault is null and waits_for is null and scope_code is null"
-    (any_,) = connection.execute(f"select count(*) from judged where {sound}").fetchone() or (0,)
-    if not any_:
+    [(count,)] = connection.execute(f"select count(*) from judged where {sound}").fetchall()
+    if count == 0:
         return
     every, key = f"every_{judgement.table}", judgement.declared.key
     names = ["effective_at", *(column.name for column in judgement.declared.columns if column.name != key)]
-    content = ", ".join(
-        f"'entered_in_error' as {name}" if name == "status" and judgement.table == "observation" else f'newest."{name}"'
-        for name in names
-    )
+    status = {"status": "'entered_in_error' as status"} if judgement.table == "observation" else {}
+    content = ", ".join(status.get(name, f'newest."{name}"') for name in names)
     connection.execute(
         f"""
         create or replace temp table withdrawal as
@@ -30,7 +29,8 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
         newest as (
             select *, {key} as known_key, split_part({key}, '#', 1) as whole_key
             from {every}
-            where {key} in (select fact_key from withdrawn) or split_part({key}, '#', 1) in (select fact_key from withdrawn)
+            where {key} in (select fact_key from withdrawn)
+               or split_part({key}, '#', 1) in (select fact_key from withdrawn)
             qualify row_number() over (
                 partition by {key} order by available_at desc, extract_id desc, source_file desc, source_line desc
             ) = 1
@@ -43,3 +43,5 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
     )
     connection.execute(f"delete from judged where {sound} and fact_key in (select withdrawn_key from withdrawal)")
     connection.execute("insert into judged by name select * exclude (withdrawn_key) from withdrawal")
+    for name in [*needed(judgement), *(["code"] if judgement.table == "observation" else [])]:
+        connection.execute(f"update judged set fault = 'missing_field {name}' where {sound} and \"{name}\" is null")

@@ -1,0 +1,43 @@
+"""What a judgement needs to know of the extract whose rows it judges."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from integrations.contract import Contract, TableContract
+from integrations.duck import quoted
+from integrations.tables import TABLES, Kind, Table
+
+EARLIEST = "timestamptz '1900-01-01 00:00:00+00'"
+MADE_HERE = {"observation": ("code", "is_extreme")}  # no door gives these: codes.csv and analytes.csv do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One table of one extract: whose it is, when it came, and whether its past is loaded by the history rule."""
+
+    contract: Contract
+    table: str
+    received_at: datetime
+    is_history: bool
+
+    @property
+    def declared(self) -> Table:
+        """The canonical table."""
+        return TABLES[self.table]
+
+    @property
+    def rule(self) -> TableContract:
+        """What the contract says of the table."""
+        return self.contract.tables[self.table]
+
+    @property
+    def received_sql(self) -> str:
+        """The moment of receipt as a SQL literal."""
+        return f"timestamptz {quoted(self.received_at.isoformat())}"
+
+    @property
+    def staged_columns(self) -> list[tuple[str, Kind]]:
+        """The columns that a door fills, beside the patient."""
+        made_here = MADE_HERE.get(self.table, ())
+        own = [(column.name, column.kind) for column in self.declared.columns if column.name not in made_here]
+        return [("effective_at", "instant"), ("issued_at", "instant"), *own]
