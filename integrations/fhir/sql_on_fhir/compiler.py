@@ -1,0 +1,211 @@
+"""From a ViewDefinition to one DuckDB query over the relation `line` (record_file, record_line, raw).
+
+Every line is accounted for: it appears at least once, with its problem, or with `is_empty` where the view yields no row
+of it. The steps of the query are named for what they hold: parsed, opened, judged, spread.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from integrations.duck import quoted
+from integrations.fhir.sql_on_fhir.elements import NUMBERS, WHOLE_NUMBERS, is_resource
+from integrations.fhir.sql_on_fhir.errors import InvalidView
+from integrations.fhir.sql_on_fhir.expressions import Scope, condition
+from integrations.fhir.sql_on_fhir.fhirpath import PathError, parse
+from integrations.fhir.sql_on_fhir.misfit import suspicions
+from integrations.fhir.sql_on_fhir.selection import Alternative, Column, alternatives, beside
+from integrations.fhir.sql_on_fhir.shape import Shape, opened
+from integrations.fhir.sql_on_fhir.values import Names, Value
+
+HEAD = ("record_file", "record_line", "problem", "problem_detail", "is_empty")
+CONSTANT_TYPE = re.compile(r"value([A-Z]\w*)")
+
+
+@dataclass(frozen=True)
+class CompiledView:
+    """A view as SQL: `sql` selects HEAD and then `columns` from the relation `line`."""
+
+    sql: str
+    columns: tuple[Column, ...]
+
+
+def compile_view(view: Mapping[str, Any], *, lines: str = "line", is_checked: bool = False) -> CompiledView:
+    """Compile a ViewDefinition to SQL over the relation `lines`. Raises InvalidView.
+
+    `is_checked`: a missing id and a value of the wrong type are problems (this needs `misfit.prepare`).
+    """
+    resource_type = view.get("resource")
+    if not isinstance(resource_type, str) or not is_resource(resource_type):
+        raise InvalidView("a view names one type of FHIR R4 resource", path="resource")
+    root = Shape("resource", resource_type, is_root=True)
+    rows: list[Alternative] = []
+    wheres: list[str] = []
+    for _ in range(2):  # the first pass finds which elements are read, the second writes them
+        scope = _scope(view, root)
+        rows = beside([alternatives(one, scope, f"select[{at}]") for at, one in enumerate(_selects(view))])
+        wheres = _wheres(view, scope)
+    _refuse_doubles(rows[0].columns)
+    return CompiledView(_query(lines, root, rows, wheres, is_checked), rows[0].columns)
+
+
+def _scope(view: Mapping[str, Any], root: Shape) -> Scope:
+    resource = Value("resource", root.type, shape=root)
+    constants = {}
+    for at, constant in enumerate(view.get("constant", [])):
+        name, value = _constant(constant, f"constant[{at}]")
+        constants[name] = value
+    return Scope(this=resource, resource=resource, constants=constants, names=Names())
+
+
+def _constant(constant: Mapping[str, Any], path: str) -> tuple[str, Value]:
+    name = constant.get("name")
+    values = [(match.group(1), constant[key]) for key in constant if (match := CONSTANT_TYPE.fullmatch(key))]
+    if not isinstance(name, str) or len(values) != 1:
+        raise InvalidView("a constant has a name and one value[x]", path=path)
+    kind, value = values[0][0][0].lower() + values[0][0][1:], values[0][1]
+    if kind == "boolean":
+        return name, Value("true" if value else "false", "boolean")
+    if kind in NUMBERS:
+        number = Decimal(str(value))
+        return name, Value(str(int(number)) if kind in WHOLE_NUMBERS else f"{number}::double", kind)
+    return name, Value(quoted(str(value)), "string" if kind in ("code", "id", "uri") else kind)
+
+
+def _selects(view: Mapping[str, Any]) -> list[Any]:
+    selects = view.get("select")
+    if not isinstance(selects, list) or not selects:
+        raise InvalidView("a view needs at least one select", path="select")
+    return selects
+
+
+def _wheres(view: Mapping[str, Any], scope: Scope) -> list[str]:
+    found = []
+    for at, where in enumerate(view.get("where", [])):
+        path = f"where[{at}].path"
+        text = where.get("path") if isinstance(where, Mapping) else None
+        if not isinstance(text, str):
+            raise InvalidView("a where needs a path", path=path)
+        try:
+            found.append(condition(parse(text), scope))
+        except PathError as error:
+            raise InvalidView(str(error), path=path) from None
+    return found
+
+
+def _refuse_doubles(columns: tuple[Column, ...]) -> None:
+    seen: set[str] = set()
+    for column in columns:
+        if column.name in seen or column.name in HEAD:
+            raise InvalidView(f"two columns are named {column.name}", path="select")
+        seen.add(column.name)
+
+
+def _query(lines: str, root: Shape, rows: list[Alternative], wheres: list[str], is_checked: bool) -> str:
+    _use_head(root)
+    steps = [_parsed(lines, root), _opened(root), _judged(root, is_checked)]
+    is_kept = " and ".join(f"coalesce({where}, false)" for where in wheres)
+    is_spread = len(rows) > 1 or bool(rows[0].loops)
+    if is_spread:
+        steps.append(_spread(rows, is_kept))
+        is_empty = "problem is null and is_rowless"
+    else:
+        is_empty = f"problem is null and not ({is_kept})" if is_kept else "false"
+    head = f"record_file,\n    record_line,\n    problem,\n    problem_detail,\n    {is_empty} as is_empty"
+    columns = "".join(f",\n    {sql} as {_quoted(name)}" for name, sql in _columns(rows))
+    return f"with {', '.join(steps)}\nselect\n    {head}{columns}\nfrom {'spread' if is_spread else 'judged'}"
+
+
+def _use_head(root: Shape) -> None:
+    root.parts.setdefault("resourceType", Shape("resourceType", "code"))
+    root.parts.setdefault("id", Shape("id", "id"))
+
+
+def _parsed(lines: str, root: Shape) -> str:
+    return (
+        "parsed as (\n"
+        "    select record_file, record_line, raw, try(from_json(raw,\n"
+        f"        '{root.structure_text}')) as resource\n"
+        f"    from {lines}\n)"
+    )
+
+
+def _opened(root: Shape) -> str:
+    parts = [part for part in root.parts.values() if part.is_deferred]
+    columns = [
+        f",\n        from_json(resource.{part.name}, '{part.structure_text}') as {opened('resource', part)}"
+        for part in parts
+    ]
+    return f"opened as (\n    select *{''.join(columns)}\n    from parsed\n)"
+
+
+def _judged(root: Shape, is_checked: bool) -> str:
+    lines = [
+        "case",
+        "    when resource is null then 'not_json'",
+        f"    when resource.resourceType is distinct from '{root.type}' then 'wrong_type'",
+    ]
+    detail = "null::varchar"
+    source = "opened"
+    if is_checked:
+        lines += [
+            "    when coalesce(resource.id, '') = '' then 'missing_id'",
+            "    when misfit is not null then 'bad_value'",
+        ]
+        doubt = "\n                or ".join(suspicions(root, "resource", "$"))
+        detail = "misfit"
+        source = (
+            "(\n        select *, case\n            when resource.resourceType = "
+            f"'{root.type}' and (\n                {doubt}\n            ) then misfit(raw, '{root.expected_text}')\n"
+            "        end as misfit\n        from opened\n    )"
+        )
+    problem = "\n    ".join([*lines, "end as problem"])
+    return f"judged as (\n    select *, {detail} as problem_detail, {problem}\n    from {source}\n)"
+
+
+def _spread(rows: list[Alternative], is_kept: str) -> str:
+    lists = [_row_list(row, at, rows) for at, row in enumerate(rows, 1)]
+    listed = lists[0] if len(lists) == 1 else "list_concat(\n        " + ",\n        ".join(lists) + "\n    )"
+    is_read = "problem is distinct from 'not_json' and problem is distinct from 'wrong_type'"
+    kept = f"case when {is_read}{f' and {is_kept}' if is_kept else ''} then {listed} end"
+    return (
+        "spread as (\n"
+        "    select * exclude (row), row.*, row is null as is_rowless\n"
+        "    from (\n"
+        f"        select *, unnest(coalesce(nullif({kept}, []), [null])) as row\n"
+        "        from judged\n    )\n)"
+    )
+
+
+def _row_list(row: Alternative, number: int, rows: list[Alternative]) -> str:
+    """The items that one alternative loops over, as a list of one struct per row."""
+    own = {variable for loop in row.loops for variable in loop.variables}
+    fields = [f"branch: {number}"] if len(rows) > 1 else []
+    for variable in (variable for one in rows for loop in one.loops for variable in loop.variables):
+        field = f"{variable}: {variable if variable in own else 'null'}"
+        fields += [field] if field not in fields else []
+    sql = "{" + ", ".join(fields) + "}"
+    if not row.loops:
+        return f"[{sql}]"
+    for depth, loop in enumerate(reversed(row.loops)):
+        sql = f"[{sql} for {', '.join(loop.variables)} in {loop.items}]"
+        sql = f"flatten({sql})" if depth else sql
+    return sql
+
+
+def _columns(rows: list[Alternative]) -> list[tuple[str, str]]:
+    found = []
+    for at, column in enumerate(rows[0].columns):
+        sqls = [row.columns[at].sql for row in rows]
+        if len(set(sqls)) == 1:
+            found.append((column.name, sqls[0]))
+        else:
+            cases = " ".join(f"when {number} then {sql}" for number, sql in enumerate(sqls, 1))
+            found.append((column.name, f"case branch {cases} end"))
+    return found
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

@@ -1,0 +1,76 @@
+"""The FHIRPath functions of SQL-on-FHIR."""
+
+from dataclasses import replace
+
+from integrations.duck import quoted
+from integrations.fhir.sql_on_fhir.fhirpath import PathError
+from integrations.fhir.sql_on_fhir.values import Names, Value, any_of_choice, member, of_type, single
+
+
+def call(name: str, focus: Value, arguments: tuple[Value, ...], names: Names) -> Value:
+    """Return focus.name(arguments). Raises PathError for a function that is not known."""
+    match name, arguments:
+        case "exists", ():
+            return exists(focus, names)
+        case "empty", ():
+            return replace(exists(focus, names), sql=f"not {exists(focus, names).sql}")
+        case "not", ():
+            return _not(focus)
+        case "first", ():
+            return replace(focus, sql=f"{focus.sql}[1]", is_list=False) if focus.is_list else focus
+        case "last", ():
+            return replace(focus, sql=f"{focus.sql}[-1]", is_list=False) if focus.is_list else focus
+        case "count", ():
+            return Value(f"coalesce(len({focus.as_list}), 0)", "integer")
+        case "join", () | (Value(type="string", is_list=False),):
+            return _join(focus, arguments[0].sql if arguments else "''")
+        case "extension", (Value(type="string", is_list=False) as url,):
+            return _extension(focus, url, names)
+        case "getReferenceKey", ():
+            return typed(name, focus, "", names)
+    raise PathError(f"{name}() with {len(arguments)} argument(s) is not supported")
+
+
+def typed(name: str, focus: Value, type_name: str, names: Names) -> Value:
+    """Return focus.ofType(type_name) or focus.getReferenceKey(type_name)."""
+    if name == "ofType":
+        return of_type(focus, type_name, names)
+    if focus.type != "Reference":
+        raise PathError(f"getReferenceKey() is asked of a Reference, not of a {focus.type}")
+    text = member(focus, "reference", names)
+    if not text.is_list:
+        return Value(reference_key(text.sql, type_name), "id")
+    each = names.new("reference")
+    keys = f"[{reference_key(each, type_name)} for {each} in {text.sql}]"
+    return Value(f"[key for key in {keys} if key is not null]", "id", True)
+
+
+def reference_key(text: str, type_name: str) -> str:
+    """Return SQL of the bare id in a reference (macros.sql); null for a reference to another type."""
+    return f"reference_key({text}, {quoted(type_name)})" if type_name else f"any_reference_key({text})"
+
+
+def exists(focus: Value, names: Names) -> Value:
+    """Return whether there is anything in focus."""
+    present = any_of_choice(focus, names) if focus.choice else focus
+    sql = f"(coalesce(len({present.sql}), 0) > 0)" if present.is_list else f"({present.sql} is not null)"
+    return Value(sql, "boolean")
+
+
+def _not(focus: Value) -> Value:
+    if focus.type != "boolean" or focus.choice:
+        raise PathError(f"not() is asked of what is true or false, not of a {focus.type}")
+    return Value(f"(not {single(focus, 'not()')})", "boolean")
+
+
+def _join(focus: Value, separator: str) -> Value:
+    if focus.type in ("boolean", "any") or focus.choice:
+        raise PathError(f"join() is asked of text, not of a {focus.type}")
+    return Value(f"coalesce(array_to_string({focus.as_list}, {separator}), '')", "string")
+
+
+def _extension(focus: Value, url: Value, names: Names) -> Value:
+    found = member(focus, "extension", names)
+    each = names.new("extension")
+    address = member(replace(found, sql=each, is_list=False), "url", names)
+    return replace(found, sql=f"[{each} for {each} in {found.sql} if {address.sql} = {url.sql}]")

@@ -1,0 +1,49 @@
+"""From FHIR NDJSON files to the staged relation of a table: the door's last step.
+
+A view (views/<table>.json, SQL on FHIR) flattens each line; staged/<table>.sql puts its codes into our words. Every
+non-blank line is one record and appears at least once: with its values, with a problem, or with `is_empty`.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from integrations.fhir.lines import LineStream, named
+from integrations.fhir.sql_on_fhir import compile_view
+from integrations.fhir.sql_on_fhir.misfit import prepare
+
+HERE = Path(__file__).parent
+
+
+def stage(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    files: Sequence[Path],
+    view: dict[str, Any] | None = None,
+    *,
+    root: Path | None = None,
+) -> str:
+    """Create the temporary view `staged_<table>` over the files and return its name; the files are read when it is.
+
+    `record_file` is the path below `root`, without root the bare name. Raises InvalidView for a view of one's own.
+    """
+    prepare(connection)
+    connection.register(f"line_{table}", LineStream(named(files, root)))
+    connection.execute(f"create or replace temp view staged_{table} as\n{staged_sql(table, view)}")
+    return f"staged_{table}"
+
+
+def staged_sql(table: str, view: dict[str, Any] | None = None) -> str:
+    """Return the SQL of the staged relation over `line_<table>`."""
+    compiled = compile_view(view or own_view(table), lines=f"line_{table}", is_checked=True)
+    worded = (HERE / "staged" / f"{table}.sql").read_text(encoding="utf-8")
+    return f"with flat as (\n{compiled.sql}\n)\nselect * from (\n{worded})"
+
+
+def own_view(table: str) -> dict[str, Any]:
+    """Return the ViewDefinition that Rounds has for a table."""
+    view: dict[str, Any] = json.loads((HERE / "views" / f"{table}.json").read_text(encoding="utf-8"))
+    return view
