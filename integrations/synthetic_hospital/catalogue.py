@@ -70,7 +70,7 @@ PRIORITIES = (("EM", "emergency"), ("UR", "urgent"), ("EL", "elective"), ("R", "
 EMERGENT, URGENT, ELECTIVE, ROUTINE = range(4)
 SOURCES = ("emd", "nursing", "hosp-trans", "outp", "gp")
 FROM_EMERGENCY, FROM_NURSING, FROM_HOSPITAL, FROM_OUTPATIENT, FROM_PRACTITIONER = range(5)
-DISPOSITIONS = ("home", "snf", "rehab", "hosp", "hospice", "aadvice", "exp")
+DISPOSITIONS = ("home", "snf", "rehab", "02", "hosp", "aadvice", "exp")  # FHIR hosp is hospice; NUBC 02 is a hospital
 TO_HOME, TO_NURSING, TO_REHAB, TO_HOSPITAL, TO_HOSPICE, AGAINST_ADVICE, DIED = range(7)
 NOT_ELIGIBLE = (TO_HOSPITAL, TO_HOSPICE, AGAINST_ADVICE, DIED)
 

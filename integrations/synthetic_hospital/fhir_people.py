@@ -16,7 +16,7 @@ from integrations.synthetic_hospital.catalogue import (
     PRIORITIES,
     SERVICES,
     SOURCES,
-    TO_HOSPICE,
+    TO_HOSPITAL,
     WARDS,
 )
 from integrations.synthetic_hospital.frames import Contacts, Integers, Patients
@@ -24,6 +24,7 @@ from integrations.synthetic_hospital.frames import Contacts, Integers, Patients
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 MRN_SYSTEM = "urn:oid:2.16.840.1.113883.19.5"
 LOCAL = "urn:demo-hospital:"
+NUBC = "https://www.nubc.org/CodeSystem/PatDischargeStatus"
 REGISTERED_AFTER, MOVED_AFTER, DISCHARGED_AFTER, DEATH_KNOWN_AFTER = 2 / 1440, 4 / 1440, 10 / 1440, 0.5
 
 Resource = dict[str, object]
@@ -160,9 +161,8 @@ def _encounter(
 
 
 def _disposition(disposition: int) -> Resource:
-    """Hospice is no code of HL7's list, so the hospital sends its own."""
-    system = LOCAL + "discharge-disposition" if disposition == TO_HOSPICE else HL7 + "discharge-disposition"
-    return coded(system, DISPOSITIONS[disposition])
+    """HL7's list knows no acute hospital, so that one is sent by its billing code."""
+    return coded(NUBC if disposition == TO_HOSPITAL else HL7 + "discharge-disposition", DISPOSITIONS[disposition])
 
 
 def _location(ward: int, start: str, end: str | None) -> Resource:

@@ -80,7 +80,7 @@ def test_ward_follows_ward_without_a_gap(extracts):
         (("priority",), {"EM", "UR", "EL", "R"}),
         (("serviceType",), {"MED", "CARD", "SURG", "NEPH", "ONC"}),
         (("hospitalization", "admitSource"), {"emd", "nursing", "hosp-trans", "outp", "gp"}),
-        (("hospitalization", "dischargeDisposition"), {"home", "snf", "rehab", "hosp", "hospice", "aadvice", "exp"}),
+        (("hospitalization", "dischargeDisposition"), {"home", "snf", "rehab", "02", "hosp", "aadvice", "exp"}),
     ],
 )
 def test_every_kind_of_encounter_occurs_in_history(extracts, path, codes):

@@ -97,7 +97,7 @@ def test_truth_names_encounters_and_discharges_as_the_ehr_writes_them(written, r
         assert encounter["period"]["end"] == f"{row['discharged_at']:%Y-%m-%dT%H:%M:%SZ}"
         assert encounter["subject"]["reference"] == f"Patient/{row['patient_id']}"
         code = encounter["hospitalization"]["dischargeDisposition"]["coding"][0]["code"]
-        if code in ("hosp", "hospice", "aadvice", "exp"):
+        if code in ("02", "hosp", "aadvice", "exp"):
             assert not row["is_eligible"]
     assert {row["is_kidney_injured"] for row in truth.values()} == {True, False}
     assert all((row["kidney_injury_at"] is not None) == row["is_kidney_injured"] for row in truth.values())
