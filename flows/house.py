@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from features.store import FeatureStore
+    from integrations.ingest import IngestPlaces
     from integrations.lake import Lake
+    from integrations.snapshot import Feed
     from models.registry import Registry
 
 
@@ -64,13 +66,14 @@ class House:
         with self.records.read() as connection:
             row = connection.execute(select(s.snapshot).order_by(desc(s.snapshot.c.snapshot_id)).limit(1)).first()
         if row is None:
-            raise Refused("nothing has been ingested yet", where=str(self.settings.home), to_do="rounds ingest SOURCE --from PATH")
+            raise Refused(
+                "nothing has been ingested yet", where=str(self.settings.home), to_do="rounds ingest SOURCE --from PATH"
+            )
         return Snapshot(row.snapshot_id, row.versions)
 
     @contextmanager
     def open_snapshot(self, snapshot: Snapshot) -> Iterator["duckdb.DuckDBPyConnection"]:
         """Open the canonical tables of a snapshot as relations; see integrations/snapshot.py."""
-        from integrations.contract import feeds
         from integrations.duck import connect
 
         self.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -95,3 +98,30 @@ def clock() -> datetime:
 def at(as_of: datetime | None) -> datetime:
     """The instant a flow runs for: the one asked for, in UTC, or now."""
     return clock() if as_of is None else as_of.astimezone(UTC)
+
+
+def places(house: House) -> "IngestPlaces":
+    """Where ingest reads and writes in this house."""
+    from integrations.contract import SOURCES
+    from integrations.ingest import IngestPlaces
+
+    settings = house.settings
+    return IngestPlaces(landing=settings.landing, lake=house.lake, sources=SOURCES, temp=settings.temp)
+
+
+def feeds() -> list["Feed"]:
+    """Every feed that has a contract, as SQL may ask about it."""
+    from integrations.contract import known_sources, load_contract
+    from integrations.snapshot import Feed
+
+    return [
+        Feed(
+            source=contract.source,
+            site_id=contract.site_id,
+            time_zone=contract.time_zone,
+            lateness=contract.lateness,
+            go_live_at=contract.go_live_at,
+            is_date_shifted=contract.is_date_shifted,
+        )
+        for contract in map(load_contract, known_sources())
+    ]

@@ -27,6 +27,4 @@ def recorded_run(house: House, kind: str, *, as_of: datetime, use_case: str | No
         status = "done"
     finally:
         with house.records.begin() as connection:
-            connection.execute(
-                update(s.run).where(s.run.c.run_id == run_id).values(finished_at=clock(), status=status)
-            )
+            connection.execute(update(s.run).where(s.run.c.run_id == run_id).values(finished_at=clock(), status=status))

@@ -1,11 +1,13 @@
 """What a person sees: plain tables, sentences and errors. NO_COLOR and pipes are honoured by rich."""
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -22,10 +24,12 @@ def say(sentence: str = "") -> None:
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as a table; numbers stand right."""
     listed = [list(row) for row in rows]
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
     for position, column in enumerate(columns):
         is_number = bool(listed) and all(isinstance(row[position], int | float | None) for row in listed)
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold")
+        table.add_column(column.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
     for row in listed:
         table.add_row(*(_cell(value) for value in row))
     console.print(table)
@@ -43,6 +47,14 @@ def show_dicts(title: str, rows: Sequence[Mapping[str, object]], columns: Sequen
 def print_json(value: Any) -> None:
     """Print one JSON document, instants as ISO 8601 in UTC."""
     sys.stdout.write(json.dumps(value, default=_plain, indent=None, allow_nan=False) + "\n")
+
+
+def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Print comma-separated values with a header; null is empty, a list is joined by semicolons."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_csv_cell(row[name]) for name in columns])
 
 
 def print_error(error: RoundsError) -> None:
@@ -69,6 +81,14 @@ def _cell(value: object) -> str:
     if isinstance(value, list | tuple):
         return "; ".join(str(part) for part in value)
     return str(value)
+
+
+def _csv_cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return "; ".join(str(part) for part in value)
+    return _plain(value) if isinstance(value, datetime) else value
 
 
 def _plain(value: object) -> str:

@@ -58,7 +58,9 @@ def start_server(settings: Settings, port: int) -> Server:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise EnvironmentFault(
-                f"port {port} is in use", where="Prefect server", to_do="stop what listens there, or set ROUNDS_PREFECT_PORT"
+                f"port {port} is in use",
+                where="Prefect server",
+                to_do="stop what listens there, or set ROUNDS_PREFECT_PORT",
             )
     pid = _spawn(settings, "server", ["server", "start", "--host", "127.0.0.1", "--port", str(port)], api_url(port))
     return Server(pid, api_url(port))
@@ -97,7 +99,9 @@ def up(settings: Settings, port: int) -> Server:
     """Start server, work pool, worker and all deployments."""
     for name in ("server", "worker"):
         if (pid := _read_pid(settings, name)) and _is_running(pid):
-            raise Refused(f"the {name} of this ROUNDS_HOME is running already", where=f"pid {pid}", to_do="make down first")
+            raise Refused(
+                f"the {name} of this ROUNDS_HOME is running already", where=f"pid {pid}", to_do="make down first"
+            )
     server = start_server(settings, port)
     wait_until_up(server, settings)
     deploy(settings, server.url)

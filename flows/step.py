@@ -1,7 +1,6 @@
 """One body, two ways to run it: inside a Prefect run a step is a task, outside of one it is just its function."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -26,12 +25,14 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def run_flow(flow: Any, *, on_server: bool, **parameters: Any) -> Any:
+def run_flow(flow: Any, *, has_server: bool, **parameters: Any) -> Any:
     """Run a flow on the configured Prefect server, or its bare body where there is none.
 
     Starting an ephemeral server costs 15 CPU seconds per command, so a typed command without a server pays for none.
     """
-    if on_server:
-        return flow(**parameters)
-    bare = inspect.unwrap(flow.fn)
-    return bare(**parameters)
+    return flow(**parameters) if has_server else flow.fn(**parameters)
+
+
+def on_server() -> bool:
+    """Whether the body that asks runs as a Prefect flow run."""
+    return FlowRunContext.get() is not None

@@ -23,6 +23,7 @@ class Feed:
     time_zone: str
     lateness: timedelta
     go_live_at: datetime | None = None
+    is_date_shifted: bool = False  # every patient's dates are moved: "now" is after all of them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,10 +156,10 @@ def _replace(connection: duckdb.DuckDBPyConnection, name: str, sql: str, *, mate
 def _make_feed(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed]) -> None:
     connection.execute(
         "create or replace temp table feed (source varchar, site_id varchar, time_zone varchar, lateness interval, "
-        "go_live_at timestamptz)"
+        "go_live_at timestamptz, is_date_shifted boolean)"
     )
     for feed in feeds:
         connection.execute(
-            "insert into feed values (?, ?, ?, ?, ?)",
-            [feed.source, feed.site_id, feed.time_zone, feed.lateness, feed.go_live_at],
+            "insert into feed values (?, ?, ?, ?, ?, ?)",
+            [feed.source, feed.site_id, feed.time_zone, feed.lateness, feed.go_live_at, feed.is_date_shifted],
         )

@@ -6,7 +6,7 @@ and checks what comes back. All frames are Arrow tables in UTC, sorted by predic
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +18,8 @@ from models.use_case import UseCase
 COHORT_COLUMNS = ("site_id", "patient_id", "encounter_id", "prediction_time", "excluded_reason")
 LABEL_COLUMNS = ("encounter_id", "prediction_time", "label", "label_known_at", "label_reason", "event_at")
 ORDER = "order by prediction_time, encounter_id"
+# On a feed whose dates are moved, now lies after every date of every patient: no window there is still open.
+AFTER_ALL_DATES = datetime(2300, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +45,6 @@ def cohort(connection: duckdb.DuckDBPyConnection, use_case: UseCase, as_of: date
     """
     rows = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, f"{use_case.name}/cohort.sql", as_of)
     _check_unique(connection, rows, f"{use_case.name}/cohort.sql")
-    late = _query(connection, "select count(*) as n from rows where prediction_time > $as_of", rows=rows, as_of=as_of)
-    if late["n"][0].as_py():
-        raise NotInOrder(
-            f"{late['n'][0].as_py()} cohort rows lie after as_of",
-            where=f"{use_case.name}/cohort.sql",
-            to_do="let cohort.sql take only rows with prediction_time <= $as_of",
-        )
     return rows
 
 
@@ -79,9 +74,8 @@ def due(
             select
                 rows.*,
                 row_number() over (partition by encounter_id order by prediction_time desc) = 1
-                and prediction_time >= $as_of - $max_age as is_live
+                and prediction_time between $as_of - $max_age and $as_of as is_live
             from rows
-            where prediction_time <= $as_of
         )
         select * from ranked anti join scored using (encounter_id, prediction_time) {ORDER}
         """,
@@ -99,11 +93,7 @@ def due(
 def labels(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.Table, as_of: datetime) -> pa.Table:
     """Return what came of each eligible cohort row, as known at as_of: one row each, label null until it is final."""
     where = f"{use_case.name}/label.sql"
-    connection.register("cohort", rows)
-    try:
-        found = _run(connection, use_case.label_sql, LABEL_COLUMNS, where, as_of)
-    finally:
-        connection.unregister("cohort")
+    found = _run(connection, use_case.label_sql, LABEL_COLUMNS, where, as_of, cohort=rows)
     _check_unique(connection, found, where)
     if found.num_rows != eligible(rows).num_rows:
         raise NotInOrder(
@@ -143,7 +133,6 @@ def labelled(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.
         join found using (encounter_id, prediction_time)
         left join person on person.patient_id = rows.patient_id
         where found.label is not null
-        and found.label_known_at <= $as_of
         {ORDER}
         """,
         rows=rows,
@@ -154,16 +143,57 @@ def labelled(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.
 
 
 def _run(
-    connection: duckdb.DuckDBPyConnection, sql: str, columns: tuple[str, ...], where: str, as_of: datetime
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    columns: tuple[str, ...],
+    where: str,
+    as_of: datetime,
+    cohort: pa.Table | None = None,
 ) -> pa.Table:
-    rows = _query(connection, f"select * from ({sql}) {ORDER}", as_of=as_of)
+    """Run a use case's SQL for the feeds whose clock is ours, and for those whose dates are moved by their own."""
+    parts = []
+    for is_date_shifted, now in ((False, as_of), (True, AFTER_ALL_DATES)):
+        feeds = _query(connection, "select * from feed where is_date_shifted = $wanted", wanted=is_date_shifted)
+        if feeds.num_rows == 0:
+            continue
+        mine = {} if cohort is None else {"cohort": _of_feeds(cohort, feeds)}
+        rows = _query(
+            connection,
+            f"with feed as (from these_feeds) select * from ({sql}) {ORDER}",
+            these_feeds=feeds,
+            as_of=now,
+            **mine,
+        )
+        _check(connection, rows, columns, where, now)
+        parts.append(rows)
+    if not parts:
+        raise NotInOrder(
+            "no feed is open, so nobody can be found", where=where, to_do="open the snapshot with its feeds"
+        )
+    return pa.concat_tables(parts).sort_by([("prediction_time", "ascending"), ("encounter_id", "ascending")])
+
+
+def _of_feeds(rows: pa.Table, feeds: pa.Table) -> pa.Table:
+    source = pc.list_element(pc.split_pattern(rows["encounter_id"], "/", max_splits=1), 0)
+    return rows.filter(pc.is_in(source, feeds["source"].combine_chunks()))
+
+
+def _check(
+    connection: duckdb.DuckDBPyConnection, rows: pa.Table, columns: tuple[str, ...], where: str, as_of: datetime
+) -> None:
     if tuple(rows.column_names) != columns:
         raise NotInOrder(
             f"columns are {', '.join(rows.column_names)}",
             where=where,
             to_do=f"return {', '.join(columns)}, in this order",
         )
-    return rows
+    late = _query(connection, "select count(*) as n from rows where prediction_time > $as_of", rows=rows, as_of=as_of)
+    if late["n"][0].as_py():
+        raise NotInOrder(
+            f"{late['n'][0].as_py()} rows lie after as_of",
+            where=where,
+            to_do="take only rows with prediction_time <= $as_of",
+        )
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str, **given: object) -> pa.Table:

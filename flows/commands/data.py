@@ -1,13 +1,15 @@
 """Commands on what comes in: ingest, tables, quarantine."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.commands.options import AsJson, AsOf, DryRun, instant
-from flows.screen import print_json, say, show_dicts
+from flows.commands.options import AsJson, AsOf, DryRun, has_server, instant
+from flows.screen import print_json, say, show_dicts, show_table
+
+
+SHOWN = 30  # rows on a screen
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,3 +17,93 @@ def add_to(app: typer.Typer) -> None:
     app.command()(ingest)
     app.command()(tables)
     app.command()(quarantine)
+
+
+def ingest(
+    source: Annotated[str, typer.Argument(help="A folder of integrations/sources, such as synthea_bulk.")],
+    path: Annotated[
+        Path | None, typer.Option("--from", help="Folder or file of the extract; without it, go on with one cut short.")
+    ] = None,
+    is_history: Annotated[bool, typer.Option("--history", help="The extract is from before go-live.")] = False,
+    as_of: AsOf = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring one extract in: land it, map it to the canonical tables, account for every record."""
+    from flows import ingest as door
+    from flows.house import at, open_house
+    from flows.step import run_flow
+
+    moment = at(instant(as_of))
+    place = path.resolve() if path else None
+    if dry_run:
+        result = door.plan(open_house(), source, place, is_history, moment, dry_run=True)
+    else:
+        result = run_flow(
+            door.ingest,
+            has_server=has_server(),
+            source=source,
+            path=str(place) if place else None,
+            is_history=is_history,
+            as_of=moment,
+        )
+    names = ("received", "mapped", "unchanged", "out_of_scope", "waiting", "quarantined", "rows_written", "taken_up")
+    accounts = {table: {name: getattr(one, name) for name in names} for table, one in result.accounts.items()}
+    if as_json:
+        print_json(
+            {
+                "extract_id": result.extract_id,
+                "is_new": result.is_new,
+                "is_plan": dry_run,
+                "snapshot_id": result.snapshot_id,
+                "accounts": accounts,
+                "quarantined": result.quarantined,
+            }
+        )
+        return
+    if not result.is_new:
+        say(f"this extract was ingested before, as {result.extract_id}: nothing changes")
+        return
+    title = f"{'plan for' if dry_run else 'extract'} {result.extract_id}, in source records"
+    show_table(title, ("table", *names), ([table, *one.values()] for table, one in accounts.items()))
+    for reason, count in result.quarantined.items():
+        say(f"quarantined: {count:,} {reason}")
+    if result.quarantined:
+        say(f"see them with: rounds quarantine {source}")
+
+
+def tables(as_json: AsJson = False) -> None:
+    """Show what the canonical tables hold, by source: records, facts, versions, patients, and what was set aside."""
+    from flows.house import open_house, places
+    from integrations.ingest import tables_report
+
+    house = open_house()
+    rows = tables_report(house.records, places(house), memory_limit_mb=house.settings.memory_limit_mb)
+    if as_json:
+        print_json({"tables": rows})
+        return
+    shown = ("table", "records", "facts", "versions", "patients", "out_of_scope", "waiting", "quarantined")
+    for source in dict.fromkeys(row["source"] for row in rows):
+        show_dicts(source, [row for row in rows if row["source"] == source], shown)
+    if not rows:
+        say("nothing has been ingested yet: rounds ingest SOURCE --from PATH")
+
+
+def quarantine(
+    source: Annotated[str | None, typer.Argument(help="Only this source.")] = None, as_json: AsJson = False
+) -> None:
+    """Show what broke its contract: reasons with counts, and places in landing."""
+    from flows.house import open_house
+    from integrations.ingest import quarantine_report
+
+    report = quarantine_report(open_house().records, source)
+    if as_json:
+        print_json(report)
+        return
+    show_table("quarantine, by reason", ("reason", "records"), report["reasons"].items())
+    for row in report["rows"][:SHOWN]:
+        say(
+            f"{row['reason']} ({row['detail']}): {row['source']}/{row['extract_id']}, {row['source_file']} line {row['source_line']}"
+        )
+    if len(report["rows"]) > SHOWN:
+        say(f"{len(report['rows']) - SHOWN:,} more: rounds quarantine --json")

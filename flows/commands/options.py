@@ -12,7 +12,8 @@ from integrations.errors import WrongUsage
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 AsOf = Annotated[
-    str | None, typer.Option("--as-of", help="The instant to run for, ISO 8601 with offset; default: now.", show_default=False)
+    str | None,
+    typer.Option("--as-of", help="The instant to run for, ISO 8601 with offset; default: now.", show_default=False),
 ]
 AsPerson = Annotated[str, typer.Option("--as", help="Your name, as registered by `rounds people add`.")]
 KeyFile = Annotated[Path, typer.Option("--key", help="Your private key file.", dir_okay=False)]

@@ -1,0 +1,61 @@
+"""Compute and keep the features of cohort rows: the one way to features, for training, for scoring and ahead of the round."""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from prefect import flow
+
+from flows.due import Round, due_rows
+from flows.house import House, Snapshot, at, open_house
+from flows.parameters import AsOf, UseCaseName
+from flows.run_log import recorded_run
+from flows.step import step
+from models.use_case import UseCase
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+
+@flow(name="build_features")
+def build_features(use_case: UseCaseName, as_of: AsOf = None) -> int:
+    """Compute the features of every cohort row that is due, keep them, and put the newest online. Returns the rows."""
+    house, moment = open_house(), at(as_of)
+    with recorded_run(house, "build_features", as_of=moment, use_case=use_case):
+        this = Round.of(house, use_case, as_of=moment)
+        with house.open_snapshot(this.snapshot) as lake:
+            spines = due_rows(house, lake, this)
+            for spine in (spines.live_spine, spines.backfill):
+                features_of(house, lake, this.case, spine, this.snapshot)
+        put_online(house, this)
+        return int(spines.live_spine.num_rows + spines.backfill.num_rows)
+
+
+@step
+def put_online(house: House, this: Round) -> None:
+    """Put the newest row of each stay into the online store; an older one never wins."""
+    house.store.materialize(this.as_of, views_of(this.case))
+
+
+@step
+def features_of(
+    house: House, lake: "duckdb.DuckDBPyConnection", case: UseCase, spine: "pa.Table", snapshot: Snapshot
+) -> "pa.Table":
+    """Return the spine with its features; what this snapshot has already given for the same rows is not computed again."""
+    views, name = views_of(case), spine_name(case, spine, snapshot)
+    if spine.num_rows and not house.store.is_built(views, name):
+        house.store.compute(lake, views, spine, name=name)
+    return house.store.read(case.features, spine)
+
+
+def views_of(case: UseCase) -> tuple[str, ...]:
+    """The feature views that a use case draws on."""
+    return tuple(dict.fromkeys(feature.split(":")[0] for feature in case.features))
+
+
+def spine_name(case: UseCase, spine: "pa.Table", snapshot: Snapshot) -> str:
+    """Name the rows of a spine in a snapshot: the same rows get the same file, whoever asks for them."""
+    digest = hashlib.sha256(str(snapshot.snapshot_id).encode())
+    for column in ("encounter_id", "prediction_time"):
+        digest.update("\n".join(map(str, spine.column(column).to_pylist())).encode())
+    return f"{case.name}-{digest.hexdigest()[:16]}"

@@ -1,0 +1,173 @@
+"""Commands of the round itself: score, scores, runs, write-back, outbox."""
+
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import AsJson, AsOf, DryRun, UseCaseName, has_server, instant
+from flows.screen import print_json, say, show_dicts, show_table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put these commands into `rounds`."""
+    app.command()(score)
+    app.command()(scores)
+    app.command()(runs)
+    app.command("write-back")(write_back)
+    app.command()(outbox)
+
+
+def score(
+    use_case: UseCaseName,
+    as_of: AsOf = None,
+    version: Annotated[
+        int | None, typer.Option(help="Score by this version instead of the champion, silently.")
+    ] = None,
+    all_due: Annotated[
+        bool, typer.Option("--all-due", help="Also every older prediction time, silently (backfill).")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score every patient who is due, and queue what goes back to the EHR."""
+    from flows import score as flow
+    from flows.due import Round
+    from flows.house import at, open_house
+    from flows.step import run_flow
+
+    moment = at(instant(as_of))
+    if dry_run:
+        house = open_house()
+        this = Round.of(house, use_case, as_of=moment, version=version, all_due=all_due)
+        run = flow.score_round(house, this, "plan", dry_run=True)
+    else:
+        run = run_flow(
+            flow.score, has_server=has_server(), use_case=use_case, as_of=moment, version=version, all_due=all_due
+        )
+    account = run.account
+    figures = {
+        "due": run.due,
+        "scored": account.scored,
+        "held": account.held,
+        "excluded": account.excluded,
+        "new_scores": run.new_scores,
+        "queued": run.queued,
+    }
+    if as_json:
+        print_json(
+            {"use_case": use_case, "version": run.version, "is_plan": dry_run, **figures, "reasons": account.reasons}
+        )
+        return
+    would = "would be " if dry_run else ""
+    say(
+        f"{use_case} version {run.version}: {run.due:,} due = {account.scored:,} {would}scored + {account.held:,} held "
+        f"+ {account.excluded:,} excluded"
+    )
+    for reason, count in account.reasons.items():
+        say(f"  {count:,} {reason}")
+    say(f"{run.new_scores:,} scores {would}new, {run.queued:,} {would}queued for the EHR")
+
+
+SCORE_COLUMNS = (
+    "score_id",
+    "site_id",
+    "patient_id",
+    "encounter_id",
+    "source_encounter_id",
+    "prediction_time",
+    "status",
+    "probability",
+    "band",
+    "is_at_or_above_threshold",
+    "version",
+    "stage",
+    "purpose",
+    "reasons",
+)
+
+
+def scores(
+    use_case: UseCaseName,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+) -> None:
+    """Show the worklist: every score, newest prediction time first, highest risk first."""
+    from sqlalchemy import select
+
+    from flows.house import open_house
+    from flows.screen import print_csv
+    from integrations.records import schema as s
+    from models.catalog import check_name
+
+    check_name(use_case)
+    wanted = (
+        select(*(s.score.c[name] for name in SCORE_COLUMNS))
+        .where(s.score.c.use_case == use_case)
+        .order_by(s.score.c.prediction_time.desc(), s.score.c.probability.desc(), s.score.c.score_id)
+    )
+    with open_house().records.read() as connection:
+        rows = [dict(row) for row in connection.execute(wanted).mappings()]
+    if as_csv:
+        print_csv(SCORE_COLUMNS, rows)
+    elif as_json:
+        print_json({"scores": rows})
+    else:
+        shown = [name for name in SCORE_COLUMNS if name not in ("score_id", "site_id", "patient_id", "encounter_id")]
+        show_dicts(f"scores of {use_case}", rows[:50], shown)
+        if len(rows) > 50:
+            say(f"{len(rows) - 50:,} more: rounds scores {use_case} --csv")
+
+
+def runs(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Show the nights: due = scored + held + excluded per scoring run, and rounds that are late or missing."""
+    from flows.house import at, open_house
+    from flows.nights import missing_rounds, scoring_runs
+
+    house, moment = open_house(), at(instant(as_of))
+    made, missing = scoring_runs(house), missing_rounds(house, moment)
+    if as_json:
+        print_json({"runs": made, "missing": missing})
+        return
+    show_dicts("scoring runs", made)
+    show_dicts("rounds that are late or missing", missing) if missing else say("no round is late or missing")
+
+
+def write_back(as_of: AsOf = None, dry_run: DryRun = False, as_json: AsJson = False) -> None:
+    """Send queued scores to the EHR as RiskAssessments, and take up those that failed before."""
+    from dataclasses import asdict
+
+    from flows import write_back as flow
+    from flows.house import at, open_house
+    from flows.step import run_flow
+
+    moment = at(instant(as_of))
+    if dry_run:
+        counts = flow.send(open_house(), moment, dry_run=True)
+    else:
+        counts = run_flow(flow.write_back, has_server=has_server(), as_of=moment)
+    if as_json:
+        print_json(asdict(counts))
+        return
+    if dry_run:
+        say(
+            f"{counts.due:,} due: {counts.resources:,} RiskAssessments would be sent, {counts.invalid:,} are not fit to send"
+        )
+        return
+    say(
+        f"{counts.due:,} due: {counts.acknowledged:,} acknowledged, {counts.failed:,} to be tried again, {counts.dead:,} dead"
+    )
+
+
+def outbox(as_json: AsJson = False) -> None:
+    """Show how many scores wait for the EHR, and what became of the others."""
+    from flows.house import open_house
+    from integrations.write_back.outbox import outbox_report, outbox_rows
+
+    with open_house().records.read() as connection:
+        report, stuck = outbox_report(connection), outbox_rows(connection)
+    if as_json:
+        print_json(report)
+        return
+    show_table("outbox", tuple(report), [list(report.values())])
+    for row in stuck[:20]:
+        say(f"{row.status}: score {row.score_id} of {row.use_case}, {row.attempts} attempts: {row.last_error}")

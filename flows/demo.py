@@ -1,0 +1,238 @@
+"""`rounds demo`: a synthetic hospital through the real flows, as any other installation would run them.
+
+Only the hospital and its two people are for show. Its state is an ordinary ROUNDS_HOME: every command works on it afterwards.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from flows.house import House, clock
+from flows.screen import console, say
+from flows.server import Server, environment, free_port, start_server, stop, wait_until_up
+from integrations.errors import Refused
+from integrations.settings import Settings
+from integrations.synthetic_hospital.hospital import Hospital
+from integrations.synthetic_hospital.write import HospitalFiles, Night, write_hospital
+
+PEOPLE = (("Ada Osei", "governance"), ("Ben Ruiz", "clinician"))
+FOR_SHOW = "approved for the demo"
+SITE = "demo"
+TRAINER = "demo engineer"
+REPORT_EVERY = 7  # nights
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the story is played with."""
+
+    settings: Settings
+    house: House
+    files: HospitalFiles
+    progress: Progress
+
+
+def play(settings: Settings, *, patients: int, nights: int, scenario: str, seed: int) -> None:
+    """Play the whole story and show what came of it."""
+    from flows.demo_screen import show_outcome
+
+    began = time.monotonic()
+    hospital = Hospital(patients=patients, nights=nights, scenario=scenario, seed=seed)
+    start_clean(settings)
+    with prefect_server(settings) as server, _progress() as progress:
+        files = build_hospital(settings, hospital, progress)
+        with progress_step(progress, "start Prefect"):
+            wait_until_up(server, settings)
+        demo = Demo(settings, House(settings), files, progress)
+        with _quick_flows():
+            load_history(demo)
+            versions = train_and_approve(demo)
+            play_nights(demo)
+    show_outcome(demo.house, hospital, files, versions, seconds=time.monotonic() - began)
+
+
+def start_clean(settings: Settings) -> None:
+    """Begin with an empty ROUNDS_HOME; what lay there is moved aside, never deleted."""
+    home = settings.home
+    if home.exists() and any(home.iterdir()):
+        pid_file = home / "prefect" / "server.pid"
+        if pid_file.exists() and _lives(int(pid_file.read_text(encoding="ascii"))):
+            raise Refused("a Prefect server runs on this ROUNDS_HOME", where=str(home), to_do="make down, then again")
+        aside = home.with_name(f"{home.name}-{clock():%Y%m%dT%H%M%SZ}")
+        home.rename(aside)
+        say(f"this demo starts clean; what was in {home} is now in {aside}")
+    home.mkdir(parents=True, mode=0o700)
+
+
+@contextmanager
+def prefect_server(settings: Settings) -> Iterator[Server]:
+    """Start the demo's own Prefect server, point this process to it, and stop it at the end."""
+    server = start_server(settings, free_port())
+    os.environ.update(environment(settings, server.url))
+    os.environ["PREFECT_LOGGING_LEVEL"] = "WARNING"
+    try:
+        yield server
+    finally:
+        stop(server.pid)
+        (settings.home / "prefect" / "server.pid").unlink(missing_ok=True)
+
+
+def build_hospital(settings: Settings, hospital: Hospital, progress: Progress) -> HospitalFiles:
+    """Write what its EHR and its laboratory would send."""
+    task = progress.add_task("build the hospital", total=hospital.bucket_count)
+    return write_hospital(
+        hospital,
+        settings.home / "demo_hospital",
+        lambda done, total: progress.update(task, completed=done, total=total),
+    )
+
+
+def load_history(demo: Demo) -> None:
+    """Load two and a half years as one extract."""
+    from flows.ingest import ingest
+
+    with progress_step(demo.progress, "load the history"):
+        ingest("demo_ehr", path=str(demo.files.history), is_history=True, as_of=demo.files.history_taken_at)
+
+
+def train_and_approve(demo: Demo) -> dict[str, int]:
+    """Train each use case, and let two people sign what passed the gate and take it live."""
+    from flows.train import train
+    from models.catalog import use_case_names
+
+    keys = make_people(demo)
+    versions = {}
+    for name in use_case_names():
+        with progress_step(demo.progress, f"train {name}"):
+            run = train(name, as_of=demo.files.history_taken_at, trained_by=TRAINER)
+        versions[name] = run.version
+        if run.evaluation.gate == "pass":
+            approve_and_go_live(demo, name, run.version, keys)
+        else:
+            demo.progress.console.print(
+                f"{name}: the gate says {run.evaluation.gate}, so nobody is scored", markup=False
+            )
+    return versions
+
+
+def make_people(demo: Demo) -> dict[str, Path]:
+    """Register two people with keys of their own. Both keys lie side by side: fit for a show, not for a hospital."""
+    from models.governance.people import add_person
+    from models.governance.signing import load_signer
+
+    folder = demo.settings.home / "demo_people"
+    folder.mkdir(mode=0o700)
+    keys: dict[str, Path] = {}
+    for name, role in PEOPLE:
+        first = next(iter(keys.items()), None)
+        keys[name] = folder / f"{name.split()[0].lower()}.key"
+        add_person(
+            demo.house.records,
+            name=name,
+            role=role,
+            key_out=keys[name],
+            as_of=demo.files.history_taken_at,
+            signer=load_signer(*first) if first else None,
+            home=demo.settings.home,
+        )
+    return keys
+
+
+def approve_and_go_live(demo: Demo, name: str, version: int, keys: dict[str, Path]) -> None:
+    """Two signatures promote the version; two more take the use case live."""
+    from flows.promote import promote
+    from models.governance.approvals import approve
+    from models.governance.signing import load_signer
+    from models.governance.stages import set_stage
+
+    at = demo.files.history_taken_at
+    for person, key in keys.items():
+        approve(
+            demo.house.records,
+            use_case=name,
+            version=version,
+            signer=load_signer(person, key),
+            reason=FOR_SHOW,
+            as_of=at,
+        )
+    promote(name, version, as_of=at)
+    for person, key in keys.items():
+        set_stage(
+            demo.house.records,
+            site_id=SITE,
+            use_case=name,
+            stage="live",
+            signer=load_signer(person, key),
+            reason=FOR_SHOW,
+            as_of=at,
+        )
+
+
+def play_nights(demo: Demo) -> None:
+    """Night after night: ingest both feeds, features, score, write back, monitor."""
+    task = demo.progress.add_task("play the nights", total=len(demo.files.nights))
+    for number, night in enumerate(demo.files.nights, 1):
+        play_night(demo, night, with_report=number % REPORT_EVERY == 0 or number == len(demo.files.nights))
+        demo.progress.advance(task)
+
+
+def play_night(demo: Demo, night: Night, *, with_report: bool) -> None:
+    """One night as the schedules of prefect.yaml would run it."""
+    from flows.build_features import build_features
+    from flows.ingest import ingest
+    from flows.monitor import monitor
+    from flows.score import score
+    from flows.write_back import write_back
+
+    for source, folder in (("demo_ehr", night.ehr), ("demo_lis", night.lis)):
+        ingest(source, path=str(folder), as_of=night.taken_at)
+    live = _champions(demo.house)
+    for name in live:
+        build_features(name, as_of=night.round_at)
+        score(name, as_of=night.round_at)
+    write_back(as_of=night.round_at)
+    for name in live:
+        monitor(name, as_of=night.round_at, with_report=with_report)
+
+
+@contextmanager
+def progress_step(progress: Progress, name: str) -> Iterator[None]:
+    """Show a step without a count of its own."""
+    task = progress.add_task(name, total=None)
+    yield
+    progress.update(task, total=1, completed=1)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description:<24}"), BarColumn(30), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
+
+
+@contextmanager
+def _quick_flows() -> Iterator[None]:
+    """Spare each flow the second that Prefect waits for its heartbeat thread: this process lives as long as they do."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+def _champions(house: House) -> list[str]:
+    from models.catalog import use_case_names
+    from models.governance.promotion import champion
+
+    with house.records.read() as connection:
+        return [name for name in use_case_names() if champion(connection, name) is not None]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

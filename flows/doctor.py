@@ -1,0 +1,135 @@
+"""Is this installation in order, and what is open? Reads only; nothing heavy is opened."""
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from flows.house import House
+from flows.nights import missing_rounds
+from integrations.records import schema as s
+from integrations.records.audit_check import verify
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at. state: in order, open (somebody should act), not in order."""
+
+    name: str
+    state: str
+    finding: str
+    to_do: str = ""
+
+
+def examine(house: House, now: datetime) -> list[Check]:
+    """Look at everything that a person on call would ask first."""
+    return [
+        _home(house),
+        *_extracts(house),
+        _chain(house),
+        *_breaches(house),
+        _outbox(house),
+        *_set_aside(house),
+        *_nights(house, now),
+    ]
+
+
+def _home(house: House) -> Check:
+    home = house.settings.home
+    mode = stat.S_IMODE(home.stat().st_mode) if home.exists() else 0o700
+    if mode & 0o077:
+        return Check(
+            name="home",
+            state="not in order",
+            finding=f"{home} can be read by others ({mode:o})",
+            to_do=f"chmod 700 {home}",
+        )
+    return Check(name="home", state="in order", finding=str(home))
+
+
+def _extracts(house: House) -> Iterator[Check]:
+    wanted = select(s.extract.c.status, func.count(), func.max(s.extract.c.received_at)).group_by(s.extract.c.status)
+    with house.records.read() as connection:
+        found = {row[0]: row for row in connection.execute(wanted)}
+    committed = found.get("committed")
+    newest = f", newest of {committed[2]:%Y-%m-%d %H:%M} UTC" if committed else ""
+    yield Check(name="extracts", state="in order", finding=f"{committed[1] if committed else 0} committed{newest}")
+    if "landed" in found:
+        yield Check(
+            name="extracts",
+            state="open",
+            finding=f"{found['landed'][1]} landed but not committed",
+            to_do="rounds ingest SOURCE goes on with it",
+        )
+
+
+def _chain(house: House) -> Check:
+    with house.records.read() as connection:
+        findings = verify(connection)
+        count = connection.execute(select(func.count()).select_from(s.audit)).scalar_one()
+    if findings:
+        return Check(
+            name="audit chain", state="not in order", finding=f"{len(findings)} findings", to_do="rounds audit verify"
+        )
+    return Check(name="audit chain", state="in order", finding=f"{count} entries, every link and signature holds")
+
+
+def _breaches(house: House) -> Iterator[Check]:
+    wanted = select(s.breach).where(s.breach.c.status != "closed").order_by(s.breach.c.breach_id)
+    with house.records.read() as connection:
+        rows = connection.execute(wanted).all()
+    for row in rows:
+        is_drift = row.kind == "drift" and row.status == "open"
+        yield Check(
+            name=f"{row.kind}: {row.use_case}",
+            state="open",
+            finding=row.sentence,
+            to_do=f"rounds train {row.use_case}" if is_drift else "see the report and the feed",
+        )
+    if not rows:
+        yield Check(name="breaches", state="in order", finding="none open")
+
+
+def _outbox(house: House) -> Check:
+    wanted = select(s.outbox.c.status, func.count()).group_by(s.outbox.c.status)
+    with house.records.read() as connection:
+        counts = {status: count for status, count in connection.execute(wanted)}
+    stuck = counts.get("dead", 0) + counts.get("failed", 0)
+    finding = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "empty"
+    if stuck:
+        return Check(name="outbox", state="open", finding=finding, to_do="rounds outbox; rounds write-back")
+    return Check(name="outbox", state="in order", finding=finding)
+
+
+def _set_aside(house: House) -> Iterator[Check]:
+    held = select(func.count()).select_from(s.quarantine).where(s.quarantine.c.released_at.is_(None))
+    waits = select(func.count()).select_from(s.waiting).where(s.waiting.c.taken_up_at.is_(None))
+    with house.records.read() as connection:
+        quarantined, waiting = connection.execute(held).scalar_one(), connection.execute(waits).scalar_one()
+    yield Check(
+        name="quarantine",
+        state="open" if quarantined else "in order",
+        finding=f"{quarantined:,} records",
+        to_do="rounds quarantine" if quarantined else "",
+    )
+    yield Check(
+        name="waiting",
+        state="open" if waiting else "in order",
+        finding=f"{waiting:,} records wait for a patient or encounter",
+        to_do="ingest the feed that knows them" if waiting else "",
+    )
+
+
+def _nights(house: House, now: datetime) -> Iterator[Check]:
+    missing = missing_rounds(house, now)
+    for span in missing:
+        yield Check(
+            name=f"nights: {span['use_case']}",
+            state="open",
+            finding=f"{span['night_count']} {span['state']}, {span['from_night']} to {span['to_night']}",
+            to_do=f"rounds score {span['use_case']}",
+        )
+    if not missing:
+        yield Check(name="nights", state="in order", finding="no round is late or missing")

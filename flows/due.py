@@ -1,0 +1,124 @@
+"""Who is due: the rows of one round, by the version that will score them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, func, select
+
+from flows.house import House, Snapshot
+from flows.step import step
+from integrations.errors import Refused
+from integrations.records import schema as s
+from models.catalog import use_case
+from models.cohort import cohort, due, eligible
+from models.governance.promotion import champion
+from models.governance.stages import stage_of
+from models.use_case import UseCase
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One round of one use case: for when, by which version, over which snapshot."""
+
+    case: UseCase
+    as_of: datetime
+    snapshot: Snapshot
+    version: int | None
+    is_champion: bool
+    all_due: bool
+
+    @classmethod
+    def of(
+        cls, house: House, name: str, *, as_of: datetime, version: int | None = None, all_due: bool = False
+    ) -> "Round":
+        """Name the round. `version` None is the champion, if there is one."""
+        with house.records.read() as connection:
+            current = champion(connection, name)
+        return cls(
+            case=use_case(name),
+            as_of=as_of,
+            snapshot=house.newest_snapshot(),
+            version=current if version is None else version,
+            is_champion=version is None or version == current,
+            all_due=all_due,
+        )
+
+    def scoring_version(self) -> int:
+        """The version that scores. Raises Refused where none is approved."""
+        if self.version is None:
+            raise Refused(
+                f"{self.case.name} has no approved version, so nobody is scored",
+                where=f"rounds versions {self.case.name}",
+                to_do="have two people approve one, or score the past silently with --all-due --version N",
+            )
+        return self.version
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueRows:
+    """live: the newest row of each stay, excluded ones among them. backfill: older eligible rows without a score."""
+
+    live: "pa.Table"
+    backfill: "pa.Table"
+    stages: Mapping[str, str]  # by site
+
+    @property
+    def live_spine(self) -> "pa.Table":
+        """The live rows that are predicted for."""
+        return eligible(self.live)
+
+
+@step
+def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> DueRows:
+    """Find who is due. A site whose stage is off has nobody due; a version that is not champion scores beside it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    rows = cohort(lake, this.case, this.as_of)
+    with house.records.read() as connection:
+        scored, since = _scored(connection, this)
+        stages = {site: stage_of(connection, site, this.case.name) for site in pc.unique(rows["site_id"]).to_pylist()}
+    found = due(lake, rows, this.case, scored, this.as_of, latest_only=False)
+    live, backfill = found.live, found.backfill
+    if this.is_champion:
+        on = pa.array([site for site, stage in stages.items() if stage != "off"], pa.string())
+        live = live.filter(pc.is_in(live["site_id"], on))
+        backfill = backfill.filter(pc.is_in(backfill["site_id"], on))
+    if not this.all_due:
+        backfill = (
+            backfill.filter(pc.greater_equal(backfill["prediction_time"], since)) if since else backfill.slice(0, 0)
+        )
+    return DueRows(live=live, backfill=backfill, stages=stages)
+
+
+def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar | None"]:
+    """What has a score already, and since when rounds are made: rows missed after that are caught up.
+
+    The champion takes a row up where no version has scored it; another version where it has not done so itself.
+    """
+    import pyarrow as pa
+
+    mine = s.score.c.use_case == this.case.name
+    if this.is_champion:
+        mine &= s.score.c.purpose != "shadow"
+    else:
+        mine &= s.score.c.version == this.version
+    keys = connection.execute(select(s.score.c.encounter_id, s.score.c.prediction_time).where(mine)).all()
+    rounds = select(func.min(s.score.c.prediction_time)).where(
+        s.score.c.use_case == this.case.name, s.score.c.purpose.in_(("live", "silent"))
+    )
+    since = connection.execute(rounds).scalar()
+    instants = pa.timestamp("us", "UTC")
+    table = pa.table(
+        {
+            "encounter_id": pa.array([key.encounter_id for key in keys], pa.string()),
+            "prediction_time": pa.array([key.prediction_time for key in keys], instants),
+        }
+    )
+    return table, (pa.scalar(since, instants) if since else None)

@@ -1,0 +1,53 @@
+"""Bring one extract in: door, landing, canonical tables; the rest is accounted for."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.house import House, at, open_house, places
+from flows.parameters import AsOf, SourceName
+from flows.run_log import recorded_run
+from flows.step import step
+from integrations.ingest import IngestResult
+from integrations.ingest import ingest as ingest_extract
+
+FromPath = Annotated[
+    str | None,
+    Field(description="Folder or file of the extract on the worker. Empty: go on with the one that was cut short."),
+]
+IsHistory = Annotated[bool, Field(description="Apply the history rules of the contract: facts from before go-live.")]
+
+
+@flow(name="ingest")
+def ingest(
+    source: SourceName, path: FromPath = None, is_history: IsHistory = False, as_of: AsOf = None
+) -> IngestResult:
+    """Land one extract of a source and bring it into the canonical tables."""
+    house, moment = open_house(), at(as_of)
+    with recorded_run(house, "ingest", as_of=moment):
+        return land_and_map(house, source, Path(path) if path else None, is_history, moment)
+
+
+@step
+def land_and_map(house: House, source: str, path: Path | None, is_history: bool, moment: datetime) -> IngestResult:
+    """Land the bytes, map what the contract names, set the rest aside with its reason, and commit if it balances."""
+    return plan(house, source, path, is_history, moment, dry_run=False)
+
+
+def plan(
+    house: House, source: str, path: Path | None, is_history: bool, moment: datetime, *, dry_run: bool
+) -> IngestResult:
+    """The same figures with and without writing: `--dry-run` and the flow share this call."""
+    return ingest_extract(
+        source,
+        path,
+        as_of=moment,
+        is_history=is_history,
+        places=places(house),
+        records=house.records,
+        dry_run=dry_run,
+        memory_limit_mb=house.settings.memory_limit_mb,
+    )

@@ -1,0 +1,153 @@
+"""Judge the last window of scores against the reference: a breach is a row first, then an event that opens training."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from prefect import flow
+from pydantic import Field
+from sqlalchemy import select
+
+from flows.build_features import features_of
+from flows.due import Round
+from flows.house import House, at, open_house
+from flows.parameters import AsOf, UseCaseName
+from flows.run_log import recorded_run
+from flows.step import on_server, step
+from integrations.errors import Refused
+from integrations.records import schema as s
+from models.cohort import labelled
+from models.monitoring.findings import Finding, quarantine_findings
+from models.monitoring.monitor import monitor as watch
+from models.monitoring.monitor import window_start
+from models.monitoring.result import MonitoringResult
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+WithReport = Annotated[bool, Field(description="Also write the HTML report for people (takes some seconds).")]
+DRIFT_EVENT = "rounds.drift"
+
+
+@flow(name="monitor")
+def monitor(use_case: UseCaseName, as_of: AsOf = None, with_report: WithReport = True) -> MonitoringResult:
+    """Judge data, predictions and matured outcomes of the last window; report, and open training where they drifted."""
+    house, moment = open_house(), at(as_of)
+    this = Round.of(house, use_case, as_of=moment)
+    if this.version is None:
+        raise Refused(f"{use_case} has no champion, so there is nothing to watch", to_do=f"rounds versions {use_case}")
+    with recorded_run(house, "monitor", as_of=moment, use_case=use_case) as run_id:
+        with house.open_snapshot(this.snapshot) as lake:
+            window = scored_window(house, lake, this)
+            matured = matured_outcomes(house, lake, this)
+        result = judge_window(house, this, window, matured, run_id, with_report)
+        if on_server():
+            emit_drift(house, this, result)
+        return result
+
+
+@step
+def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
+    """The rows that the champion scored in the window, with their features as the model took them and their risk."""
+    scored = _scores(house, this, since_window=True)
+    spine = scored.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
+    frame = features_of(house, lake, this.case, spine, this.snapshot)
+    return frame.append_column("probability", scored["probability"])
+
+
+@step
+def matured_outcomes(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
+    """Every row that the champion scored and whose outcome is final by now."""
+    import pyarrow as pa
+
+    scored = _scores(house, this, since_window=False)
+    rows = scored.append_column("excluded_reason", pa.nulls(scored.num_rows, pa.string()))
+    known = labelled(lake, this.case, rows.drop_columns(["probability"]), this.as_of).rows
+    keys = ["encounter_id", "prediction_time"]
+    joined = known.join(scored.select([*keys, "probability"]), keys, join_type="inner")
+    return joined.sort_by([("prediction_time", "ascending"), ("encounter_id", "ascending")])
+
+
+@step
+def judge_window(
+    house: House, this: Round, window: "pa.Table", matured: "pa.Table", run_id: str, with_report: bool
+) -> MonitoringResult:
+    """Full data for the verdict, a sample for the report; figures and breaches go to records."""
+    from models.artifacts import REFERENCE
+
+    assert this.version is not None
+    reference = house.registry.artifact(this.case.name, this.version, REFERENCE, records=house.records)
+    return watch(
+        house.records,
+        this.case,
+        version=this.version,
+        window=window,
+        reference=json.loads(reference),
+        matured=matured,
+        findings=_findings(house, this),
+        as_of=this.as_of,
+        reports=house.settings.reports,
+        run_id=run_id,
+        with_report=with_report,
+    )
+
+
+@step
+def emit_drift(house: House, this: Round, result: MonitoringResult) -> None:
+    """Tell Prefect of new drift; the trigger in prefect.yaml runs train. The breach is in records already."""
+    from prefect.events import emit_event
+
+    from models.monitoring.breach import set_breach_status
+
+    if not result.to_emit:
+        return
+    emit_event(
+        event=DRIFT_EVENT,
+        resource={"prefect.resource.id": f"rounds.use-case.{this.case.name}"},
+        payload={"use_case": this.case.name, "breach_ids": [each.breach_id for each in result.to_emit]},
+    )
+    with house.records.begin() as connection:
+        set_breach_status(connection, [each.breach_id for each in result.to_emit], "emitted")
+
+
+def _findings(house: House, this: Round) -> list[Finding]:
+    from features.definitions import view
+
+    codes = {
+        feature.partition(":")[2]: view(feature.partition(":")[0], house.store.views).codes
+        for feature in this.case.features
+    }
+    with house.records.read() as connection:
+        return quarantine_findings(
+            connection, codes, window_start=window_start(this.case, this.as_of), window_end=this.as_of
+        )
+
+
+def _scores(house: House, this: Round, *, since_window: bool) -> "pa.Table":
+    """The champion's scores up to as_of, one per row whatever its purpose, shadow apart."""
+    import pyarrow as pa
+
+    columns = ("site_id", "patient_id", "encounter_id", "prediction_time", "probability")
+    wanted = (
+        select(*(s.score.c[name] for name in columns))
+        .where(
+            s.score.c.use_case == this.case.name,
+            s.score.c.version == this.version,
+            s.score.c.status == "scored",
+            s.score.c.purpose != "shadow",
+            s.score.c.prediction_time <= this.as_of,
+        )
+        .order_by(s.score.c.prediction_time, s.score.c.encounter_id)
+    )
+    if since_window:
+        wanted = wanted.where(s.score.c.prediction_time > window_start(this.case, this.as_of))
+    with house.records.read() as connection:
+        rows = connection.execute(wanted).all()
+    unique = {(row.encounter_id, row.prediction_time): row for row in rows}.values()
+    types = (pa.string(), pa.string(), pa.string(), pa.timestamp("us", "UTC"), pa.float64())
+    return pa.table(
+        {
+            name: pa.array([getattr(row, name) for row in unique], kind)
+            for name, kind in zip(columns, types, strict=True)
+        }
+    )

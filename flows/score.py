@@ -1,0 +1,163 @@
+"""Score every patient who is due, and queue what goes back to the EHR."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.build_features import features_of, views_of
+from flows.due import DueRows, Round, due_rows
+from flows.house import House, at, open_house
+from flows.parameters import AsOf, UseCaseName, Version
+from flows.run_log import recorded_run
+from flows.step import step
+from models.score_records import Circumstances, Identifier, RunAccount, Written, account_of, finish_run, write_scores
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from models.artifacts import RegisteredModel
+
+AllDue = Annotated[
+    bool, Field(description="Also every older prediction time that has no score, silently (purpose backfill).")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Rows that are scored under one purpose and stage."""
+
+    purpose: str
+    stage: str
+    spine: "pa.Table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringRun:
+    """What became of those who were due: due = scored + held + excluded, by reason; and what is new."""
+
+    run_id: str
+    version: int
+    due: int
+    account: RunAccount
+    new_scores: int
+    queued: int
+
+
+@flow(name="score")
+def score(use_case: UseCaseName, as_of: AsOf = None, version: Version = None, all_due: AllDue = False) -> ScoringRun:
+    """Score every patient who is due, and queue what goes back to the EHR."""
+    house, moment = open_house(), at(as_of)
+    this = Round.of(house, use_case, as_of=moment, version=version, all_due=all_due)
+    this.scoring_version()
+    with recorded_run(house, "score", as_of=moment, use_case=use_case) as run_id:
+        return score_round(house, this, run_id, dry_run=False)
+
+
+def score_round(house: House, this: Round, run_id: str, *, dry_run: bool) -> ScoringRun:
+    """Score one round; a dry run does the same work and writes nothing but features."""
+    model = approved_model(house, this)
+    account, new, queued = RunAccount(), 0, 0
+    with house.open_snapshot(this.snapshot) as lake:
+        rows = due_rows(house, lake, this)
+        excluded = excluded_by_reason(rows)
+        for batch in batches(this, rows):
+            counts, written = score_batch(house, lake, this, model, batch, run_id, dry_run)
+            account, new, queued = account + counts, new + written.scores, queued + written.outbox
+    account += RunAccount(excluded=sum(excluded.values()), reasons=excluded)
+    due = rows.live.num_rows + rows.backfill.num_rows
+    if not dry_run:
+        finish_run(
+            house.records,
+            run_id,
+            account,
+            due=due,
+            purpose=purpose_of(this, rows),
+            version=model.version,
+            snapshot_id=this.snapshot.snapshot_id,
+        )
+    return ScoringRun(run_id=run_id, version=model.version, due=due, account=account, new_scores=new, queued=queued)
+
+
+@step
+def approved_model(house: House, this: Round) -> "RegisteredModel":
+    """Load the version once every file of it is as it was when people signed it."""
+    return house.registry.load(this.case.name, this.scoring_version(), records=house.records)
+
+
+def excluded_by_reason(rows: DueRows) -> dict[str, int]:
+    """Count those in the cohort for whom the use case says that no prediction is made."""
+    from collections import Counter
+
+    return dict(Counter(reason for reason in rows.live["excluded_reason"].to_pylist() if reason is not None))
+
+
+def batches(this: Round, rows: DueRows) -> list[Batch]:
+    """Cut the due rows by purpose and stage: a site's stage decides what its newest rows are for."""
+    import pyarrow.compute as pc
+
+    found = []
+    for site, stage in sorted(rows.stages.items()):
+        of_site = rows.live_spine.filter(pc.equal(rows.live_spine["site_id"], site))
+        purpose = "backfill" if this.all_due and not this.is_champion else stage if this.is_champion else "shadow"
+        found.append(Batch(purpose=purpose, stage=stage, spine=of_site))
+        older = rows.backfill.filter(pc.equal(rows.backfill["site_id"], site))
+        found.append(Batch(purpose="backfill", stage=stage, spine=older))
+    return [batch for batch in found if batch.spine.num_rows]
+
+
+def purpose_of(this: Round, rows: DueRows) -> str:
+    """One word for the run: the highest purpose it scored for."""
+    purposes = {batch.purpose for batch in batches(this, rows)}
+    return next((word for word in ("live", "silent", "shadow", "backfill") if word in purposes), "silent")
+
+
+@step
+def score_batch(
+    house: House,
+    lake: "duckdb.DuckDBPyConnection",
+    this: Round,
+    model: "RegisteredModel",
+    batch: Batch,
+    run_id: str,
+    dry_run: bool,
+) -> tuple[RunAccount, Written]:
+    """Features, holds, scores, explanations; then scores and outbox rows in one transaction."""
+    from features.held import held_features
+    from models.explanation import explain
+    from models.scoring import rows_to_explain, score_rows
+
+    views = views_of(this.case)
+    frame = features_of(house, lake, this.case, batch.spine, this.snapshot)
+    with house.records.read() as connection:
+        holds = held_features(connection, lake, batch.spine, views, this.as_of)
+    rows = score_rows(model, frame, this.case, holds)
+    written = write_scores(
+        house.records,
+        rows,
+        Circumstances(
+            run_id=run_id,
+            purpose=batch.purpose,
+            stage=batch.stage,
+            view_versions=house.store.view_versions(views),
+            snapshot_id=this.snapshot.snapshot_id,
+            scored_at=this.as_of,
+        ),
+        explanations=explain(model, frame, rows_to_explain(rows, is_written_back=batch.purpose == "live")),
+        identifier=_identifier(house, this.case.name),
+        dry_run=dry_run,
+    )
+    return account_of(rows, {}), written
+
+
+def _identifier(house: House, use_case: str) -> Identifier:
+    from integrations.write_back.identifier import score_identifier, site_namespace
+
+    def identifier(site_id: str, encounter_id: str, prediction_time: datetime) -> str:
+        namespace = site_namespace(house.settings.secrets, site_id)
+        return score_identifier(namespace, site_id, use_case, encounter_id, prediction_time)
+
+    return identifier

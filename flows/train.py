@@ -1,0 +1,166 @@
+"""Train a candidate, judge it by the gate, register it. It never promotes."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from flows.build_features import features_of, views_of
+from flows.due import Round
+from flows.house import House, at, open_house
+from flows.parameters import AsOf, UseCaseName
+from flows.run_log import recorded_run
+from flows.step import step
+from models.cohort import Labelled, cohort, labelled
+from models.evaluation import Champion, evaluate
+from models.gate import Evaluation
+from models.training import Candidate, without_held
+from models.training import train as fit_candidate
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+SERVICE = "service:train"
+TrainedBy = Annotated[str, Field(description="Who trains; a trainer cannot approve. Scheduled runs are service:train.")]
+Seed = Annotated[int, Field(description="The same seed over the same snapshot gives the same model.", ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """What a training came to: how many rows it could use and why not more, and what the gate says."""
+
+    version: int
+    row_count: int
+    held_row_count: int
+    label_reasons: dict[str, int]
+    evaluation: Evaluation
+
+
+@flow(name="train")
+def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by: TrainedBy = SERVICE) -> TrainingRun:
+    """Train a candidate on all rows whose outcome is known, judge it on patients it has not seen, and register it."""
+    house, moment = open_house(), at(as_of)
+    with recorded_run(house, "train", as_of=moment, use_case=use_case):
+        this = Round.of(house, use_case, as_of=moment)
+        with house.open_snapshot(this.snapshot) as lake:
+            known = label_cohort(lake, this)
+            frame, held = training_frame(house, lake, this, known)
+        candidate = fit(this, frame, held, seed)
+        evaluation = judge(house, this, frame, seed)
+        version = register(house, this, candidate, evaluation, frame, trained_by)
+        return TrainingRun(
+            version=version,
+            row_count=frame.num_rows,
+            held_row_count=held,
+            label_reasons=known.reasons,
+            evaluation=evaluation,
+        )
+
+
+@step
+def label_cohort(lake: "duckdb.DuckDBPyConnection", this: Round) -> Labelled:
+    """Take the cohort rows whose whole window and lateness have closed, with what came of them."""
+    return labelled(lake, this.case, cohort(lake, this.case, this.as_of), this.as_of)
+
+
+@step
+def training_frame(
+    house: House, lake: "duckdb.DuckDBPyConnection", this: Round, known: Labelled
+) -> tuple["pa.Table", int]:
+    """Join labels and features; rows whose features are held are dropped, and counted."""
+    from features.held import held_features
+
+    frame = features_of(house, lake, this.case, known.rows, this.snapshot)
+    with house.records.read() as connection:
+        held = held_features(connection, lake, known.rows, views_of(this.case), this.as_of)
+    return without_held(frame, held)
+
+
+@step
+def fit(this: Round, frame: "pa.Table", held: int, seed: int) -> Candidate:
+    """Fit the use case's model on every row."""
+    return fit_candidate(this.case, frame, seed=seed, held_row_count=held)
+
+
+@step
+def judge(house: House, this: Round, frame: "pa.Table", seed: int) -> Evaluation:
+    """Predict held-out patients with the same recipe, and let the gate judge."""
+    return evaluate(
+        this.case, frame, seed=seed, champion=_champion(house, this), time_is_usable=not _has_shifted_dates(frame)
+    )
+
+
+@step
+def register(
+    house: House, this: Round, candidate: Candidate, evaluation: Evaluation, frame: "pa.Table", trained_by: str
+) -> int:
+    """Keep the candidate with its evaluation and its reference for monitoring, whatever the gate says."""
+    from models.governance.promotion import challenger
+    from models.monitoring.reference import build_reference
+
+    version = house.registry.register(
+        this.case,
+        candidate,
+        evaluation,
+        records=house.records,
+        reference=build_reference(with_risk(candidate, frame), this.case.feature_names),
+        as_of=this.as_of,
+        trained_by=trained_by,
+        snapshot_id=this.snapshot.snapshot_id,
+    )
+    with house.records.read() as connection:
+        newest = challenger(connection, this.case.name)
+    if newest is not None:
+        house.registry.set_alias(this.case.name, newest, "challenger")
+    return version
+
+
+def with_risk(candidate: Candidate, frame: "pa.Table") -> "pa.Table":
+    """Add the candidate's own risk to its training rows: what later predictions are compared with."""
+    import pyarrow as pa
+
+    from models.matrix import as_matrix
+
+    risk = candidate.estimator.predict_proba(as_matrix(frame, candidate.feature_names))[:, 1]
+    return frame.append_column("probability", pa.array(risk))
+
+
+def _champion(house: House, this: Round) -> Champion | None:
+    """The version that scores today, verified, with the rows of its own evaluation."""
+    if this.version is None:
+        return None
+    from sqlalchemy import select
+
+    from integrations.records import schema as s
+    from models.artifacts import HELD_OUT
+
+    name, version = this.case.name, this.version
+    wanted = select(s.model_version.c.trained_at).where(
+        s.model_version.c.use_case == name, s.model_version.c.version == version
+    )
+    with house.records.read() as connection:
+        trained_at = connection.execute(wanted).scalar_one()
+    content = house.registry.artifact(name, version, HELD_OUT, records=house.records)
+    return Champion(
+        version=version,
+        scorer=house.registry.load(name, version, records=house.records),
+        trained_at=trained_at,
+        held_out=_read_parquet(content),
+    )
+
+
+def _read_parquet(content: bytes) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(pa.BufferReader(content))
+
+
+def _has_shifted_dates(frame: "pa.Table") -> bool:
+    """Whether rows come from a feed whose dates are moved per patient: then time cannot split them."""
+    from integrations.contract import load_contract
+
+    sources = {encounter.partition("/")[0] for encounter in frame["encounter_id"].to_pylist()}
+    return any(load_contract(source).is_date_shifted for source in sources)

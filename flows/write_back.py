@@ -1,0 +1,88 @@
+"""Send what the outbox holds to the EHR; each score stands there once, however often this runs."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from prefect import flow
+from sqlalchemy import select
+
+from flows.house import House, at, open_house
+from flows.parameters import AsOf
+from flows.run_log import recorded_run
+from flows.step import step
+from integrations.errors import WrongUsage
+from integrations.fhir.risk_assessment import RiskDescription
+from integrations.records import schema as s
+from integrations.write_back.send import WriteBackCounts
+from integrations.write_back.send import write_back as send_outbox
+from models.catalog import use_cases
+from models.governance.stages import stage_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from integrations.write_back.target import Target
+
+
+@flow(name="write_back")
+def write_back(as_of: AsOf = None) -> WriteBackCounts:
+    """Send queued scores to the EHR as RiskAssessments, and take up those that failed before."""
+    house, moment = open_house(), at(as_of)
+    with recorded_run(house, "write_back", as_of=moment):
+        return send(house, moment, dry_run=False)
+
+
+@step
+def send(house: House, as_of: "datetime", *, dry_run: bool) -> WriteBackCounts:
+    """Send every score of the use cases that are live; those of a stopped one stay in the outbox."""
+    with open_target(house, as_of) as target:
+        return send_outbox(
+            house.records,
+            target=target,
+            describe=descriptions(house),
+            identifier_system=house.settings.identifier_system,
+            as_of=as_of,
+            dry_run=dry_run,
+        )
+
+
+def descriptions(house: House) -> dict[str, RiskDescription]:
+    """What each use case that is live at every site of its queued scores says about its RiskAssessments."""
+    queued = (
+        select(s.score.c.use_case, s.score.c.site_id)
+        .join(s.outbox, s.outbox.c.score_id == s.score.c.score_id)
+        .where(s.outbox.c.status.in_(("queued", "failed", "sent")))
+        .distinct()
+    )
+    with house.records.read() as connection:
+        stopped = {
+            row.use_case
+            for row in connection.execute(queued)
+            if stage_of(connection, row.site_id, row.use_case) != "live"
+        }
+    return {
+        name: RiskDescription(
+            outcome_text=case.write_back.outcome_text,
+            outcome_system=case.write_back.outcome_system,
+            outcome_code=case.write_back.outcome_code,
+            bands=case.write_back.bands,
+            horizon=case.horizon,
+        )
+        for name, case in use_cases().items()
+        if name not in stopped
+    }
+
+
+def open_target(house: House, as_of: "datetime") -> AbstractContextManager["Target"]:
+    """Where settings say that RiskAssessments go, open until the end of the block."""
+    settings = house.settings
+    if settings.write_back_target == "file":
+        from integrations.write_back.file_target import FileTarget
+
+        return nullcontext(FileTarget(folder=settings.outgoing, as_of=as_of))
+    if not settings.fhir_base_url:
+        raise WrongUsage("write_back_target is fhir, but fhir_base_url is not set", to_do="set ROUNDS_FHIR_BASE_URL")
+    from integrations.write_back.fhir_target import open_fhir_target
+
+    token = settings.fhir_token.get_secret_value() if settings.fhir_token else None
+    return open_fhir_target(settings.fhir_base_url, token)
