@@ -1,7 +1,9 @@
 """MIMIC-IV demo: what each mapping says of a patient, told on hand-made rows; and the counts of the real extract."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -9,6 +11,10 @@ import pytest
 from integrations.codes import load_codes
 from integrations.contract import SOURCES, load_contract
 from integrations.duck import connect
+from integrations.ingest import IngestPlaces, ingest
+from integrations.lake import Lake
+from integrations.records import open_records
+from integrations.tables import TABLES
 from integrations.tabular.staging import stage_tabular
 
 FOLDER = SOURCES / "mimic4_demo"
@@ -18,6 +24,17 @@ ADMISSIONS = (
     "edregtime,edouttime,hospital_expire_flag"
 )
 STAY = "1,11,2150-03-01 10:00:00,2150-03-04 12:00:00,,EW EMER.,EMERGENCY ROOM,HOME,2150-03-01 06:00:00,,0"
+
+RECORDS = {
+    "patient": 100,
+    "patient_link": 100,
+    "encounter": 275,
+    "encounter_location": 1190,
+    "condition": 4506,
+    "procedure": 722,
+    "observation": 107_549 + 2964,
+    "medication": 18_087,
+}
 
 
 class Extract:
@@ -230,3 +247,95 @@ def test_every_code_that_the_mappings_give_is_declared() -> None:
     assert meanings["urn:mimic-iv:d_labitems", "52024"].loinc == "38483-4"
     assert meanings["urn:mimic-iv:d_labitems", "50813"].loinc is None
     assert meanings["urn:mimic-iv:omr", "Blood Pressure, systolic"].loinc == "8480-6"
+
+
+@pytest.fixture(scope="module")
+def taken_in(tmp_path_factory: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
+    """The real extract, ingested as history; its relations as of all times."""
+    if not REAL.is_dir():
+        pytest.skip("../shared/data/mimic4_demo is not beside the project")
+    home = tmp_path_factory.mktemp("mimic4_demo")
+    lake = Lake(home / "lake", 2)
+    records = open_records(f"sqlite:///{home / 'records.db'}")
+    places = IngestPlaces(landing=home / "landing", lake=lake, sources=SOURCES, temp=home / "tmp")
+    result = ingest(
+        "mimic4_demo", REAL, as_of=datetime(2026, 1, 1, tzinfo=UTC), is_history=True, places=places, records=records
+    )
+    assert all(account.balances for account in result.accounts.values())
+    assert {name: account.received for name, account in result.accounts.items() if name in TABLES} == RECORDS
+    connection = connect(home / "spill")
+    lake.open_snapshot(connection, lake.versions())
+    return connection
+
+
+def test_275_stays_of_100_patients_come_out_and_15_of_them_died(taken_in: duckdb.DuckDBPyConnection) -> None:
+    [counts] = taken_in.execute(
+        """
+        select
+            count(distinct encounter_id),
+            count(distinct patient_id),
+            count(*) filter (discharge_disposition = 'died'),
+            count(*) filter (ended_at is null)
+        from encounter
+        """
+    ).fetchall()
+    assert counts == (275, 100, 15, 275)  # each stay was first known as begun
+
+
+def test_of_260_live_discharges_53_are_followed_by_an_admission_within_30_days(
+    taken_in: duckdb.DuckDBPyConnection,
+) -> None:
+    [counts] = taken_in.execute(
+        """
+        with stay as (
+            select *
+            from encounter
+            where superseded_at = 'infinity'
+        ),
+        live_discharge as (
+            select *
+            from stay
+            where discharge_disposition <> 'died'
+        ),
+        followed as (
+            select live_discharge.encounter_id, live_discharge.ended_at, arg_min(later, later.started_at) as later
+            from live_discharge
+            left join stay later
+                on later.patient_id = live_discharge.patient_id
+                and later.started_at between live_discharge.ended_at and live_discharge.ended_at + interval 30 day
+            group by all
+        )
+        select
+            count(*),
+            count(later),
+            count(*) filter (later.admission_type in ('emergency', 'urgent')),
+            count(*) filter (later.admission_type = 'observation'),
+            count(*) filter (later.started_at < ended_at + interval 24 hour)
+        from followed
+        """
+    ).fetchall()
+    assert counts == (260, 53, 30, 19, 4)
+
+
+def test_no_diagnosis_is_known_at_the_discharge_that_it_belongs_to(taken_in: duckdb.DuckDBPyConnection) -> None:
+    rows = taken_in.execute(
+        """
+        select distinct condition.available_at - encounter.ended_at, condition.is_available_at_inferred
+        from condition
+        join encounter on encounter.encounter_id = condition.encounter_id and encounter.ended_at is not null
+        """
+    ).fetchall()
+    assert rows == [(timedelta(days=7), True)]
+
+
+def test_laboratory_results_come_in_the_house_unit_and_impossible_readings_do_not(
+    taken_in: duckdb.DuckDBPyConnection,
+) -> None:
+    units = dict(taken_in.execute("select code, string_agg(distinct unit) from observation group by code").fetchall())
+    assert units["2160-0"] == "mg/dL"
+    assert units["2823-3"] == "mmol/L"
+    assert units["8302-2"] == "cm"
+    [(lowest, highest)] = taken_in.execute(
+        "select min(value_number), max(value_number) from observation where code = '39156-5'"
+    ).fetchall()
+    assert 5 <= lowest < highest <= 250
