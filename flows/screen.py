@@ -13,7 +13,11 @@ from rich.table import Table
 
 from integrations.errors import RoundsError
 
-console = Console(highlight=False)
+# A pipe has no width of its own: what is printed into one is not squeezed.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+SHORT = 24  # characters: a cell up to this length is never broken
 
 
 def say(sentence: str = "") -> None:
@@ -25,11 +29,23 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     """Print rows as a table; numbers stand right."""
     listed = [list(row) for row in rows]
     table = Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for position, column in enumerate(columns):
         is_number = bool(listed) and all(isinstance(row[position], int | float | None) for row in listed)
-        table.add_column(column.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
+        widest = max((len(_cell(row[position])) for row in listed), default=0)
+        table.add_column(
+            column.replace("_", " "),
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=widest <= SHORT,
+        )
     for row in listed:
         table.add_row(*(_cell(value) for value in row))
     console.print(table)
