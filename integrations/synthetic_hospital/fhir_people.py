@@ -40,6 +40,11 @@ def mrn(number: int, is_second_record: bool = False) -> str:
     return f"{'TMP' if is_second_record else 'MRN'}{number:07d}"
 
 
+def name(number: int) -> tuple[str, str]:
+    """Family and given name of a patient: made up, so that a leak of names can be found."""
+    return FAMILY_NAMES[number % len(FAMILY_NAMES)], GIVEN_NAMES[number % len(GIVEN_NAMES)]
+
+
 def encounter_id(number: int) -> str:
     """The EHR's id of an encounter, which the LIS sends too."""
     return f"e{number}"
@@ -79,6 +84,7 @@ def patient_resources(patients: Patients, contacts: Contacts, since: float, unti
 def _patient(
     number: int, is_second: bool, is_male: bool, born: str, updated: str, died: str | None, is_merged: bool
 ) -> Resource:
+    family, given = name(number)
     records = [mrn(number, is_second)] + ([mrn(number, not is_second)] if is_merged and not is_second else [])
     person: Resource = {
         "resourceType": "Patient",
@@ -89,9 +95,7 @@ def _patient(
             for use, value in zip(("usual", "old"), records, strict=False)
         ],
         "active": not (is_merged and is_second),
-        "name": [
-            {"family": FAMILY_NAMES[number % len(FAMILY_NAMES)], "given": [GIVEN_NAMES[number % len(GIVEN_NAMES)]]}
-        ],
+        "name": [{"family": family, "given": [given]}],
         "gender": "male" if is_male else "female",
         "birthDate": born,
     }

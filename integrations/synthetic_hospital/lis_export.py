@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from integrations.synthetic_hospital.calendar import hl7_times
+from integrations.synthetic_hospital.calendar import fhir_dates, hl7_times
 from integrations.synthetic_hospital.catalogue import ITEMS, LABORATORY, PANEL_OF_ITEM
-from integrations.synthetic_hospital.fhir_people import encounter_id, mrn
+from integrations.synthetic_hospital.fhir_people import encounter_id, mrn, name
 from integrations.synthetic_hospital.fhir_results import loinc_of, unit_and_decimals
 from integrations.synthetic_hospital.frames import FINAL, Integers, Patients, Results
 
@@ -36,18 +36,26 @@ def _message(patients: Patients, sent: Results, rows: Integers, collected: str, 
     first = rows[0]
     panel = ITEMS[sent.item[first]].panel
     accession = f"A{sent.draw[first]}-{panel}"
-    number = mrn(int(patients.number[sent.patient[first]]), bool(sent.is_under_second_record[first]))
+    person = int(sent.patient[first])
     visit = encounter_id(int(sent.contact[first]))
     order_status = "F" if sent.status[first] == FINAL else "C"
     control = f"{accession}-{released}"
     segments = [
         f"MSH|^~\\&|LIS|DEMO|ROUNDS|DEMO|{released}||ORU^R01^ORU_R01|{control}|P|2.5.1|||||USA|UNICODE UTF-8",
-        f"PID|1||{number}^^^DEMO^MR",
+        _patient(patients, person, is_second=bool(sent.is_under_second_record[first])),
         f"PV1|1|I|||||||||||||||||{visit}^^^DEMO^VN",
         f"OBR|1||{accession}|{panel}^{panel}^L|||{collected}|||||||||||||||{released}|||{order_status}",
     ]
     segments += [_result(sent, row, place, released) for place, row in enumerate(rows, 1)]
     return "".join(segment + "\r" for segment in segments)
+
+
+def _patient(patients: Patients, person: int, *, is_second: bool) -> str:
+    number = int(patients.number[person])
+    family, given = name(number)
+    born = fhir_dates(patients.age[person : person + 1])[0].replace("-", "")
+    sex = "M" if patients.is_male[person] else "F"
+    return f"PID|1||{mrn(number, is_second)}^^^DEMO^MR||{family}^{given}||{born}|{sex}"
 
 
 def _result(sent: Results, row: int, place: int, released: str) -> str:

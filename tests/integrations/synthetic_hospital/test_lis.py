@@ -59,6 +59,20 @@ def test_patients_and_stays_are_those_that_the_ehr_has_sent_by_the_same_night(fi
             assert stays[result.encounter] == mrn[result.mrn]
 
 
+def test_a_message_names_the_patient_as_the_ehr_does(files, reading):
+    patients = {
+        patient["identifier"][0]["value"]: patient
+        for folder in (files.history, *(night.ehr for night in files.nights))
+        for patient in reading.resources(folder, "Patient")
+    }
+    for message in reading.messages(files.nights[0].lis):
+        fields = message[1]
+        patient = patients[fields[3].split("^")[0]]
+        assert fields[5] == f"{patient['name'][0]['family']}^{patient['name'][0]['given'][0]}"
+        assert fields[7] == patient["birthDate"].replace("-", "")
+        assert fields[8] == patient["gender"][0].upper()
+
+
 def test_every_code_and_unit_that_is_sent_stands_in_the_codes_of_the_feed(files, reading):
     with (SOURCES / "demo_lis" / "codes.csv").open(encoding="utf-8") as file:
         known = {(row["local_code"], row["unit"]) for row in csv.DictReader(file)}
