@@ -74,17 +74,20 @@ def record_bytes(path: Path, numbers: Collection[int]) -> dict[int, bytes]:
     """Return the bytes of some records: the line of a CSV file, or a Parquet row written as JSON."""
     wanted = set(numbers)
     if path.suffix == ".parquet":
-        return {number: row for number, row in _parquet_rows(path) if number in wanted}
+        return _parquet_rows(path, sorted(wanted))
     with open_bytes(path) as file:
         return {number: raw.rstrip(b"\r\n") for number, raw in enumerate(file, 1) if number in wanted}
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, bytes]]:
+def _parquet_rows(path: Path, numbers: list[int]) -> dict[int, bytes]:
     import pyarrow.parquet
 
-    number = 0
+    found: dict[int, bytes] = {}
+    passed = 0
     with pyarrow.parquet.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=10_000):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, json.dumps(row, default=str).encode()
+        for batch in file.iter_batches(batch_size=50_000):
+            here = [number for number in numbers if passed < number <= passed + batch.num_rows]
+            rows = batch.take([number - passed - 1 for number in here]).to_pylist() if here else []
+            found |= {number: json.dumps(row, default=str).encode() for number, row in zip(here, rows, strict=True)}
+            passed += batch.num_rows
+    return found

@@ -152,6 +152,13 @@ def test_a_parquet_file_is_read_as_texts_by_row(warehouse: Warehouse) -> None:
     assert found == {2: b'{"id": "r2", "patient": 2, "code": "7", "done_on": "2024-03-02"}'}
 
 
+def test_rows_far_down_a_long_parquet_file_are_found_by_number(tmp_path: Path) -> None:
+    path = tmp_path / "long.parquet"
+    pyarrow.parquet.write_table(pa.table({"n": range(1, 120_001)}), path)
+    found = record_bytes(path, [1, 50_000, 50_001, 120_000, 120_001])
+    assert found == {number: b'{"n": %d}' % number for number in (1, 50_000, 50_001, 120_000)}
+
+
 def test_a_mapping_says_what_is_wrong_with_a_record_and_what_holds_no_fact(warehouse: Warehouse) -> None:
     warehouse.send(HEADER + b"r1,p1,odd,2024-03-01\nr2,p2,,2024-03-02\n")
     mapping = """
