@@ -8,7 +8,7 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -38,7 +38,7 @@ class History(BaseModel):
     """From when on a fact of the past counts as known.
 
     available_at: `always` (as if known since 1900), `encounter_ended_at` (the end of the stay that the row belongs to),
-    or an instant of the row; of a list the first one present; `plus` is added. ended: from when on the end of it is known
+    or an instant of the row; of a list the first one present; `plus` is added. ended: from when on its end is known
     (discharge, death, stop); until then the row reads as if still open. A rule that gives nothing means received_at.
     """
 
@@ -110,8 +110,10 @@ class Contract(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _is_a_time_zone(cls, value: str) -> str:
-        if value not in available_timezones():
-            raise ValueError("not a time zone of the tz database, such as America/Chicago")
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError("not a time zone of the tz database, such as America/Chicago") from None
         return value
 
     @field_validator("is_authoritative_for")

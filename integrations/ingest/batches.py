@@ -1,8 +1,8 @@
 """The guard against a batch that is wrong as a whole, such as creatinine in umol/L labelled mg/dL.
 
 Many of its values are impossible and are quarantined one by one; the others only look possible. So when at least 5 and
-at least 20 % of an extract's values of one code in one unit are impossible, the rest of that code in this extract is set
-aside too.
+at least 20 % of an extract's values of one code in one unit are impossible, the rest of that code in this extract is
+set aside too.
 """
 
 import duckdb

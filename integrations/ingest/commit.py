@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 from sqlalchemy import Connection
 
-from integrations.contract import load_contract
+from integrations.contract import Contract
 from integrations.ingest import ledger
 from integrations.ingest.doors import LOOKED_UP, NO_TABLE
 from integrations.ingest.outcomes import left_out_counts
@@ -21,6 +21,7 @@ from integrations.records import Records
 class Ingested:
     """What one ingest has found, until it is committed."""
 
+    contract: Contract
     landed: Landed
     is_history: bool
     before: int | None
@@ -38,7 +39,7 @@ def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: In
     with records.begin() as db:
         snapshot_id = ledger.note_committed(db, landed, versions, ingested.before, is_history=ingested.is_history)
         ledger.note_accounts(db, landed.extract_id, ingested.accounts)
-        _note_out_of_scope(db, connection, ingested, places)
+        _note_out_of_scope(db, connection, ingested)
         _note_set_aside(db, connection, ingested)
         superseded = ledger.drop_superseded(db, landed)
     for extract_id in superseded:
@@ -51,13 +52,11 @@ def hashes_file(landed: Landed) -> Path:
     return landed.folder.with_name(f"{landed.extract_id}.out_of_scope.parquet")
 
 
-def _note_out_of_scope(
-    db: Connection, connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: IngestPlaces
-) -> None:
-    contract = load_contract(ingested.landed.source, places.sources)
+def _note_out_of_scope(db: Connection, connection: duckdb.DuckDBPyConnection, ingested: Ingested) -> None:
+    reasons = ingested.contract.files_out_of_scope
     counts = left_out_counts(connection)
     for glob, count in ingested.files_left_out.items():
-        counts.append((NO_TABLE, glob, contract.files_out_of_scope.get(glob, LOOKED_UP), count))
+        counts.append((NO_TABLE, glob, reasons.get(glob, LOOKED_UP), count))
     ledger.note_out_of_scope(db, ingested.landed.extract_id, counts)
 
 

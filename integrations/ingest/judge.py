@@ -65,6 +65,7 @@ select
     null::varchar as waits_for_table,
     null::varchar as waits_for,
     {judgement.declared.key} as fact_key,
+    {judgement.bucket_sql} as bucket,
     {", ".join(f'"{name}"' for name in _kept(judgement))}
 from dated
 """

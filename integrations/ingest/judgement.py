@@ -5,6 +5,7 @@ from datetime import datetime
 
 from integrations.contract import Contract, TableContract
 from integrations.duck import quoted
+from integrations.identity import bucket_sql
 from integrations.tables import TABLES, Kind, Table
 
 EARLIEST = "timestamptz '1900-01-01 00:00:00+00'"
@@ -19,6 +20,12 @@ class Judgement:
     table: str
     received_at: datetime
     is_history: bool
+    bucket_count: int
+
+    @property
+    def bucket_sql(self) -> str:
+        """The partition of a row."""
+        return bucket_sql("patient_id", self.bucket_count)
 
     @property
     def declared(self) -> Table:

@@ -73,7 +73,7 @@ def _account(counts: Counter[str], judgement: Judgement, extract_id: str, expect
     account = TableAccount(received=received, **counts)
     if lost or not account.balances:
         raise NotInOrder(
-            f"the account of {judgement.table} does not balance: of {received} records {sum(counts.values())} are found",
+            f"the account of {judgement.table} does not balance: of {received} records {sum(counts.values())} found",
             where=extract_id,
             to_do="nothing was committed; report this with the extract id",
         )

@@ -23,8 +23,8 @@ def tables_report(records: Records, places: IngestPlaces, *, memory_limit_mb: in
     """One entry per canonical table and source that has sent an extract, a table without fact with 0.
 
     records: the distinct source records ever received for the table, whatever became of them. facts: distinct keys.
-    versions: rows. patients: those with a fact. out_of_scope: distinct records left out. waiting: records that wait now.
-    quarantined: distinct records set aside and not released.
+    versions: rows. patients: those with a fact. out_of_scope: distinct records left out. waiting: those that wait
+    now. quarantined: distinct records set aside and not released.
     """
     places.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
     with records.read() as db, TemporaryDirectory(dir=places.temp, prefix="tables-") as temp:
@@ -115,13 +115,13 @@ def _record_counts(
     ).fetchall():
         counted[kind, source, table] = count
     mapped = (
-        select(extract.c.source, account.c.table_name, func.sum(account.c.mapped).label("count"))
+        select(extract.c.source, account.c.table_name, func.sum(account.c.mapped).label("mapped"))
         .join(extract, extract.c.extract_id == account.c.extract_id)
         .group_by(extract.c.source, account.c.table_name)
     )
     for row in db.execute(mapped):
         place = ("records", row.source, row.table_name)
-        counted[place] = counted.get(place, 0) + int(row.count)
+        counted[place] = counted.get(place, 0) + int(row.mapped)
     return counted
 
 

@@ -112,7 +112,9 @@ def _take_in(
         places.lake.restore_to(opening.versions)
     kind = opening.contract.kind
     origin = Origin(extract_id=landed.extract_id, kind=kind, root=readable_root(landed, kind, places.temp))
-    ingested = Ingested(landed=landed, is_history=opening.is_history, before=opening.before, origin=origin)
+    ingested = Ingested(
+        contract=opening.contract, landed=landed, is_history=opening.is_history, before=opening.before, origin=origin
+    )
     writing = Writing(lake=places.lake, run_extract_id=landed.extract_id, dry_run=dry_run)
     open_lake(connection, places.lake, opening.versions)
     make_aside(connection)
@@ -148,7 +150,11 @@ def _load_tables(
         if files:
             staged = stage(connection, contract, table, files=files, root=ingested.origin.root, sources=places.sources)
             judgement = Judgement(
-                contract=contract, table=table, received_at=opening.received_at, is_history=opening.is_history
+                contract=contract,
+                table=table,
+                received_at=opening.received_at,
+                is_history=opening.is_history,
+                bucket_count=places.lake.bucket_count,
             )
             expected = line_count(contract.kind, files)
             account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected)

@@ -25,7 +25,7 @@ COLUMNS = ("waiting_id", "source", "extract_id", "record_file", "record_line", "
 
 @dataclass
 class TakenUp:
-    """What one ingest takes up: waiting rows that are closed, those that now wait for something else, and where from."""
+    """What one ingest takes up: waiting rows that are closed, those that wait for more, and where from."""
 
     closed: list[int] = field(default_factory=list)
     moved: list[tuple[int, str, str]] = field(default_factory=list)
@@ -53,7 +53,13 @@ def take_up(
         for extract_id in _ready_extracts(connection, source, known_patients_sql(contract)):
             origin, staged = _stage_again(connection, contract, table, extract_id, places)
             taken.origins[extract_id] = origin
-            judgement = Judgement(contract=contract, table=table, received_at=received_at, is_history=False)
+            judgement = Judgement(
+                contract=contract,
+                table=table,
+                received_at=received_at,
+                is_history=False,
+                bucket_count=places.lake.bucket_count,
+            )
             account = load_table(connection, staged, judgement, codes, extract_id, writing)
             mapped, rows = mapped + account.mapped, rows + account.rows_written
             _close(connection, table, extract_id, taken)

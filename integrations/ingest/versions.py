@@ -1,9 +1,9 @@
 """Which judged rows become new versions, and when each of them was known.
 
 A fact that nobody has sent before is one version. One that is known, or comes more than once in the extract, is a
-chain: the newest known version, then the rows by (issued_at, file, line); a row that says the same as the one before it is
-unchanged. Of versions that were known at the same moment the earlier ones get a microsecond less each, so that the last
-of the chain is the one that is seen. A stay that comes with its end and was not known before gives two versions.
+chain: the newest known version, then the rows by (issued_at, file, line); a row that says the same as the one before it
+is unchanged. Of versions that were known at the same moment the earlier ones get a microsecond less each, so that the
+last of the chain is the one that is seen. A stay that comes with its end and was not known before gives two versions.
 """
 
 import duckdb
@@ -11,7 +11,6 @@ import duckdb
 from integrations.duck import quoted
 from integrations.ingest.judge import OPEN_VERSION
 from integrations.ingest.judgement import Judgement
-from integrations.tables import HEAD, TAIL
 
 # Where these stand, a record's rows are not looked at any further.
 CANDIDATE = "fault is null and waits_for is null and scope_code is null"
@@ -63,11 +62,12 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
         ),
         every_version as (
             select
-                fact_key, null as record_file, null as record_line, null as issued_at, null as closed_at,
+                fact_key, null as record_file, null as record_line, null as bucket,
+                null as issued_at, null as closed_at,
                 available_at + to_microseconds((extract_id > {quoted(extract_id)})::integer) as available_at, {content}
             from newest
             union all by name
-            select fact_key, record_file, record_line, issued_at, closed_at, available_at, {content}
+            select fact_key, record_file, record_line, bucket, issued_at, closed_at, available_at, {content}
             from candidate semi join contested using (fact_key)
         ),
         numbered as (
@@ -94,7 +94,7 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
 def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extract_id: str) -> None:
     """Make `fresh`, the versions to write, with the columns of the lake."""
     content = ", ".join(f'"{name}"' for name in ["patient_id", "effective_at", "is_retracted", *_content(judgement)])
-    place = f"fact_key, record_file, record_line, {content}"
+    place = f"fact_key, record_file, record_line, bucket, {content}"
     steps = f"""
         apart as (
             select {place}, available_at, closed_at, closed_at is not null as is_split
@@ -153,5 +153,5 @@ def _written(judgement: Judgement, extract_id: str) -> str:
         "source_file": "record_file",
         "source_line": "record_line",
     }
-    names = [column.name for column in (*HEAD, *judgement.declared.columns, *TAIL) if column.name != "bucket"]
+    names = [column.name for column in judgement.declared.all_columns]
     return ", ".join(f'{given[name]} as "{name}"' if name in given else f'"{name}"' for name in names)

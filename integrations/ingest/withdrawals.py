@@ -27,7 +27,7 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
             select fact_key, record_file, record_line, issued_at, available_at from judged where {sound}
         ),
         newest as (
-            select *, {key} as known_key, split_part({key}, '#', 1) as whole_key
+            select *, {judgement.bucket_sql} as bucket, {key} as known_key, split_part({key}, '#', 1) as whole_key
             from {every}
             where {key} in (select fact_key from withdrawn)
                or split_part({key}, '#', 1) in (select fact_key from withdrawn)
@@ -36,7 +36,7 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
             ) = 1
         )
         select
-            withdrawn.* exclude (fact_key), fact_key as withdrawn_key, newest.patient_id, known_key as fact_key,
+            withdrawn.* exclude (fact_key), fact_key as withdrawn_key, newest.patient_id, known_key as fact_key, bucket,
             {f"known_key as {key}," if key != "patient_id" else ""} true as is_retracted, {content}
         from withdrawn join newest on fact_key = known_key or fact_key = whole_key
         """
