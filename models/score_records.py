@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import orjson
 from sqlalchemy import Connection, select, update
 
 from integrations.errors import NotInOrder
@@ -136,8 +137,8 @@ def score_id(
     site_id: str, use_case: str, encounter_id: str, prediction_time: datetime, version: int, purpose: str
 ) -> str:
     """Return the id of a score: the same for the same unique key, in every installation."""
-    key = "\x1f".join((site_id, use_case, encounter_id, prediction_time.isoformat(), str(version), purpose))
-    return hashlib.sha256(key.encode()).hexdigest()[:32]
+    key = orjson.dumps([site_id, use_case, encounter_id, prediction_time, version, purpose])
+    return hashlib.sha256(key).hexdigest()[:32]
 
 
 def _score_columns(rows: ScoredRows, under: Circumstances, explanations: Mapping[int, Explanation]) -> dict[str, Any]:

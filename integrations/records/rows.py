@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import repeat
 from typing import Any
 
 from sqlalchemy import Column, Connection, Dialect, Table
-
-from integrations.records.instant import Instant
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,11 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 
 def _as_sent(column: Column[Any], values: Collection[Any] | Every, dialect: Dialect) -> Iterable[Any]:
-    """The values as the driver takes them; what repeats (instants, shared values) is converted once."""
+    """The values as the driver takes them; a shared value is converted once."""
     process: Callable[[Any], Any] | None = column.type.dialect_impl(dialect).bind_processor(dialect)
     if isinstance(values, Every):
         return repeat(process(values.value) if process else values.value)
     plain = values.tolist() if hasattr(values, "tolist") else values
     if process is None:
         return plain
-    return map(lru_cache(4096)(process) if isinstance(column.type, Instant) else process, plain)
+    return map(process, plain)
