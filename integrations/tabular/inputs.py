@@ -1,7 +1,6 @@
 """The inputs of a tabular extract as relations of texts, each row with its place: record_file and record_line."""
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,10 @@ import duckdb
 from integrations.contract import TabularInput
 from integrations.duck import quoted
 from integrations.errors import Refused
-from integrations.tabular.lines import header, lines
+from integrations.tabular.lines import chunks, header
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-BATCH_LINES = 20_000
 
 
 def open_input(
@@ -66,19 +63,11 @@ def _batches(path: Path, declared: TabularInput, root: Path, schema: "pa.Schema"
 
     column_count = len(schema) - 3
     empty = [None] * column_count
-    found = lines(path, declared, column_count)
     file = path.relative_to(root).as_posix()
-    while chunk := list(islice(found, BATCH_LINES)):
-        cells: list[Sequence[str | None]] = [line.cells or empty for line in chunk]
-        yield pa.record_batch(
-            [
-                [file] * len(chunk),
-                [line.number for line in chunk],
-                [line.problem for line in chunk],
-                *zip(*cells, strict=True),
-            ],
-            schema=schema,
-        )
+    for chunk in chunks(path, declared, column_count):
+        rows: list[Sequence[str | None]] = [cells or empty for cells in chunk.rows]
+        columns = list(zip(*rows, strict=True)) or [()] * column_count
+        yield pa.record_batch([[file] * len(rows), chunk.numbers, chunk.problems, *columns], schema=schema)
 
 
 def _open_parquet(

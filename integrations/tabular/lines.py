@@ -9,20 +9,23 @@ import gzip
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from integrations.contract import TabularInput
 from integrations.errors import Refused
 
+CHUNK_LINES = 20_000
+
 
 @dataclass(frozen=True)
-class Line:
-    """One record of a CSV file; without cells when `problem` says why it cannot be read."""
+class Chunk:
+    """Some records of a CSV file in order: line number and cells, or what is wrong with one that has no cells."""
 
-    number: int
-    cells: list[str]
-    problem: str | None = None
+    numbers: list[int]
+    rows: list[list[str]]
+    problems: list[str | None]
 
 
 def open_bytes(path: Path) -> BinaryIO:
@@ -33,41 +36,60 @@ def open_bytes(path: Path) -> BinaryIO:
 def header(path: Path, declared: TabularInput) -> list[str]:
     """Return the column names of a CSV file. Raises Refused when there is none, or one stands twice."""
     with open_bytes(path) as file:
-        first = _line(1, file.readline().removeprefix(b"\xef\xbb\xbf"), declared, 0)
-    if first.problem or not any(first.cells):
+        cells, problem = _cells(file.readline().removeprefix(b"\xef\xbb\xbf"), declared)
+    if problem or not any(cells):
         raise Refused(
             "the file has no header that can be read", where=path.name, to_do="ask the sender for the file again"
         )
-    if len(set(first.cells)) < len(first.cells):
+    if len(set(cells)) < len(cells):
         raise Refused(
             "a column name stands twice in the header", where=path.name, to_do="ask the sender to name it once"
         )
-    return first.cells
+    return cells
 
 
-def lines(path: Path, declared: TabularInput, column_count: int) -> Iterator[Line]:
-    """Read the records of a CSV file one by one."""
+def chunks(path: Path, declared: TabularInput, column_count: int) -> Iterator[Chunk]:
+    """Read the records of a CSV file in pieces of bounded size."""
     with open_bytes(path) as file:
-        for number, raw in enumerate(file, 1):
-            if number > 1 and raw.strip():
-                yield _line(number, raw, declared, column_count)
+        file.readline()
+        first = 2
+        while taken := list(islice(file, CHUNK_LINES)):
+            records = [(number, raw) for number, raw in enumerate(taken, first) if raw.strip()]
+            first += len(taken)
+            yield _chunk([number for number, _ in records], [raw for _, raw in records], declared, column_count)
 
 
-def _line(number: int, raw: bytes, declared: TabularInput, column_count: int) -> Line:
+def _chunk(numbers: list[int], raws: list[bytes], declared: TabularInput, column_count: int) -> Chunk:
+    """Read lines together, which is fast; one by one when any of them is not as it should be."""
+    if rows := _rows_in_order(raws, declared, column_count):
+        return Chunk(numbers, rows, [None] * len(rows))
+    read = [_cells(raw, declared, column_count) for raw in raws]
+    return Chunk(numbers, [cells for cells, _ in read], [problem for _, problem in read])
+
+
+def _rows_in_order(raws: list[bytes], declared: TabularInput, column_count: int) -> list[list[str]] | None:
+    """Return the cells of all lines, or None when one of them is not in order."""
+    try:
+        texts = b"".join(raws).decode(declared.encoding).removesuffix("\n").split("\n")
+        rows = list(csv.reader(texts, delimiter=declared.delimiter, strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        return None
+    is_in_order = len(rows) == len(raws) and all(len(cells) == column_count for cells in rows)
+    return rows if is_in_order else None
+
+
+def _cells(raw: bytes, declared: TabularInput, column_count: int | None = None) -> tuple[list[str], str | None]:
+    """Return the cells of one line, or none and why it cannot be read."""
     try:
         text = raw.decode(declared.encoding).rstrip("\r\n")
-        cells = (
-            next(csv.reader([text], delimiter=declared.delimiter, strict=True))
-            if '"' in text
-            else text.split(declared.delimiter)
-        )
+        [cells] = csv.reader([text], delimiter=declared.delimiter, strict=True) if text else [[]]
     except UnicodeDecodeError:
-        return Line(number, [], f"not {declared.encoding}")
+        return [], f"not {declared.encoding}"
     except csv.Error:
-        return Line(number, [], "a quote is not closed, or stands within a cell")
-    if column_count and len(cells) != column_count:
-        return Line(number, [], f"{len(cells)} cells for {column_count} columns")
-    return Line(number, cells)
+        return [], "a quote is not closed, or text stands beside it"
+    if column_count is not None and len(cells) != column_count:
+        return [], f"{len(cells)} cells for {column_count} columns"
+    return cells, None
 
 
 def record_bytes(path: Path, numbers: Collection[int]) -> dict[int, bytes]:

@@ -201,7 +201,9 @@ def test_feeds_are_a_relation(lake: Lake, connection: duckdb.DuckDBPyConnection)
         source="demo_ehr", site_id="demo", time_zone="America/Chicago", lateness=timedelta(hours=36), go_live_at=live
     )
     lake.open_snapshot(connection, {}, feeds=[feed])
-    assert connection.table("feed").fetchall() == [("demo_ehr", "demo", "America/Chicago", timedelta(hours=36), live)]
+    assert connection.table("feed").fetchall() == [
+        ("demo_ehr", "demo", "America/Chicago", timedelta(hours=36), live, False)
+    ]
 
 
 def test_work_buckets_hold_every_fact_once_and_whole_persons(lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:

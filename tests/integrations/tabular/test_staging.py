@@ -88,8 +88,8 @@ def test_staged_rows_keep_times_as_text_and_leave_codes_to_the_contract(table: s
     [
         (b"r2,p2,99214", "3 cells for 4 columns"),
         (b"r2,p2,99214,2024-03-02,more", "5 cells for 4 columns"),
-        (b'r2,"p2,99214,2024-03-02', "a quote is not closed, or stands within a cell"),
-        (b'r2,"p2"x,99214,2024-03-02', "a quote is not closed, or stands within a cell"),
+        (b'r2,"p2,99214,2024-03-02', "a quote is not closed, or text stands beside it"),
+        (b'r2,"p2"x,99214,2024-03-02', "a quote is not closed, or text stands beside it"),
         (b"r2,p\xff\xfe,99214,2024-03-02", "not utf-8"),
     ],
 )
