@@ -61,15 +61,12 @@ class Case(Strict):
 
 
 class Cases(Strict):
-    """The stories of one use case, with the hospital's clock and how late its feed may be."""
+    """The stories of one use case, with the clock of the hospital and how late each feed may be."""
 
     time_zone: str
-    lateness_hours: int
+    lateness_hours: dict[str, int]
     as_of: str
     cases: list[Case]
-
-    def as_of_each(self) -> list[datetime]:
-        return [instant(case.as_of or self.as_of) for case in self.cases]
 
 
 def load_cases(path: Path) -> Cases:
@@ -97,8 +94,10 @@ def open_stories(connection: duckdb.DuckDBPyConnection, cases: Cases, folder: Pa
                 raise WrongUsage(f"unknown table {table}", where=case.story, to_do=f"known: {', '.join(TABLES)}")
             for line, fact in enumerate(facts, 1):
                 rows[table].extend(_versions(table, number, line, fact))
-    lateness = timedelta(hours=cases.lateness_hours)
-    feeds = [Feed(source=s, site_id=SITE, time_zone=cases.time_zone, lateness=lateness) for s in ("ehr", "lis")]
+    feeds = [
+        Feed(source=source, site_id=SITE, time_zone=cases.time_zone, lateness=timedelta(hours=hours))
+        for source, hours in cases.lateness_hours.items()
+    ]
     open_facts(connection, rows, feeds, folder)
 
 

@@ -16,7 +16,6 @@ with stay as (
     where e.class = 'inpatient'
     and e.ended_at is null
     and not e.is_retracted
-    and e.available_at <= $as_of
 ),
 
 -- days and hours of the wall clock, so that a change of the clock moves no round
@@ -29,14 +28,12 @@ hospital_hour as (
             interval 6 hours
         )) at time zone time_zone as prediction_time
     from stay
-    where known_from < known_until
 ),
 
 person as (
-    select distinct stay.patient_id, p.other_patient_id, p.available_at, p.superseded_at
+    select stay.patient_id, p.other_patient_id, p.available_at, p.superseded_at
     from (select distinct patient_id from stay) as stay
     join same_person as p on p.patient_id = stay.patient_id
-    where p.available_at <= $as_of
 ),
 
 -- each creatinine with the time during which it was known
@@ -52,21 +49,26 @@ creatinine as (
     where o.code = '2160-0'
     and o.value_number is not null
     and not o.is_retracted
-    and o.available_at <= $as_of
-    and greatest(o.available_at, person.available_at) < least(o.superseded_at, person.superseded_at)
 ),
 
+-- the baseline is the lowest of 7 d, and where those hold none, the median of the days 8 to 365 before
 round as (
-    select h.site_id, h.patient_id, h.encounter_id, h.started_at, h.prediction_time, min(c.value) filter (
-        where c.effective_at > h.prediction_time - interval 7 days
-    ) as lowest_7d
+    select
+        h.site_id,
+        h.patient_id,
+        h.encounter_id,
+        h.started_at,
+        h.prediction_time,
+        coalesce(
+            min(c.value) filter (where c.effective_at > h.prediction_time - interval 7 days),
+            median(c.value) filter (where c.effective_at > h.prediction_time - interval 365 days)
+        ) as baseline
     from hospital_hour as h
     join creatinine as c
         on c.patient_id = h.patient_id
         and c.known_from <= h.prediction_time
         and h.prediction_time < c.known_until
         and c.effective_at <= h.prediction_time
-        and c.effective_at > least(h.prediction_time - interval 7 days, h.started_at - interval 1 microsecond)
     where h.prediction_time >= h.known_from
     and h.prediction_time < h.known_until
     group by h.site_id, h.patient_id, h.encounter_id, h.started_at, h.prediction_time
@@ -138,20 +140,6 @@ already_met as (
     select encounter_id, prediction_time from rise_on_median
 ),
 
--- where the 7 d hold none, the median of the days 8 to 365 before
-median_365d as (
-    select round.encounter_id, round.prediction_time, median(c.value) as value
-    from round
-    join creatinine as c
-        on c.patient_id = round.patient_id
-        and c.known_from <= round.prediction_time
-        and round.prediction_time < c.known_until
-        and c.effective_at <= round.prediction_time - interval 7 days
-        and c.effective_at > round.prediction_time - interval 365 days
-    where round.lowest_7d is null
-    group by round.encounter_id, round.prediction_time
-),
-
 -- end-stage renal disease and dependence on dialysis, from any earlier time
 renal_replacement as (
     select person.patient_id, greatest(c.available_at, person.available_at) as known_from,
@@ -193,16 +181,13 @@ select
     round.prediction_time,
     case
         when on_dialysis.encounter_id is not null then 'dialysis_or_end_stage'
-        when coalesce(round.lowest_7d, median_365d.value) >= 4.0 then 'baseline_at_least_4'
+        when round.baseline >= 4.0 then 'baseline_at_least_4'
         when already_met.encounter_id is not null then 'aki_already_met'
     end as excluded_reason
 from round
 left join on_dialysis
     on on_dialysis.encounter_id = round.encounter_id
     and on_dialysis.prediction_time = round.prediction_time
-left join median_365d
-    on median_365d.encounter_id = round.encounter_id
-    and median_365d.prediction_time = round.prediction_time
 left join already_met
     on already_met.encounter_id = round.encounter_id
     and already_met.prediction_time = round.prediction_time
