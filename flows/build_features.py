@@ -1,4 +1,4 @@
-"""Compute and keep the features of cohort rows: the one way to features, for training, for scoring and ahead of the round."""
+"""Compute and keep the features of cohort rows: the one way to them, for training, scoring and ahead of the round."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -41,7 +41,7 @@ def put_online(house: House, this: Round) -> None:
 def features_of(
     house: House, lake: "duckdb.DuckDBPyConnection", case: UseCase, spine: "pa.Table", snapshot: Snapshot
 ) -> "pa.Table":
-    """Return the spine with its features; what this snapshot has already given for the same rows is not computed again."""
+    """Return the spine with its features; what this snapshot gave for the same rows before is not computed again."""
     views, name = views_of(case), spine_name(case, spine, snapshot)
     if spine.num_rows and not house.store.is_built(views, name):
         house.store.compute(lake, views, spine, name=name)

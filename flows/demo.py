@@ -1,6 +1,7 @@
 """`rounds demo`: a synthetic hospital through the real flows, as any other installation would run them.
 
-Only the hospital and its two people are for show. Its state is an ordinary ROUNDS_HOME: every command works on it afterwards.
+Only the hospital and its two people are for show. Its state is an ordinary ROUNDS_HOME: every command works on it
+afterwards.
 """
 
 import os

@@ -21,8 +21,8 @@ def show_outcome(
     """Show what came of the demo."""
     say()
     say(
-        f"{hospital.patients:,} patients, {files.resource_count:,} FHIR resources, {files.message_count:,} HL7 v2 messages, "
-        f"{hospital.nights} nights, scenario {hospital.scenario}, seed {hospital.seed}: {seconds:.0f} s"
+        f"{hospital.patients:,} patients, {files.resource_count:,} FHIR resources, {files.message_count:,} HL7 v2 "
+        f"messages, {hospital.nights} nights, scenario {hospital.scenario}, seed {hospital.seed}: {seconds:.0f} s"
     )
     show_rounds(house)
     for name, version in versions.items():
@@ -48,7 +48,7 @@ def show_rounds(house: House) -> None:
 
 
 def show_quality(house: House, name: str, version: int, truth: Path) -> None:
-    """How good the version is: on held-out history, beside the best that is possible, and on the nights' own outcomes."""
+    """How good the version is: on held-out history, beside the best that is possible, and on the nights' outcomes."""
     wanted = select(s.model_version).where(s.model_version.c.use_case == name, s.model_version.c.version == version)
     with house.records.read() as connection:
         row = connection.execute(wanted).one()
@@ -58,8 +58,8 @@ def show_quality(house: House, name: str, version: int, truth: Path) -> None:
     if figures is None:
         return
     say(
-        f"  held-out history: {figures['rows']:,} rows, {figures['outcomes']:,} outcomes; AUROC {_figure(figures['auroc'])}; "
-        f"calibration slope {_figure(figures['calibration_slope'])}; "
+        f"  held-out history: {figures['rows']:,} rows, {figures['outcomes']:,} outcomes; "
+        f"AUROC {_figure(figures['auroc'])}; calibration slope {_figure(figures['calibration_slope'])}; "
         f"observed/expected {_figure(figures['observed_expected'])}"
     )
     if name == "readmission_30d":

@@ -1,6 +1,7 @@
 """Judge the last window of scores against the reference: a breach is a row first, then an event that opens training."""
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
@@ -46,6 +47,15 @@ def monitor(use_case: UseCaseName, as_of: AsOf = None, with_report: WithReport =
         return result
 
 
+def plan(use_case: str, moment: datetime) -> dict[str, int]:
+    """What monitoring would judge: rows scored in the window, and every row the champion scored up to now."""
+    house = open_house()
+    this = Round.of(house, use_case, as_of=moment)
+    this.scoring_version()
+    rows, scored = _scores(house, this, since_window=True), _scores(house, this, since_window=False)
+    return {"rows": rows.num_rows, "scored": scored.num_rows}
+
+
 @step
 def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
     """The rows that the champion scored in the window, with their features as the model took them and their risk."""
@@ -75,12 +85,12 @@ def judge_window(
     """Full data for the verdict, a sample for the report; figures and breaches go to records."""
     from models.artifacts import REFERENCE
 
-    assert this.version is not None
-    reference = house.registry.artifact(this.case.name, this.version, REFERENCE, records=house.records)
+    version = this.scoring_version()
+    reference = house.registry.artifact(this.case.name, version, REFERENCE, records=house.records)
     return watch(
         house.records,
         this.case,
-        version=this.version,
+        version=version,
         window=window,
         reference=json.loads(reference),
         matured=matured,

@@ -35,7 +35,7 @@ def scoring_runs(house: House) -> list[dict[str, object]]:
 
 
 def missing_rounds(house: House, now: datetime) -> list[dict[str, object]]:
-    """Nights since a use case's first round that have none, in spans: the newest may still be late, others are missing."""
+    """Nights since a use case's first round that have none, in spans: the newest may be late, others are missing."""
     done = _nights_done(house)
     found: list[dict[str, object]] = []
     for name in use_case_names():
@@ -56,7 +56,7 @@ def hospital_zone() -> ZoneInfo:
 
 
 def _nights_done(house: House) -> dict[str, set[date]]:
-    zone, done = hospital_zone(), {}
+    zone, done = hospital_zone(), dict[str, set[date]]()
     wanted = select(s.run.c.use_case, s.run.c.as_of).where(
         s.run.c.kind == "score", s.run.c.status == "done", s.run.c.purpose.in_(("live", "silent"))
     )

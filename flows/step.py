@@ -14,7 +14,8 @@ R = TypeVar("R")
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
     """Make one step of a flow. Prefect keeps its state and name, never its arguments or what it returns."""
-    as_task = task(function, name=function.__name__.replace("_", " "), cache_policy=NO_CACHE, persist_result=False)
+    name = function.__name__.replace("_", " ")
+    as_task: Callable[P, R] = task(name=name, cache_policy=NO_CACHE, persist_result=False)(function)
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,6 +1,7 @@
 """Train a candidate, judge it by the gate, register it. It never promotes."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
@@ -59,6 +60,14 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
         )
 
 
+def plan(house: House, use_case: str, moment: datetime) -> dict[str, int]:
+    """What a training would learn from, without fitting: rows with a final label, and how many of them are outcomes."""
+    this = Round.of(house, use_case, as_of=moment)
+    with house.open_snapshot(this.snapshot) as lake:
+        labels = label_cohort(lake, this).rows["label"].to_pylist()
+    return {"rows": len(labels), "outcomes": sum(labels)}
+
+
 @step
 def label_cohort(lake: "duckdb.DuckDBPyConnection", this: Round) -> Labelled:
     """Take the cohort rows whose whole window and lateness have closed, with what came of them."""
@@ -105,7 +114,7 @@ def register(
         candidate,
         evaluation,
         records=house.records,
-        reference=build_reference(with_risk(candidate, frame), this.case.feature_names),
+        reference=build_reference(frame, this.case.feature_names, predictions=evaluation.held_out),
         as_of=this.as_of,
         trained_by=trained_by,
         snapshot_id=this.snapshot.snapshot_id,
@@ -115,16 +124,6 @@ def register(
     if newest is not None:
         house.registry.set_alias(this.case.name, newest, "challenger")
     return version
-
-
-def with_risk(candidate: Candidate, frame: "pa.Table") -> "pa.Table":
-    """Add the candidate's own risk to its training rows: what later predictions are compared with."""
-    import pyarrow as pa
-
-    from models.matrix import as_matrix
-
-    risk = candidate.estimator.predict_proba(as_matrix(frame, candidate.feature_names))[:, 1]
-    return frame.append_column("probability", pa.array(risk))
 
 
 def _champion(house: House, this: Round) -> Champion | None:

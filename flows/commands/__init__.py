@@ -1,1 +1,1 @@
-"""The commands of `rounds`, one module per reader's want. Heavy rooms are imported inside the command that needs them."""
+"""The commands of `rounds`, one module per want. Heavy rooms are imported inside the command that needs them."""

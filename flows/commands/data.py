@@ -8,7 +8,6 @@ import typer
 from flows.commands.options import AsJson, AsOf, DryRun, has_server, instant
 from flows.screen import print_json, say, show_dicts, show_table
 
-
 SHOWN = 30  # rows on a screen
 
 
@@ -103,7 +102,8 @@ def quarantine(
     show_table("quarantine, by reason", ("reason", "records"), report["reasons"].items())
     for row in report["rows"][:SHOWN]:
         say(
-            f"{row['reason']} ({row['detail']}): {row['source']}/{row['extract_id']}, {row['source_file']} line {row['source_line']}"
+            f"{row['reason']} ({row['detail']}): {row['source']}/{row['extract_id']}, "
+            f"{row['source_file']} line {row['source_line']}"
         )
     if len(report["rows"]) > SHOWN:
         say(f"{len(report['rows']) - SHOWN:,} more: rounds quarantine --json")

@@ -1,4 +1,4 @@
-"""Commands by which people decide: people, approve, stage, rollback. Each decision is signed with the person's own key."""
+"""Commands by which people decide: people, approve, stage, rollback. Each is signed with the person's own key."""
 
 from pathlib import Path
 from typing import Annotated
@@ -153,7 +153,8 @@ def stage(
         say(f"{use_case} {would} {change.stage} at {change.site_id}")
     else:
         say(
-            f"{change.asked} {would} asked for; {use_case} stays {change.stage} at {change.site_id} until another person grants it"
+            f"{change.asked} {would} asked for; {use_case} stays {change.stage} at {change.site_id} "
+            "until another person grants it"
         )
 
 
@@ -171,5 +172,6 @@ def rollback(use_case: UseCaseName, by: AsPerson, key: KeyFile, reason: Reason, 
     if not dry_run:
         project_aliases(house, use_case, done)
     say(
-        f"{use_case}: version {done.champion} {'would be' if dry_run else 'is'} champion again, in place of {done.previous}"
+        f"{use_case}: version {done.champion} {'would be' if dry_run else 'is'} champion again, "
+        f"in place of {done.previous}"
     )

@@ -37,7 +37,8 @@ def train(
             print_json(plan)
         else:
             say(
-                f"would train {use_case} on {plan['rows']:,} rows with a known outcome, {plan['outcomes']:,} of them positive"
+                f"would train {use_case} on {plan['rows']:,} rows with a known outcome, "
+                f"{plan['outcomes']:,} of them positive"
             )
         return
     run = run_flow(
@@ -67,7 +68,8 @@ def train(
         say(f"  {sentence}")
     if run.evaluation.gate == "pass":
         say(
-            f"next: two people, not the trainer, run  rounds approve {use_case} {run.version} --as NAME --key FILE --reason TEXT"
+            f"next: two people, not the trainer, run  rounds approve {use_case} {run.version} "
+            "--as NAME --key FILE --reason TEXT"
         )
 
 

@@ -112,8 +112,23 @@ def scores(
     elif as_json:
         print_json({"scores": rows})
     else:
-        shown = [name for name in SCORE_COLUMNS if name not in ("score_id", "site_id", "patient_id", "encounter_id")]
-        show_dicts(f"scores of {use_case}", rows[:50], shown)
+        rename = {"source_encounter_id": "encounter", "is_at_or_above_threshold": "act"}
+        shown = (
+            "source_encounter_id",
+            "prediction_time",
+            "status",
+            "probability",
+            "band",
+            "is_at_or_above_threshold",
+            "version",
+            "purpose",
+            "reasons",
+        )
+        show_table(
+            f"scores of {use_case}",
+            [rename.get(name, name) for name in shown],
+            ([row[name] for name in shown] for row in rows[:50]),
+        )
         if len(rows) > 50:
             say(f"{len(rows) - 50:,} more: rounds scores {use_case} --csv")
 
@@ -150,11 +165,13 @@ def write_back(as_of: AsOf = None, dry_run: DryRun = False, as_json: AsJson = Fa
         return
     if dry_run:
         say(
-            f"{counts.due:,} due: {counts.resources:,} RiskAssessments would be sent, {counts.invalid:,} are not fit to send"
+            f"{counts.due:,} due: {counts.resources:,} RiskAssessments would be sent, "
+            f"{counts.invalid:,} are not fit to send"
         )
         return
     say(
-        f"{counts.due:,} due: {counts.acknowledged:,} acknowledged, {counts.failed:,} to be tried again, {counts.dead:,} dead"
+        f"{counts.due:,} due: {counts.acknowledged:,} acknowledged, {counts.failed:,} to be tried again, "
+        f"{counts.dead:,} dead"
     )
 
 

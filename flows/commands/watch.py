@@ -31,7 +31,8 @@ def monitor(
     if dry_run:
         plan = flow.plan(use_case, moment)
         print_json(plan) if as_json else say(
-            f"would judge {plan['rows']:,} scored rows and {plan['matured']:,} matured outcomes of {use_case}"
+            f"would judge {plan['rows']:,} rows of the window and the outcomes of {plan['scored']:,} scored rows "
+            f"of {use_case}"
         )
         return
     result = run_flow(flow.monitor, has_server=has_server(), use_case=use_case, as_of=moment, with_report=with_report)
