@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from integrations.synthetic_hospital.fhir_people import Resource
+from integrations.synthetic_hospital.fhir import Resource
 
 OBSERVATIONS_PER_FILE = 100_000
 

@@ -49,22 +49,14 @@ def first_due(rng: np.random.Generator, patients: Patients) -> Due:
     )
 
 
-def draw_fate(
-    rng: np.random.Generator,
-    patients: Patients,
-    due: Due,
-    stay: Stays,
-    risk: Floats,
-) -> Fate:
+def draw_fate(rng: np.random.Generator, patients: Patients, due: Due, stay: Stays, risk: Floats) -> Fate:
     """Draw what follows a discharge."""
     count, end, disposition = len(patients), stay.end, stay.disposition
     has_cancer = patients.conditions[:, CONDITION["cancer"]]
-    relapses = (rng.random(count) < SAME_EPISODE) & (end > due.not_unplanned_before) & (disposition != DIED)
-    returns = (rng.random(count) < risk) & ~relapses & (disposition != DIED)
-    home_death = np.where(
-        disposition == TO_HOSPICE, 0.8, logistic(-4.6 + 0.5 * stay.severity + 0.03 * (stay.age - 65) + has_cancer)
-    )
-    dies = (rng.random(count) < home_death) & ~relapses & ~returns & (disposition != DIED)
+    lives = disposition != DIED
+    relapses = lives & (rng.random(count) < SAME_EPISODE) & (end > due.not_unplanned_before)
+    returns = lives & ~relapses & (rng.random(count) < risk)
+    dies = lives & ~relapses & ~returns & (rng.random(count) < _risk_of_death(stay, has_cancer))
     planned_share = np.where(has_cancer, PLANNED_RETURN_IN_CANCER, PLANNED_RETURN)
     is_planned = (rng.random(count) < planned_share) & ~relapses & ~returns & ~dies
     opens = np.maximum(end + EARLIEST, due.not_unplanned_before)
@@ -72,7 +64,7 @@ def draw_fate(
     planned_at = np.floor(end + rng.uniform(4, 26, count)) + 0.33
     relapse_at = end + rng.uniform(0.1, 0.95, count)
     next_at = end + AWAY + rng.exponential(1 / patients.admissions_a_day)
-    died_at = np.where(disposition == DIED, end, np.where(dies, end + rng.uniform(1, 45, count), np.nan))
+    died_at = np.where(dies, end + rng.uniform(1, 45, count), np.where(lives, np.nan, end))
     start = np.select(
         [~np.isnan(died_at), relapses, returns, is_planned], [np.inf, relapse_at, return_at, planned_at], next_at
     )
@@ -83,3 +75,9 @@ def draw_fate(
         died_at=died_at,
         due=Due(start=start, is_return=relapses | returns, is_planned_return=is_planned, not_unplanned_before=quiet),
     )
+
+
+def _risk_of_death(stay: Stays, has_cancer: Flags) -> Floats:
+    """Probability of dying within weeks of the discharge, among those who do not come back."""
+    log_odds = -4.6 + 0.5 * stay.severity + 0.03 * (stay.age - 65) + has_cancer
+    return np.where(stay.disposition == TO_HOSPICE, 0.8, logistic(log_odds))

@@ -7,7 +7,7 @@ import numpy as np
 
 from integrations.synthetic_hospital.calendar import Floats, fhir_times
 from integrations.synthetic_hospital.catalogue import CHOLECYSTECTOMY, HEMODIALYSIS, IMAGING, MEDICATIONS, SURGERY
-from integrations.synthetic_hospital.fhir_people import Resource, coded, encounter_id, patient_id
+from integrations.synthetic_hospital.fhir import Resource, coded, encounter_id, patient_id
 from integrations.synthetic_hospital.frames import Contacts, Flags, Patients, Stays
 
 NOTED_AFTER = 2 / 24

@@ -20,8 +20,8 @@ from integrations.synthetic_hospital.catalogue import (
     SERVICES,
     STAGE_FIVE,
 )
+from integrations.synthetic_hospital.fhir import HL7, LOCAL, Resource, coded, patient_id
 from integrations.synthetic_hospital.fhir_care import NOTED_AFTER, Entry, entries
-from integrations.synthetic_hospital.fhir_people import HL7, LOCAL, Resource, coded, patient_id
 from integrations.synthetic_hospital.frames import AMBULATORY, INPATIENT, Contacts, Patients, Stays
 
 ICD10 = "http://hl7.org/fhir/sid/icd-10-cm"

@@ -9,7 +9,7 @@ import numpy as np
 
 from integrations.synthetic_hospital.calendar import fhir_times
 from integrations.synthetic_hospital.catalogue import ITEMS, LABORATORY, UPGRADED_CODES
-from integrations.synthetic_hospital.fhir_people import HL7, patient_id
+from integrations.synthetic_hospital.fhir import HL7, patient_id
 from integrations.synthetic_hospital.frames import Integers, Patients, Results
 
 STATUSES = ("final", "amended", "entered-in-error")

@@ -15,8 +15,9 @@ from integrations.synthetic_hospital.calendar import Floats, days_since_epoch, e
 from integrations.synthetic_hospital.corrections import with_usual_corrections
 from integrations.synthetic_hospital.frames import EVERYTHING, Contacts, Patients, Results, Stays
 from integrations.synthetic_hospital.patients import draw_patients
-from integrations.synthetic_hospital.physiology import measure, measure_visits
+from integrations.synthetic_hospital.physiology import measure
 from integrations.synthetic_hospital.risk import RiskChange
+from integrations.synthetic_hospital.samples_at_visits import sample_visits
 from integrations.synthetic_hospital.scenarios import SCENARIOS, Scenario
 from integrations.synthetic_hospital.stays import draw_stays
 from integrations.synthetic_hospital.visits import draw_visits, that_happened
@@ -130,7 +131,7 @@ def _measured(
     """The results of all encounters that begin in a span of time, with their usual corrections."""
     stays = stays.take((stays.start > since) & (stays.start <= until))
     visits = visits.take((visits.start > since) & (visits.start <= until))
-    inpatient, at_visits = measure(rng, patients, stays), measure_visits(rng, patients, visits)
+    inpatient, at_visits = measure(rng, patients, stays), sample_visits(rng, patients, visits)
     results = Results.join([inpatient, at_visits.put(EVERYTHING, **_after(inpatient, at_visits))])
     return with_usual_corrections(rng, results)
 

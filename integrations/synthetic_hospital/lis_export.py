@@ -11,7 +11,7 @@ import numpy as np
 
 from integrations.synthetic_hospital.calendar import fhir_dates, hl7_times
 from integrations.synthetic_hospital.catalogue import ITEMS, LABORATORY, PANEL_OF_ITEM
-from integrations.synthetic_hospital.fhir_people import encounter_id, mrn, name
+from integrations.synthetic_hospital.fhir import encounter_id, mrn, name
 from integrations.synthetic_hospital.fhir_results import loinc_of, unit_and_decimals
 from integrations.synthetic_hospital.frames import FINAL, Integers, Patients, Results
 

@@ -5,6 +5,7 @@ of readmission rests. Vital signs come about as often.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -13,15 +14,12 @@ from integrations.synthetic_hospital.catalogue import (
     CARDIOLOGY,
     CONDITION,
     DIED,
-    ITEM,
     LABORATORY,
     PANEL_OF_ITEM,
     PANELS,
 )
 from integrations.synthetic_hospital.frames import (
     EVERYTHING,
-    FINAL,
-    Contacts,
     Flags,
     Integers,
     Patients,
@@ -29,7 +27,7 @@ from integrations.synthetic_hospital.frames import (
     Stays,
 )
 from integrations.synthetic_hospital.kidneys import creatinine_log_rise, shock, urea_log_rise
-from integrations.synthetic_hospital.reporting import reported, usual_bun
+from integrations.synthetic_hospital.reporting import first_versions, usual_bun
 
 DRAWS_A_DAY, DRAWS_A_DAY_SICK, MOST_DRAWS = 0.9, 1.6, 40
 VITALS_A_DAY, VITALS_A_DAY_SICK, MOST_VITALS = 1.2, 2.0, 60
@@ -91,11 +89,8 @@ def _moments(rng: np.random.Generator, stays: Stays, a_day: Floats, most: int) -
 def _laboratory(rng: np.random.Generator, patients: Patients, stays: Stays, draws: Moments) -> dict[str, Floats]:
     """The value of every test at every draw, whether it was ordered or not."""
     row, person = draws.stay, stays.patient[draws.stay]
-    severity, unwell = stays.severity[row], _unwell(stays, draws)
-    hypoperfusion = shock(stays, row, draws.at)
-
-    def noise(spread: float) -> Floats:
-        return rng.normal(0, spread, len(row))
+    severity, unwell, hypoperfusion = stays.severity[row], _unwell(stays, draws), shock(stays, row, draws.at)
+    noise = partial(_noise, rng, len(row))
 
     def ends_at(course: Floats, last: Floats) -> Floats:
         return np.where(draws.is_last, last[row], course)
@@ -141,11 +136,9 @@ def _vital_signs(rng: np.random.Generator, patients: Patients, stays: Stays, che
     row, person = checks.stay, stays.patient[checks.stay]
     severity, unwell = stays.severity[row], _unwell(stays, checks)
     hypoperfusion = shock(stays, row, checks.at)
+    noise = partial(_noise, rng, len(row))
     has_lung_disease = patients.conditions[person, CONDITION["lung_disease"]]
     has_hypertension = patients.conditions[person, CONDITION["hypertension"]]
-
-    def noise(spread: float) -> Floats:
-        return rng.normal(0, spread, len(row))
 
     return {
         "heart_rate": 82 + 5 * severity + 8 * unwell + 7 * hypoperfusion + noise(9),
@@ -156,6 +149,10 @@ def _vital_signs(rng: np.random.Generator, patients: Patients, stays: Stays, che
     }
 
 
+def _noise(rng: np.random.Generator, count: int, spread: float) -> Floats:
+    return rng.normal(0, spread, count)
+
+
 def _unwell(stays: Stays, moments: Moments) -> Floats:
     """The acute illness: it resolves through the stay, or climbs before death."""
     dies = stays.disposition[moments.stay] == DIED
@@ -164,54 +161,4 @@ def _unwell(stays: Stays, moments: Moments) -> Floats:
 
 def _results(stays: Stays, moments: Moments, key: str, value: Floats, is_taken: Flags) -> Results:
     rows = np.flatnonzero(is_taken)
-    stay = moments.stay[rows]
-    nothing = np.zeros(len(rows), dtype=np.int64)
-    return Results(
-        number=nothing,
-        draw=rows,
-        contact=stays.number[stay],
-        patient=stays.patient[stay],
-        is_under_second_record=stays.is_under_second_record[stay],
-        item=np.full(len(rows), ITEM[key]),
-        value=reported(key, value[rows]),
-        collected=moments.at[rows],
-        issued=moments.at[rows],
-        status=np.full(len(rows), FINAL),
-        unit=nothing,
-        code=nothing,
-    )
-
-
-def measure_visits(rng: np.random.Generator, patients: Patients, visits: Contacts) -> Results:
-    """Half of the visits have one blood sample: what the kidneys do when nobody is ill."""
-    rows = np.flatnonzero(rng.random(len(visits)) < 0.5)
-    sampled = visits.take(rows)
-    person = sampled.patient
-    at = sampled.start + 0.3 * (sampled.end - sampled.start)
-    creatinine = patients.creatinine[person] * np.exp(rng.normal(0, 0.05, len(rows)))
-    values = {
-        "creatinine": creatinine,
-        "bun": usual_bun(creatinine) * np.exp(rng.normal(0, 0.2, len(rows))),
-        "potassium": rng.normal(4.2, 0.35, len(rows)),
-        "hemoglobin": 12.6 + 0.7 * patients.is_male[person] + rng.normal(0, 1.2, len(rows)),
-    }
-    nothing = np.zeros(len(rows), dtype=np.int64)
-    parts = [
-        Results(
-            number=nothing,
-            draw=np.arange(len(rows)),
-            contact=sampled.number,
-            patient=person,
-            is_under_second_record=sampled.is_under_second_record,
-            item=np.full(len(rows), ITEM[key]),
-            value=reported(key, value),
-            collected=at,
-            issued=at + RESULT_MINUTES / 1440,
-            status=np.full(len(rows), FINAL),
-            unit=nothing,
-            code=nothing,
-        )
-        for key, value in values.items()
-    ]
-    results = Results.join(parts)
-    return results.put(EVERYTHING, number=np.arange(len(results)))
+    return first_versions(stays, moments.stay[rows], rows, moments.at[rows], key, value[rows])

@@ -5,8 +5,10 @@ every patient, due or not, so that a scenario that changes one patient's fate le
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from integrations.synthetic_hospital.admissions import (
     discharge_time,
@@ -21,7 +23,7 @@ from integrations.synthetic_hospital.calendar import Floats
 from integrations.synthetic_hospital.catalogue import CONDITION, ELECTIVE
 from integrations.synthetic_hospital.fates import Due, Fate, draw_fate, first_due
 from integrations.synthetic_hospital.frames import EVERYTHING, INPATIENT, Contacts, Patients, Stays
-from integrations.synthetic_hospital.kidneys import creatinine_log_rise, draw_injury, urea_log_rise
+from integrations.synthetic_hospital.kidneys import creatinine_log_rise, draw_injury, kidney_columns, urea_log_rise
 from integrations.synthetic_hospital.reporting import reported, usual_bun
 from integrations.synthetic_hospital.risk import AtDischarge, RiskChange, readmission_risk
 from integrations.synthetic_hospital.visits import EmergencyVisits, recent_emergency_visits
@@ -81,10 +83,8 @@ def _draw_course(rng: np.random.Generator, patients: Patients, due: Due) -> Stay
     service = draw_service(rng, patients.conditions, is_planned)
     end = discharge_time(rng, start, draw_days(rng, service, severity, injury.is_injured))
     wards, moved_at = draw_wards(rng, service, severity, start, end)
-    unknown = np.full(count, np.nan)
-    nobody = np.zeros(count, dtype=bool)
     return Stays(
-        number=np.zeros(count, dtype=np.int64),
+        **_not_yet_known(count),
         patient=np.arange(count),
         kind=np.full(count, INPATIENT),
         priority=priority,
@@ -95,26 +95,21 @@ def _draw_course(rng: np.random.Generator, patients: Patients, due: Due) -> Stay
         end=end,
         wards=wards,
         moved_at=moved_at,
-        is_under_second_record=nobody,
         age=age,
         severity=severity,
-        prerenal=(0.10 * severity + 0.12 * rng.normal(0, 1, count) - 0.1 * is_planned).clip(0, 0.6),
-        bun_level=0.10 * severity + rng.normal(0, 0.20, count),
-        injury_risk=injury.injury_risk,
-        injury_at=np.where(injury.is_injured, start + injury.injury_place * (end - start), np.nan),
-        injury_size=injury.injury_size,
-        injury_rise=injury.injury_rise,
-        injury_remains=injury.injury_remains,
+        **kidney_columns(rng, injury, severity, is_planned, start, end),
         last_drawn_at=np.maximum(end - rng.uniform(0.12, 0.4, count), start + 0.15),
-        last_creatinine=unknown,
-        last_bun=unknown,
-        last_sodium=unknown,
-        last_hemoglobin=unknown,
-        readmission_risk=unknown,
-        is_readmitted=nobody,
-        is_same_episode=nobody,
         is_return=due.is_return,
     )
+
+
+def _not_yet_known(count: int) -> dict[str, npt.NDArray[Any]]:
+    """The columns that are filled after the course of the stay is drawn."""
+    numbers = ("last_creatinine", "last_bun", "last_sodium", "last_hemoglobin", "readmission_risk")
+    flags = ("is_readmitted", "is_same_episode", "is_under_second_record")
+    columns: dict[str, npt.NDArray[Any]] = {"number": np.zeros(count, dtype=np.int64)}
+    columns |= {name: np.full(count, np.nan) for name in numbers}
+    return columns | {name: np.zeros(count, dtype=bool) for name in flags}
 
 
 def _draw_last_labs(rng: np.random.Generator, patients: Patients, stay: Stays) -> Stays:

@@ -8,7 +8,7 @@ import numpy as np
 
 from integrations.synthetic_hospital.calendar import Floats, instants, is_adult
 from integrations.synthetic_hospital.catalogue import NOT_ELIGIBLE
-from integrations.synthetic_hospital.fhir_people import encounter_id, patient_id
+from integrations.synthetic_hospital.fhir import encounter_id, patient_id
 from integrations.synthetic_hospital.frames import Patients, Stays
 
 

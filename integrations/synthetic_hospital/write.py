@@ -12,7 +12,8 @@ from integrations.synthetic_hospital.calendar import Floats
 from integrations.synthetic_hospital.extract import BulkExport
 from integrations.synthetic_hospital.fhir_care import imaging_resources, medication_resources, procedure_resources
 from integrations.synthetic_hospital.fhir_diagnoses import condition_resources
-from integrations.synthetic_hospital.fhir_people import encounter_resources, patient_resources
+from integrations.synthetic_hospital.fhir_encounters import encounter_resources
+from integrations.synthetic_hospital.fhir_patients import patient_resources
 from integrations.synthetic_hospital.fhir_results import observation_lines
 from integrations.synthetic_hospital.hospital import Bucket, Hospital, draw_bucket
 from integrations.synthetic_hospital.lis_export import oru_messages
@@ -92,7 +93,7 @@ def _write_ehr(bucket: Bucket, exports: list[BulkExport], cuts: Floats) -> None:
     patients, contacts, stays = bucket.patients, bucket.contacts, bucket.stays
     for export, since, until in zip(exports, [-np.inf, *cuts[:-1]], cuts, strict=True):
         export.add_resources("Patient", patient_resources(patients, contacts, since, until))
-        export.add_resources("Encounter", encounter_resources(patients.number, contacts, since, until))
+        export.add_resources("Encounter", encounter_resources(patients, contacts, since, until))
         export.add_resources("Condition", condition_resources(patients, contacts, stays, since, until))
         export.add_resources("Procedure", procedure_resources(patients, stays, since, until))
         export.add_resources("MedicationRequest", medication_resources(patients, stays, since, until))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from integrations.contract import SOURCES
-from integrations.synthetic_hospital.fhir_people import MRN_SYSTEM
+from integrations.synthetic_hospital.fhir import MRN_SYSTEM
 
 KINDS = ("Patient", "Encounter", "Condition", "Procedure", "Observation", "MedicationRequest", "ImagingStudy")
 
