@@ -14,21 +14,16 @@ REFERRED_TO = ("patient", "patient_link", "encounter")
 
 
 def open_lake(connection: duckdb.DuckDBPyConnection, lake: Lake, versions: Mapping[str, int]) -> None:
-    """Make `every_<table>`, all rows of each table at these versions, and `arrived`, what this ingest adds."""
+    """Make `every_<table>`: all rows of each table at these versions, and those that this ingest has taken up so far."""
     for table in TABLES.values():
-        files = lake.files(table.name, versions[table.name]) if versions.get(table.name) else []
-        columns = ", ".join(f'"{column.name}"' for column in table.all_columns if column.name != "bucket")
-        empty = ", ".join(
-            f'null::{DUCKDB_TYPES[column.kind]} as "{column.name}"'
-            for column in table.all_columns
-            if column.name != "bucket"
-        )
-        listed = ", ".join(quoted(file) for file in files)
-        rows = (
-            f"select {columns} from read_parquet([{listed}], hive_partitioning = false)"
-            if files
-            else f"select {empty} limit 0"
-        )
+        columns = [column for column in table.all_columns if column.name != "bucket"]
+        kinds = ", ".join(f'"{column.name}" {DUCKDB_TYPES[column.kind]}' for column in columns)
+        connection.execute(f"create or replace temp table taken_up_{table.name} ({kinds})")
+        rows = f"from taken_up_{table.name}"
+        if files := lake.files(table.name, versions[table.name]) if versions.get(table.name) else []:
+            names = ", ".join(f'"{column.name}"' for column in columns)
+            listed = ", ".join(quoted(file) for file in files)
+            rows = f"select {names} from read_parquet([{listed}], hive_partitioning = false) union all {rows}"
         connection.execute(f"create or replace temp view every_{table.name} as {rows}")
     connection.execute(
         """
@@ -37,6 +32,11 @@ def open_lake(connection: duckdb.DuckDBPyConnection, lake: Lake, versions: Mappi
         )
         """
     )
+
+
+def count_as_known(connection: duckdb.DuckDBPyConnection, table: str, written: str) -> None:
+    """Let what comes later in this ingest see the versions of `written`."""
+    connection.execute(f"insert into taken_up_{table} by name select * exclude (bucket) from {written}")
 
 
 def remember(connection: duckdb.DuckDBPyConnection, table: str, written: str) -> None:

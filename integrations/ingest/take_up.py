@@ -14,7 +14,7 @@ from integrations.contract import Contract, load_contract
 from integrations.ingest import ledger
 from integrations.ingest.doors import readable_root, stage
 from integrations.ingest.judgement import Judgement
-from integrations.ingest.known import KNOWN_ENCOUNTERS, known_patients_sql
+from integrations.ingest.known import KNOWN_ENCOUNTERS, count_as_known, known_patients_sql
 from integrations.ingest.load import Writing, load_table
 from integrations.ingest.places import IngestPlaces
 from integrations.ingest.set_aside import Origin
@@ -61,6 +61,7 @@ def take_up(
                 bucket_count=places.lake.bucket_count,
             )
             account = load_table(connection, staged, judgement, codes, extract_id, writing)
+            count_as_known(connection, table, "fresh")
             mapped, rows = mapped + account.mapped, rows + account.rows_written
             _close(connection, table, extract_id, taken)
     return mapped, rows
