@@ -39,34 +39,35 @@ def _run(connection: duckdb.DuckDBPyConnection, use_case: UseCase, as_of: dateti
     spine = eligible(rows)
     features: Rows = {}
     for name in dict.fromkeys(reference.split(":")[0] for reference in use_case.features):
-        for key, values in _keyed(view_rows(connection, view(name), spine)).items():
+        for key, values in keyed(view_rows(connection, view(name), spine)).items():
             features.setdefault(key, {}).update(values)
-    return _keyed(rows), features, _keyed(labels(connection, use_case, rows, as_of))
+    return keyed(rows), features, keyed(labels(connection, use_case, rows, as_of))
 
 
-def _keyed(table: pa.Table) -> Rows:
+def keyed(table: pa.Table) -> Rows:
+    """Return the rows of a frame by stay and time."""
     return {(row["encounter_id"], row["prediction_time"]): row for row in table.to_pylist()}
 
 
 def _compare(number: int, case: Case, rows: Rows, features: Rows, found_labels: Rows) -> Iterator[str]:
     prefix = encounter_key(number, "")
     states = {key: row["excluded_reason"] or "eligible" for key, row in rows.items() if key[0].startswith(prefix)}
-    expected = {key: str(state) for key, state in _expanded(number, case.expect.cohort)}
+    expected = {key: str(state) for key, state in expanded(number, case.expect.cohort)}
     for key in sorted(states.keys() | expected.keys()):
         if states.get(key) != expected.get(key):
             yield f"cohort {_named(key)}: expected {expected.get(key, 'no row')}, found {states.get(key, 'no row')}"
-    for key, values in _expanded(number, case.expect.features):
+    for key, values in expanded(number, case.expect.features):
         for name, value in values.items():
             actual = features.get(key, {}).get(name, "no such feature")
-            if not _same(value, actual):
+            if not is_same(value, actual):
                 yield f"feature {name} {_named(key)}: expected {value}, found {actual}"
-    for key, text in _expanded(number, case.expect.label):
+    for key, text in expanded(number, case.expect.label):
         actual_text = _label_text(found_labels.get(key), with_event=" at " in text)
         if text != actual_text:
             yield f"label {_named(key)}: expected {text}, found {actual_text}"
 
 
-def _expanded(number: int, by_stay: dict[str, dict[str, Value]]) -> Iterator[tuple[tuple[str, datetime], Value]]:
+def expanded(number: int, by_stay: dict[str, dict[str, Value]]) -> Iterator[tuple[tuple[str, datetime], Value]]:
     """Give each stay and time; `a .. b` stands for every six hours from a to b."""
     for name, by_time in by_stay.items():
         for text, value in by_time.items():
@@ -77,7 +78,8 @@ def _expanded(number: int, by_stay: dict[str, dict[str, Value]]) -> Iterator[tup
                 at += ROUND
 
 
-def _same(expected: float | None, actual: object) -> bool:
+def is_same(expected: float | None, actual: object) -> bool:
+    """Whether a feature is what a story says, to five places; null is only null."""
     if expected is None or not isinstance(actual, float):
         return expected is None and actual is None
     return abs(expected - actual) < 1e-5
