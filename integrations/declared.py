@@ -32,7 +32,8 @@ def load_declared(path: Path, model: type[Model]) -> Model:
 
 
 def _explained(error: ValidationError, path: Path, root: yaml.Node | None, model: type[BaseModel]) -> WrongUsage:
-    first = error.errors(include_url=False)[0]
+    # An unknown key first: a name that is misspelt is missing too.
+    first = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
     location = first["loc"]
     where = f"{path}, line {_line(root, location)}"
     name = ".".join(str(part) for part in location)

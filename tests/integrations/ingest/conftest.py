@@ -1,6 +1,7 @@
 """A ward whose EHR sends FHIR each night, and a laboratory that knows its patients by their MRN."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 
 from integrations.duck import connect
@@ -159,17 +159,12 @@ class Ward:
         """Write an extract and ingest it."""
         return self.ingest(self.extract(**files), night=night, source=source, is_history=is_history)
 
-    def open(self) -> duckdb.DuckDBPyConnection:
-        """The newest snapshot, as readers see it."""
-        connection = connect(self.places.temp, memory_limit_mb=100, threads=1)
-        with self.records.read() as db:
-            _, versions = ledger.newest_snapshot(db)
-        self.places.lake.open_snapshot(connection, versions)
-        return connection
-
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Ask the newest snapshot."""
-        with self.open() as connection:
+        """Ask one table of the newest snapshot, as readers see it."""
+        [table] = re.findall(r"from (\w+)", sql)
+        with self.records.read() as db, connect(self.places.temp, memory_limit_mb=100, threads=1) as connection:
+            _, versions = ledger.newest_snapshot(db)
+            self.places.lake.open_snapshot(connection, versions, tables=[table], materialize=False)
             return connection.execute(sql).fetchall()
 
     def seen(self, columns: str, table: str, night: float) -> list[tuple[Any, ...]]:
