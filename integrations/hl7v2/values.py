@@ -1,82 +1,81 @@
-"""OBX-5 by its type in OBX-2, and the other fields of a result that need reading."""
+"""What a result says (OBX-5), read by its type (OBX-2)."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from integrations.hl7v2.segments import Delimiters
+from integrations.hl7v2.header import Header
 
-NUMBER = re.compile(r"\s*(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*")
-NUMBER_TYPES = frozenset({"NM", "SI"})
-TEXT_TYPES = frozenset({"ST", "TX", "FT", "DT", "TM", "TS", "DTM", "IS", "ID"})
-CODED_TYPES = frozenset({"CE", "CWE", "CNE", "CF"})
+NUMBER = re.compile(r"(<=|>=|<|>)?\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)", re.ASCII)
+COMPARATORS = {"": None, "=": None, "<": "<", "<=": "<=", ">=": ">=", ">": ">"}
+TEXTS = {"ST", "TX", "FT", "DT", "TM", "TS", "DTM", "SI", "ID", "IS"}
+CODED = {"CE", "CWE", "CNE", "CF"}
+# HL7 table 0125: documents, addresses, names, identifiers, waveforms, money. No value of ours.
+OTHER_TYPES = {
+    *("AD", "CK", "CN", "CP", "CX", "DR", "ED", "EI", "HD", "MA", "MF", "MO"),
+    *("NA", "PN", "PPN", "RP", "SRT", "TN", "XAD", "XCN", "XON", "XPN", "XTN"),
+}
 
-STATUS = {"F": "final", "U": "final", "C": "corrected", "P": "preliminary", "S": "preliminary", "R": "preliminary"}
-RETRACTED = frozenset({"D", "W"})
-WITHOUT_RESULT = {"I": "pending", "O": "pending", "N": "not_asked", "X": "cancelled"}
 
-
-@dataclass(frozen=True)
-class Result:
-    """What one OBX says was found; `problem` names the field that cannot be read, `reason` why there is nothing."""
+class Value(NamedTuple):
+    """A number with its comparator, or words and a code. `out_of_scope_reason` or `bad_field` say why there is none."""
 
     number: float | None = None
     comparator: str | None = None
     text: str | None = None
     code: str | None = None
-    problem: str | None = None
-    reason: str | None = None
+    out_of_scope_reason: str | None = None
+    bad_field: str | None = None
 
 
-NO_VALUE = Result(reason="no_value")
-UNREADABLE = Result(problem="OBX-5")
+NOTHING = Value(out_of_scope_reason="no_value")
+BAD = Value(bad_field="OBX-5")
 
 
-def read_value(kind: str, sent: str, signs: Delimiters) -> Result:
-    """Read OBX-5. A number sent as `<0.5` keeps its comparator; a titer or range (SN `^1^:^128`) stays text."""
-    if signs.plain(sent) is None:
-        return NO_VALUE
-    if kind in TEXT_TYPES:
-        return Result(text="\n".join(signs.plain(one) or "" for one in sent.split(signs.repetition)))
-    if kind in NUMBER_TYPES:
-        return _number(sent)
-    if signs.repetition in sent:
-        return UNREADABLE
+def read_value(kind: str, field: str, header: Header) -> Value:
+    """Read one OBX-5. Several answers in words or codes are joined by `; `; several numbers cannot be one value."""
+    if field in ("", '""') or field.isspace():
+        return NOTHING
+    if kind == "NM":
+        return _number(field)
     if kind == "SN":
-        return _structured(signs.components(sent), signs)
-    if kind in CODED_TYPES:
-        return _coded(signs.components(sent), signs)
-    return Result(reason=f"value_type {kind}" if kind.isalnum() and len(kind) <= 3 else "value_type")
+        return _structured(field, header)
+    if kind in TEXTS:
+        texts = [header.plain(text) for text in header.repeated(field)]
+        return Value(text=_joined(texts)) if any(texts) else NOTHING
+    if kind in CODED:
+        return _coded(field, header)
+    return Value(out_of_scope_reason="value_type") if kind in OTHER_TYPES else Value(bad_field="OBX-2")
 
 
-def _number(sent: str) -> Result:
-    found = NUMBER.fullmatch(sent)
-    return Result(number=float(found.group(2)), comparator=found.group(1)) if found else UNREADABLE
+def _number(field: str) -> Value:
+    """Read a number; laboratories write `<0.5` though HL7 has SN for it."""
+    found = NUMBER.fullmatch(field.strip())
+    return Value(float(found[2]), found[1]) if found else BAD
 
 
-def _structured(parts: list[str], signs: Delimiters) -> Result:
-    if len(parts) < 2 or any(parts[2:]):
-        text = "".join(filter(None, map(signs.plain, parts)))
-        return Result(text=text) if text else NO_VALUE
-    sign = signs.plain(parts[0]) or ""
-    return _number(("" if sign == "=" else sign) + parts[1])
+def _structured(field: str, header: Header) -> Value:
+    """Read comparator, number, separator, number: `<^0.5` is a number below; `^100^-^200` and `^1^:^128` are words."""
+    parts = [header.plain(part) or "" for part in header.components(field, 4)]
+    comparator, first, separator, second = parts
+    numbers = [NUMBER.fullmatch(part) for part in (first, second) if part]
+    if not first or not all(found and found[1] is None for found in numbers):
+        return BAD
+    if separator or second or comparator == "<>":
+        return Value(text="".join(parts))
+    return Value(float(first), COMPARATORS[comparator]) if comparator in COMPARATORS else BAD
 
 
-def _coded(parts: list[str], signs: Delimiters) -> Result:
-    texts = [signs.plain(part) for part in parts]
-    code, text = texts[0], texts[1] if len(texts) > 1 else None
-    original = texts[8] if len(texts) > 8 else None
-    if code is None and text is None and original is None:
-        return NO_VALUE
-    return Result(code=code, text=text or original)
+def _coded(field: str, header: Header) -> Value:
+    """Read code and words; the alternate code where the first is empty, the original text (CWE-9) without words."""
+    codes, texts = list[str | None](), list[str | None]()
+    for answer in header.repeated(field):
+        code, text, _, other, other_text, _, _, _, original = (
+            header.plain(part) for part in header.components(answer, 9)
+        )
+        codes.append(code or other)
+        texts.append(text or other_text or original)
+    return Value(text=_joined(texts), code=_joined(codes)) if any(codes) or any(texts) else NOTHING
 
 
-def namespace(authority: str, signs: Delimiters) -> str | None:
-    """Return the URI of an assigning authority (`name&oid&ISO` becomes `urn:oid:...`), else its name as sent."""
-    parts = [signs.plain(part) for part in authority.split(signs.part)]
-    universal = parts[1] if len(parts) > 1 else None
-    kind = parts[2] if len(parts) > 2 else None
-    if universal and kind == "ISO":
-        return f"urn:oid:{universal}"
-    if universal and kind in ("UUID", "GUID"):
-        return f"urn:uuid:{universal}"
-    return universal or parts[0]
+def _joined(answers: list[str | None]) -> str | None:
+    return "; ".join(answer for answer in answers if answer) or None
