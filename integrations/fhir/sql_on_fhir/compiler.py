@@ -1,7 +1,7 @@
 """From a ViewDefinition to one DuckDB query over the relation `line` (record_file, record_line, raw).
 
 Every line is accounted for: it appears at least once, with its problem, or with `is_empty` where the view yields no row
-of it. The steps of the query are named for what they hold: parsed, opened, judged, spread.
+of it. The steps of the query are named for what they hold: parsed, opened, judged, placed, spread.
 """
 
 import re
@@ -18,6 +18,7 @@ from integrations.fhir.sql_on_fhir.fhirpath import PathError, parse
 from integrations.fhir.sql_on_fhir.misfit import suspicions
 from integrations.fhir.sql_on_fhir.selection import Alternative, Column, alternatives, beside
 from integrations.fhir.sql_on_fhir.shape import Shape, opened
+from integrations.fhir.sql_on_fhir.spread import is_spread, last_step, spread_steps
 from integrations.fhir.sql_on_fhir.values import Names, Value
 
 HEAD = ("record_file", "record_line", "problem", "problem_detail", "is_empty")
@@ -54,7 +55,7 @@ def compile_view(view: Mapping[str, Any], *, lines: str = "line", is_checked: bo
 def _scope(view: Mapping[str, Any], root: Shape) -> Scope:
     resource = Value("resource", root.type, shape=root)
     constants = {}
-    for at, constant in enumerate(view.get("constant", [])):
+    for at, constant in enumerate(_objects(view, "constant")):
         name, value = _constant(constant, f"constant[{at}]")
         constants[name] = value
     return Scope(this=resource, resource=resource, constants=constants, names=Names())
@@ -74,6 +75,13 @@ def _constant(constant: Mapping[str, Any], path: str) -> tuple[str, Value]:
     return name, Value(quoted(str(value)), "string" if kind in ("code", "id", "uri") else kind)
 
 
+def _objects(view: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = view.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+        raise InvalidView(f"{key} is a list of objects", path=key)
+    return found
+
+
 def _selects(view: Mapping[str, Any]) -> list[Any]:
     selects = view.get("select")
     if not isinstance(selects, list) or not selects:
@@ -83,9 +91,9 @@ def _selects(view: Mapping[str, Any]) -> list[Any]:
 
 def _wheres(view: Mapping[str, Any], scope: Scope) -> list[str]:
     found = []
-    for at, where in enumerate(view.get("where", [])):
+    for at, where in enumerate(_objects(view, "where")):
         path = f"where[{at}].path"
-        text = where.get("path") if isinstance(where, Mapping) else None
+        text = where.get("path")
         if not isinstance(text, str):
             raise InvalidView("a where needs a path", path=path)
         try:
@@ -107,15 +115,14 @@ def _query(lines: str, root: Shape, rows: list[Alternative], wheres: list[str], 
     _use_head(root)
     steps = [_parsed(lines, root), _opened(root), _judged(root, is_checked)]
     is_kept = " and ".join(f"coalesce({where}, false)" for where in wheres)
-    is_spread = len(rows) > 1 or bool(rows[0].loops)
-    if is_spread:
-        steps.append(_spread(rows, is_kept))
+    if is_spread(rows):
+        steps += spread_steps(rows, is_kept)
         is_empty = "problem is null and is_rowless"
     else:
         is_empty = f"problem is null and not ({is_kept})" if is_kept else "false"
     head = f"record_file,\n    record_line,\n    problem,\n    problem_detail,\n    {is_empty} as is_empty"
     columns = "".join(f",\n    {sql} as {_quoted(name)}" for name, sql in _columns(rows))
-    return f"with {', '.join(steps)}\nselect\n    {head}{columns}\nfrom {'spread' if is_spread else 'judged'}"
+    return f"with {', '.join(steps)}\nselect\n    {head}{columns}\nfrom {last_step(rows)}"
 
 
 def _use_head(root: Shape) -> None:
@@ -163,36 +170,6 @@ def _judged(root: Shape, is_checked: bool) -> str:
         )
     problem = "\n    ".join([*lines, "end as problem"])
     return f"judged as (\n    select *, {detail} as problem_detail, {problem}\n    from {source}\n)"
-
-
-def _spread(rows: list[Alternative], is_kept: str) -> str:
-    lists = [_row_list(row, at, rows) for at, row in enumerate(rows, 1)]
-    listed = lists[0] if len(lists) == 1 else "list_concat(\n        " + ",\n        ".join(lists) + "\n    )"
-    is_read = "problem is distinct from 'not_json' and problem is distinct from 'wrong_type'"
-    kept = f"case when {is_read}{f' and {is_kept}' if is_kept else ''} then {listed} end"
-    return (
-        "spread as (\n"
-        "    select * exclude (row), row.*, row is null as is_rowless\n"
-        "    from (\n"
-        f"        select *, unnest(coalesce(nullif({kept}, []), [null])) as row\n"
-        "        from judged\n    )\n)"
-    )
-
-
-def _row_list(row: Alternative, number: int, rows: list[Alternative]) -> str:
-    """The items that one alternative loops over, as a list of one struct per row."""
-    own = {variable for loop in row.loops for variable in loop.variables}
-    fields = [f"branch: {number}"] if len(rows) > 1 else []
-    for variable in (variable for one in rows for loop in one.loops for variable in loop.variables):
-        field = f"{variable}: {variable if variable in own else 'null'}"
-        fields += [field] if field not in fields else []
-    sql = "{" + ", ".join(fields) + "}"
-    if not row.loops:
-        return f"[{sql}]"
-    for depth, loop in enumerate(reversed(row.loops)):
-        sql = f"[{sql} for {', '.join(loop.variables)} in {loop.items}]"
-        sql = f"flatten({sql})" if depth else sql
-    return sql
 
 
 def _columns(rows: list[Alternative]) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from integrations.duck import quoted
 from integrations.fhir.sql_on_fhir import functions
+from integrations.fhir.sql_on_fhir.elements import is_primitive
 from integrations.fhir.sql_on_fhir.fhirpath import Binary, Call, Constant, Index, Literal, Member, Node, PathError, This
 from integrations.fhir.sql_on_fhir.values import MOMENTS, Names, Value, member, single
 
@@ -58,7 +59,7 @@ def literal(node: Literal) -> Value:
     """Return a value written in the path as a SQL literal of its own type."""
     value = node.value
     if value is None:
-        return Value("null::varchar", "string")
+        return Value("null::varchar", "empty")
     if isinstance(value, bool):
         return Value("true" if value else "false", "boolean")
     if isinstance(value, int):
@@ -72,7 +73,6 @@ def _constant(name: str, scope: Scope) -> Value:
     if name in ("resource", "context"):
         return scope.resource
     if name == "rowIndex":
-        scope.names.indexed.add(scope.loop)
         return Value(f"({place_of(scope.loop)} - 1)" if scope.loop else "0", "integer")
     if name not in scope.constants:
         raise PathError(f"%{name} is no constant of this view")
@@ -82,6 +82,8 @@ def _constant(name: str, scope: Scope) -> Value:
 def _index(focus: Value, index: Value) -> Value:
     if index.type not in ("integer", "positiveInt", "unsignedInt") or index.is_list:
         raise PathError("an index is a whole number")
+    if focus.choice:
+        raise PathError(f"{focus.choice}[x] may be of several types: choose one by ofType()")
     position = str(int(index.sql) + 1) if index.sql.isdigit() else f"{index.plain} + 1"
     listed = focus if focus.is_list else replace(focus, sql=focus.as_list)
     return replace(listed, sql=f"{listed.sql}[{position}]", is_list=False)
@@ -120,8 +122,12 @@ def condition(node: Node, scope: Scope) -> str:
 
 
 def _binary(operator: str, left: Value, right: Value) -> Value:
+    if left.choice or right.choice:
+        raise PathError(f"{left.choice or right.choice}[x] may be of several types: choose one by ofType()")
     if operator in ("and", "or", "xor", "implies"):
         return Value(_logic(operator, left, right), "boolean")
+    if operator in COMPARISONS | {"=", "!="} and not _is_comparable(left, right):
+        raise PathError(f"{left.type} {operator} {right.type} cannot be compared")
     if operator in ("=", "!="):
         return Value(_equal(operator, left, right), "boolean")
     one, other = single(left, "left of " + operator), single(right, "right of " + operator)
@@ -158,6 +164,19 @@ def _equal(operator: str, left: Value, right: Value) -> str:
         return f"({_comparable(left, right)} {sign} {_comparable(right, left)})"
     one, other = f"nullif({left.as_list}, [])", f"nullif({right.as_list}, [])"
     return f"({one} {sign} {other})"
+
+
+def _is_comparable(left: Value, right: Value) -> bool:
+    kinds = {_kind(left), _kind(right)} - {"empty"}
+    return len(kinds) < 2 and "structure" not in kinds
+
+
+def _kind(value: Value) -> str:
+    if value.is_number:
+        return "number"
+    if value.type in ("boolean", "empty"):
+        return value.type
+    return "text" if is_primitive(value.type) else "structure"
 
 
 def _comparable(value: Value, other: Value) -> str:

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 from integrations.duck import quoted
+from integrations.fhir.sql_on_fhir.elements import is_primitive
 from integrations.fhir.sql_on_fhir.fhirpath import PathError
 from integrations.fhir.sql_on_fhir.values import Names, Value, any_of_choice, member, of_type, single
 
 
 def call(name: str, focus: Value, arguments: tuple[Value, ...], names: Names) -> Value:
     """Return focus.name(arguments). Raises PathError for a function that is not known."""
+    if focus.choice and name not in ("exists", "empty"):
+        raise PathError(f"{focus.choice}[x] may be of several types: choose one by ofType()")
     match name, arguments:
         case "exists", ():
             return exists(focus, names)
@@ -58,13 +61,13 @@ def exists(focus: Value, names: Names) -> Value:
 
 
 def _not(focus: Value) -> Value:
-    if focus.type != "boolean" or focus.choice:
+    if focus.type != "boolean":
         raise PathError(f"not() is asked of what is true or false, not of a {focus.type}")
     return Value(f"(not {single(focus, 'not()')})", "boolean")
 
 
 def _join(focus: Value, separator: str) -> Value:
-    if focus.type in ("boolean", "any") or focus.choice:
+    if not is_primitive(focus.type) or focus.type == "boolean":
         raise PathError(f"join() is asked of text, not of a {focus.type}")
     return Value(f"coalesce(array_to_string({focus.as_list}, {separator}), '')", "string")
 

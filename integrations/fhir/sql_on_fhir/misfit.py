@@ -25,15 +25,15 @@ def suspicions(shape: Shape, sql: str, path: str | None, depth: int = 1) -> list
     choices: dict[str, list[Shape]] = {}
     for part in shape.parts.values():
         place, inner_path = f"{sql}.{part.name}", f"{path}.{part.name}" if path else None
+        if part.choice:
+            choices.setdefault(part.choice, []).append(part)
+        elif (part.is_list or part.parts) and not part.is_deferred:
+            found.append(f"({place} is null{_is_sent([inner_path])})")
         if part.is_deferred:
             found.append(_deferred(part, place, opened(sql, part), depth))
-        elif part.choice:
-            choices.setdefault(part.choice, []).append(part)
-        elif part.is_list or part.parts:
-            found.append(f"({place} is null{_is_sent([inner_path])})")
-        if not part.is_deferred:
+        else:
             found += _inside(part, place, inner_path, depth)
-    return found + [_choice(members, sql, path) for members in choices.values() if any(one.parts for one in members)]
+    return found + [_choice(members, sql, path) for members in choices.values() if any(map(_is_read, members))]
 
 
 def _deferred(part: Shape, text: str, place: str, depth: int) -> str:
@@ -44,7 +44,12 @@ def _deferred(part: Shape, text: str, place: str, depth: int) -> str:
 
 def _choice(members: list[Shape], sql: str, path: str | None) -> str:
     nulls = " and ".join(f"{sql}.{one.name} is null" for one in members)
-    return f"({nulls}{_is_sent([f'{path}.{one.name}' if path else None for one in members if one.parts])})"
+    return f"({nulls}{_is_sent([f'{path}.{one.name}' if path else None for one in members if _is_read(one)])})"
+
+
+def _is_read(part: Shape) -> bool:
+    """Tell whether a part is read as a structure at once, so that one of the wrong type reads as null."""
+    return bool(part.parts) and not part.is_deferred
 
 
 def _is_sent(paths: list[str | None]) -> str:

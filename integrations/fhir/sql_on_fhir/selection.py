@@ -10,7 +10,7 @@ from typing import Any
 
 from integrations.fhir.sql_on_fhir.elements import WHOLE_NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
-from integrations.fhir.sql_on_fhir.expressions import Scope, compiled, place_of
+from integrations.fhir.sql_on_fhir.expressions import Scope, compiled
 from integrations.fhir.sql_on_fhir.fhirpath import PathError, parse
 from integrations.fhir.sql_on_fhir.values import Value, single
 
@@ -19,15 +19,10 @@ SELECT_KEYS = {"column", "select", "forEach", "forEachOrNull", "unionAll", "exte
 
 @dataclass(frozen=True)
 class Loop:
-    """One forEach: the variable that each item goes by, and the list. `is_indexed`: its place is asked for."""
+    """One forEach: the variable that each item goes by, and the list."""
 
     variable: str
     items: str
-    is_indexed: bool = False
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        return (self.variable, place_of(self.variable)) if self.is_indexed else (self.variable,)
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Alternative:
 def alternatives(select: Mapping[str, Any], scope: Scope, path: str) -> list[Alternative]:
     """Return what one select yields. Raises InvalidView with the path of a mistake."""
     _check_keys(select, path)
-    loop, scope = _loop(select, scope, path)
+    loops, scope = _loops(select, scope, path)
     columns = tuple(
         _column(item, scope, f"{path}.column[{at}]") for at, item in enumerate(_list(select, "column", path))
     )
@@ -63,7 +58,6 @@ def alternatives(select: Mapping[str, Any], scope: Scope, path: str) -> list[Alt
         groups.append(alternatives(inner, scope, f"{path}.select[{at}]"))
     if "unionAll" in select:
         groups.append(_union(select, scope, path))
-    loops = (replace(loop, is_indexed=loop.variable in scope.names.indexed),) if loop else ()
     return [Alternative((*loops, *one.loops), one.columns) for one in beside(groups)]
 
 
@@ -89,10 +83,10 @@ def _union(select: Mapping[str, Any], scope: Scope, path: str) -> list[Alternati
     return found
 
 
-def _loop(select: Mapping[str, Any], scope: Scope, path: str) -> tuple[Loop | None, Scope]:
+def _loops(select: Mapping[str, Any], scope: Scope, path: str) -> tuple[tuple[Loop, ...], Scope]:
     keys = [key for key in ("forEach", "forEachOrNull") if key in select]
     if not keys:
-        return None, scope
+        return (), scope
     if len(keys) > 1:
         raise InvalidView("forEach and forEachOrNull exclude each other", path=path)
     place = f"{path}.{keys[0]}"
@@ -103,7 +97,7 @@ def _loop(select: Mapping[str, Any], scope: Scope, path: str) -> tuple[Loop | No
     listed = items.as_list
     if keys[0] == "forEachOrNull":
         listed = f"coalesce(nullif({listed}, []), [null])"
-    return Loop(variable, listed), replace(scope, this=replace(items, sql=variable, is_list=False), loop=variable)
+    return (Loop(variable, listed),), replace(scope, this=replace(items, sql=variable, is_list=False), loop=variable)
 
 
 def _column(item: Mapping[str, Any], scope: Scope, path: str) -> Column:
@@ -119,7 +113,7 @@ def _column(item: Mapping[str, Any], scope: Scope, path: str) -> Column:
         raise InvalidView(f"a column holds one value, {value.type} has several", path=f"{path}.path")
     if item.get("collection"):
         return Column(name, f"coalesce({value.as_list}, [])", value.type, True)
-    sql = single(value, f"column {name}")
+    sql = single(value, f"{path}.path")
     if value.is_number_in_json and value.type in WHOLE_NUMBERS:
         sql = f"try_cast({sql}::varchar as bigint)"
     elif value.type == "decimal":

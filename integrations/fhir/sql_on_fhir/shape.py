@@ -7,7 +7,7 @@ from integrations.fhir.sql_on_fhir.elements import NUMBERS, Element, is_primitiv
 
 # Read at once, since a resource seldom lacks them; any other part of a resource is read as JSON text first, and as a
 # structure only where it is present, so that what is absent costs nothing and what is of the wrong type is noticed.
-USUAL = frozenset({"category", "class", "code", "encounter", "patient", "period", "subject"})
+USUAL = frozenset({"category", "class", "code", "encounter", "meta", "patient", "period", "subject", "valueQuantity"})
 
 Structure = str | dict[str, "Structure"] | list["Structure"]
 
@@ -27,7 +27,7 @@ class Shape:
     def use(self, element: Element) -> "Shape":
         """Return the part for an element, which from now on is read."""
         if element.name not in self.parts:
-            is_usual = element.name in USUAL or element.choice or is_primitive(element.type)
+            is_usual = element.name in USUAL or is_primitive(element.type)
             part = Shape(element.name, element.type, element.is_list, element.choice)
             part.is_deferred = self.is_root and not is_usual
             self.parts[element.name] = part

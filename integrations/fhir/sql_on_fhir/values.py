@@ -1,6 +1,7 @@
 """A FHIRPath collection as SQL: one value or null, or a list; with the FHIR type that says what can be asked of it."""
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import count
 
 from integrations.duck import quoted
@@ -8,6 +9,7 @@ from integrations.fhir.sql_on_fhir.elements import NUMBERS, WHOLE_NUMBERS, choic
 from integrations.fhir.sql_on_fhir.fhirpath import PathError
 from integrations.fhir.sql_on_fhir.shape import Shape, opened
 
+TOO_MANY = "has more than one value"
 MOMENTS = frozenset({"date", "dateTime", "instant", "time"})
 
 
@@ -44,7 +46,6 @@ class Names:
 
     def __init__(self) -> None:
         self._numbers = count(1)
-        self.indexed: set[str] = set()  # loops whose %rowIndex is asked for
 
     def new(self, stem: str) -> str:
         return f"{stem}_{next(self._numbers)}"
@@ -58,7 +59,8 @@ def member(focus: Value, name: str, names: Names) -> Value:
     if element is None:
         if choices_of(focus.type, name):
             return replace(focus, choice=name)
-        raise PathError(f"{focus.type} has no element {name}")
+        near = get_close_matches(name, elements_of(focus.type), 1)
+        raise PathError(f"{focus.type} has no element {name}" + (f"; did you mean {near[0]}?" if near else ""))
     part = focus.shape.use(element)
     number = part.leaf == "number"
     if not focus.is_list:
@@ -90,7 +92,7 @@ def single(value: Value, what: str) -> str:
     """Return SQL of the one value of a collection; DuckDB stops with a sentence where there are more."""
     if not value.is_list:
         return value.sql
-    sentence = quoted(f"{what} has more than one value")
+    sentence = quoted(f"{what} {TOO_MANY}")
     return f"case when len({value.sql}) > 1 then error({sentence}) else {value.sql}[1] end"
 
 

@@ -29,9 +29,13 @@ judged as (
         problem is null and (status_word is null and status is not null and status <> 'cancelled') as is_status_unknown,
         problem is null and comparator not in ('<', '<=', '>=', '>') as is_comparator_unknown
     from worded
-    where not coalesce(
-        not is_component and has_components and problem is null and number is null and words is null and value_code is null,
-        false
+    where not (
+        has_components
+        and is_component is false
+        and problem is null
+        and number is null
+        and words is null
+        and value_code is null
     )
 )
 select
@@ -55,7 +59,7 @@ select
         else id
     end as observation_id,
     encounter_id,
-    case coalesce(category_of_fhir, category)
+    case category
         when 'laboratory' then 'laboratory'
         when 'vital-signs' then 'vital_signs'
         when 'survey' then 'survey'
