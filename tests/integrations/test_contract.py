@@ -89,7 +89,9 @@ def test_a_contract_that_is_no_text_is_named(tmp_path: Path) -> None:
 
 
 def test_codes_come_with_the_factors_to_the_unit_of_the_analyte(tmp_path: Path) -> None:
-    (tmp_path / "codes.csv").write_text(HEAD + "L,CREA,2160-0,mg/dL,,o\nL,CREA,2160-0,umol/L,,o\nL,X,out_of_scope,,no use,o\n")
+    (tmp_path / "codes.csv").write_text(
+        HEAD + "L,CREA,2160-0,mg/dL,,o\nL,CREA,2160-0,umol/L,,o\nL,X,out_of_scope,,no use,o\n"
+    )
     creatinine, left_out = load_codes(tmp_path)
     assert [(unit.sent, unit.unit, round(1 / unit.factor, 2)) for unit in creatinine.units] == [
         ("mg/dL", "mg/dL", 1.0),

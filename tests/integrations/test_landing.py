@@ -87,7 +87,10 @@ def test_what_lies_there_from_before_a_crash_is_taken_as_it_is(sent: Path, landi
 @pytest.mark.parametrize(
     ("manifest", "match"),
     [
-        ({"output": [{"type": "Patient", "url": "https://ehr/bulk/Patient.ndjson?x=1", "count": 3}]}, "as many records"),
+        (
+            {"output": [{"type": "Patient", "url": "https://ehr/bulk/Patient.ndjson?x=1", "count": 3}]},
+            "as many records",
+        ),
         ({"output": [{"type": "Patient", "url": "../Other.ndjson"}]}, "did not come"),
         ({"output": [{"type": "Patient", "url": "Patient.ndjson", "count": "two"}]}, "as many records"),
         ({"output": "Patient.ndjson"}, "not as FHIR or Rounds writes one"),

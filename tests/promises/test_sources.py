@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from integrations.codes import load_codes
-from integrations.contract import SOURCES, load_contract, known_sources
+from integrations.contract import SOURCES, known_sources, load_contract
 from integrations.tables import TABLES
 
 EVERY_SOURCE = pytest.mark.parametrize("source", known_sources())

@@ -87,17 +87,21 @@ def encounter(id: str = "e1", of: str = "p1", ends: str | None = None, **more: A
 def result(id: str = "o1", value: Any = 1.0, unit: str = "mg/dL", **more: Any) -> dict[str, Any]:
     """A creatinine of p1 in e1, collected on 2 March at 10:00 and issued at 11:00 in Chicago."""
     code, of, stay = more.pop("code", "2160-0"), more.pop("of", "p1"), more.pop("stay", "e1")
-    return {
-        "resourceType": "Observation",
-        "id": id,
-        "status": "final",
-        "category": [{"coding": [{"code": "laboratory"}]}],
-        "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
-        "subject": {"reference": f"Patient/{of}"},
-        "effectiveDateTime": "2024-03-02T10:00:00-06:00",
-        "issued": "2024-03-02T11:00:00.000-06:00",
-        "valueQuantity": {"value": value, "unit": unit, "code": unit, "system": "http://unitsofmeasure.org"},
-    } | ({"encounter": {"reference": f"Encounter/{stay}"}} if stay else {}) | more
+    return (
+        {
+            "resourceType": "Observation",
+            "id": id,
+            "status": "final",
+            "category": [{"coding": [{"code": "laboratory"}]}],
+            "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+            "subject": {"reference": f"Patient/{of}"},
+            "effectiveDateTime": "2024-03-02T10:00:00-06:00",
+            "issued": "2024-03-02T11:00:00.000-06:00",
+            "valueQuantity": {"value": value, "unit": unit, "code": unit, "system": "http://unitsofmeasure.org"},
+        }
+        | ({"encounter": {"reference": f"Encounter/{stay}"}} if stay else {})
+        | more
+    )
 
 
 def blood_pressure(id: str, systolic: float, diastolic: float, **more: Any) -> dict[str, Any]:
@@ -155,7 +159,9 @@ class Ward:
         options = {"is_history": False, "places": self.places, "records": self.records} | options
         return ingest(source, path, as_of=FIRST_NIGHT + timedelta(days=night), **options)
 
-    def send(self, *, night: int = 0, source: str = "ward", is_history: bool = False, **files: list[Line]) -> IngestResult:
+    def send(
+        self, *, night: int = 0, source: str = "ward", is_history: bool = False, **files: list[Line]
+    ) -> IngestResult:
         """Write an extract and ingest it."""
         return self.ingest(self.extract(**files), night=night, source=source, is_history=is_history)
 
