@@ -1,7 +1,7 @@
 """What the LIS sends: HL7 v2.5.1 ORU^R01, one message per specimen, panel and release, in order of release.
 
 Times are hospital time without offset. A message carries the MRN (PID-3), the EHR's encounter (PV1-19), the accession
-(OBR-3), when the specimen was collected (OBR-7) and when results were released (OBR-22, OBX-14), and per result LOINC,
+(OBR-3), when the specimen was collected (OBR-7, OBX-14) and when results were released (OBR-22), and per result LOINC,
 value, unit (UCUM) and F, C or D: final, corrected, deleted.
 """
 
@@ -11,11 +11,12 @@ import numpy as np
 
 from integrations.synthetic_hospital.calendar import fhir_dates, hl7_times
 from integrations.synthetic_hospital.catalogue import ITEMS, LABORATORY, PANEL_OF_ITEM
-from integrations.synthetic_hospital.fhir import encounter_id, mrn, name
+from integrations.synthetic_hospital.fhir import MRN_SYSTEM, encounter_id, mrn, name
 from integrations.synthetic_hospital.fhir_results import loinc_of, unit_and_decimals
 from integrations.synthetic_hospital.frames import FINAL, Integers, Patients, Results
 
 RESULT_STATUS = ("F", "C", "D")
+AUTHORITY = f"DEMO&{MRN_SYSTEM.removeprefix('urn:oid:')}&ISO"
 
 
 def oru_messages(patients: Patients, results: Results, since: float, until: float) -> Iterator[str]:
@@ -46,7 +47,7 @@ def _message(patients: Patients, sent: Results, rows: Integers, collected: str, 
         f"PV1|1|I|||||||||||||||||{visit}^^^DEMO^VN",
         f"OBR|1||{accession}|{panel}^{panel}^L|||{collected}|||||||||||||||{released}|||{order_status}",
     ]
-    segments += [_result(sent, row, place, released) for place, row in enumerate(rows, 1)]
+    segments += [_result(sent, row, place, collected) for place, row in enumerate(rows, 1)]
     return "".join(segment + "\r" for segment in segments)
 
 
@@ -55,13 +56,13 @@ def _patient(patients: Patients, person: int, *, is_second: bool) -> str:
     family, given = name(number)
     born = fhir_dates(patients.age[person : person + 1])[0].replace("-", "")
     sex = "M" if patients.is_male[person] else "F"
-    return f"PID|1||{mrn(number, is_second)}^^^DEMO^MR||{family}^{given}||{born}|{sex}"
+    return f"PID|1||{mrn(number, is_second)}^^^{AUTHORITY}^MR||{family}^{given}||{born}|{sex}"
 
 
-def _result(sent: Results, row: int, place: int, released: str) -> str:
+def _result(sent: Results, row: int, place: int, collected: str) -> str:
     item = int(sent.item[row])
     unit, decimals = unit_and_decimals(item, int(sent.unit[row]))
     code, display = loinc_of(item, int(sent.code[row])), ITEMS[item].display.replace("&", "\\T\\")
     value = f"{sent.value[row]:.{decimals}f}"
     status = RESULT_STATUS[sent.status[row]]
-    return f"OBX|{place}|NM|{code}^{display}^LN||{value}|{unit}^{unit}^UCUM|||||{status}|||{released}"
+    return f"OBX|{place}|NM|{code}^{display}^LN||{value}|{unit}^{unit}^UCUM|||||{status}|||{collected}"

@@ -37,6 +37,7 @@ class Result:
     accession: str
     collected: str
     released: str
+    system: str
     code: str
     value: float
     unit: str
@@ -78,6 +79,7 @@ class Reading:
                 accession=order[3],
                 collected=order[7],
                 released=order[22],
+                system=obx[3].split("^")[2],
                 code=obx[3].split("^")[0],
                 value=float(obx[5]),
                 unit=obx[6].split("^")[0],

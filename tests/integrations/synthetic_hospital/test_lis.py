@@ -27,7 +27,7 @@ def test_a_message_is_a_header_a_patient_a_visit_one_order_and_its_results(files
             assert (header[8], header[11]) == ("ORU^R01^ORU_R01", "2.5.1")  # MSH-1 is the separator itself
             assert order[25] in ("F", "C")
             assert [fields[1] for fields in message[4:]] == [str(place) for place in range(1, len(message) - 3)]
-            assert all(fields[14] == order[22] for fields in message[4:])
+            assert all(fields[14] == order[7] for fields in message[4:])
 
 
 def test_a_control_id_and_an_accession_tell_messages_and_specimens_apart(files, reading):
@@ -75,8 +75,10 @@ def test_a_message_names_the_patient_as_the_ehr_does(files, reading):
 
 def test_every_code_and_unit_that_is_sent_stands_in_the_codes_of_the_feed(files, reading):
     with (SOURCES / "demo_lis" / "codes.csv").open(encoding="utf-8") as file:
-        known = {(row["local_code"], row["unit"]) for row in csv.DictReader(file)}
-    sent = {(result.code, result.unit) for night in files.nights for result in reading.results(night.lis)}
+        known = {(row["local_system"], row["local_code"], row["unit"]) for row in csv.DictReader(file)}
+    sent = {
+        (result.system, result.code, result.unit) for night in files.nights for result in reading.results(night.lis)
+    }
     assert sent <= known
     assert len(sent) >= 8
 
