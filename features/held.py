@@ -32,28 +32,36 @@ QUARANTINED = pa.schema(
 )
 HOLD_WINDOWS = pa.schema([("view", pa.string()), ("code", pa.string()), ("hold_window", pa.duration("us"))])
 
+HOLDS = """
+with hold as (
+    select s.encounter_id, s.prediction_time, w.view, q.reason, q.released_at
+    from spine as s
+    join same_person as p
+        on p.patient_id = s.patient_id
+        and p.available_at <= s.prediction_time
+        and s.prediction_time < p.superseded_at
+    join quarantined as q
+        on q.patient_id = p.other_patient_id
+        and q.known_from <= s.prediction_time
+        and (q.released_at is null or q.released_at > s.prediction_time)
+    join hold_window as w
+        on w.code = q.code
+        and q.collected_at <= s.prediction_time
+        and q.collected_at > s.prediction_time - w.hold_window
+)
+"""
 HELD = """
-select
-    s.encounter_id,
-    s.prediction_time,
-    w.view,
-    q.reason,
-    count(*) as row_count
-from spine as s
-join same_person as p
-    on p.patient_id = s.patient_id
-    and p.available_at <= s.prediction_time
-    and s.prediction_time < p.superseded_at
-join quarantined as q
-    on q.patient_id = p.other_patient_id
-    and q.known_from <= s.prediction_time
-    and (q.released_at is null or q.released_at > s.prediction_time)
-join hold_window as w
-    on w.code = q.code
-    and q.collected_at <= s.prediction_time
-    and q.collected_at > s.prediction_time - w.hold_window
-group by s.encounter_id, s.prediction_time, w.view, q.reason
-order by s.prediction_time, s.encounter_id, w.view, q.reason
+select encounter_id, prediction_time, view, reason, count(*) as row_count
+from hold
+group by encounter_id, prediction_time, view, reason
+order by prediction_time, encounter_id, view, reason
+"""
+RELEASED = """
+select encounter_id, prediction_time, max(released_at) as released_at
+from hold
+group by encounter_id, prediction_time
+having count(*) = count(released_at)
+order by prediction_time, encounter_id
 """
 
 
@@ -68,6 +76,31 @@ def held_features(
 
     `same_person` is open in the DuckDB connection. What was quarantined after as_of is not known yet.
     """
+    return _holds(records, connection, spine, views, as_of, HELD)
+
+
+def released_holds(
+    records: "Connection",
+    connection: duckdb.DuckDBPyConnection,
+    spine: pa.Table,
+    views: Sequence[str],
+    as_of: datetime,
+) -> pa.Table:
+    """Return encounter_id, prediction_time and released_at of the spine rows that were held and no longer are.
+
+    released_at is when the last of what held a row was released, at as_of or before.
+    """
+    return _holds(records, connection, spine, views, as_of, RELEASED)
+
+
+def _holds(
+    records: "Connection",
+    connection: duckdb.DuckDBPyConnection,
+    spine: pa.Table,
+    views: Sequence[str],
+    as_of: datetime,
+    question: str,
+) -> pa.Table:
     windows = [
         {"view": each.name, "code": code, "hold_window": each.hold_window}
         for each in (view(name, VIEWS) for name in views)
@@ -81,7 +114,7 @@ def held_features(
     for name, table in given.items():
         connection.register(name, table)
     try:
-        return connection.sql(HELD).to_arrow_table()
+        return connection.sql(HOLDS + question).to_arrow_table()
     finally:
         for name in given:
             connection.unregister(name)
@@ -109,7 +142,7 @@ def _quarantined(records: "Connection", codes: list[str], as_of: datetime) -> pa
                 "reason": row.reason,
                 "collected_at": collected_at,
                 "known_from": collected_at if row.is_history else row.quarantined_at,
-                "released_at": row.released_at,
+                "released_at": row.released_at if row.released_at and row.released_at <= as_of else None,
             }
         )
     return pa.Table.from_pylist(rows, schema=QUARANTINED)

@@ -47,6 +47,32 @@ def write_view(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Tabl
     return int(spine.num_rows)
 
 
+def drop_covered(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    """Remove the other files of a folder whose every stay and time stands in this one too. Returns how many.
+
+    The rows of a stay and time are the same whenever they are computed, so nothing is lost, and trainings over the same
+    history leave one file and not one each.
+    """
+    others = [quoted(other) for other in sorted(path.parent.glob("*.parquet")) if other != path]
+    if not others:
+        return 0
+    wanted = connection.execute(
+        f"""
+        with this as (select encounter_id, prediction_time from read_parquet({quoted(path)})),
+        other as (
+            select encounter_id, prediction_time, filename
+            from read_parquet([{", ".join(others)}], filename = true)
+        )
+        select distinct filename from other anti join this using (encounter_id, prediction_time)
+        """
+    ).fetchall()
+    kept = {str(Path(name)) for (name,) in wanted}
+    covered = [other for other in path.parent.glob("*.parquet") if other != path and str(other) not in kept]
+    for other in covered:
+        other.unlink()
+    return len(covered)
+
+
 def view_rows(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table) -> pa.Table:
     """Compute one view for a spine in memory, as its SQL gives it: for stories and checks of a few rows."""
     with _relations(connection, view, spine):

@@ -22,7 +22,7 @@ import yaml
 
 from features.definitions import VIEWS, check_features, feast_objects, view, view_folder, view_names
 from features.online import newest_rows, not_older, online_rows
-from features.parquet_files import replace_file, write_view
+from features.parquet_files import drop_covered, replace_file, write_view
 from features.spine import check_read_back, check_spine, with_features
 from integrations.errors import NotInOrder
 
@@ -47,7 +47,7 @@ class FeatureStore:
     def compute(
         self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], spine: pa.Table, *, name: str
     ) -> dict[str, int]:
-        """Run the views for a spine and keep the rows, replacing those written before under the same name.
+        """Run the views for a spine and keep the rows, instead of those kept under this name or for a part of it.
 
         The canonical relations are open in the connection. Raises NotInOrder when a view does not give one row per
         spine row.
@@ -55,9 +55,9 @@ class FeatureStore:
         check_spine(spine)
         written = {}
         for each in (view(name, self.views) for name in views):
-            written[each.name] = write_view(
-                connection, each, spine, view_folder(self.offline, each) / f"{name}.parquet"
-            )
+            path = view_folder(self.offline, each) / f"{name}.parquet"
+            written[each.name] = write_view(connection, each, spine, path)
+            drop_covered(connection, path)
         return written
 
     def read(self, features: Sequence[str], spine: pa.Table) -> pa.Table:

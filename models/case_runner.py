@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TypeVar
 
 import duckdb
@@ -10,7 +9,7 @@ import pyarrow as pa
 
 from features.definitions import view
 from features.parquet_files import view_rows
-from models.cases import Case, Cases, encounter_key, instant, open_stories
+from models.cases import Case, Cases, encounter_key, instant
 from models.cohort import cohort, eligible, labels
 from models.use_case import UseCase
 
@@ -19,52 +18,69 @@ Rows = dict[tuple[str, datetime], dict[str, object]]
 ROUND = timedelta(hours=6)
 
 
-def differences(
-    connection: duckdb.DuckDBPyConnection, use_case: UseCase, cases: Cases, folder: Path
-) -> dict[str, list[str]]:
-    """Return for each story what differs from its expectation; an empty list where all is as told."""
-    open_stories(connection, cases, folder)
-    found: dict[str, list[str]] = {}
-    runs: dict[datetime, tuple[Rows, Rows, Rows]] = {}
-    for number, case in enumerate(cases.cases):
-        as_of = instant(case.as_of or cases.as_of)
-        if as_of not in runs:
-            runs[as_of] = _run(connection, use_case, as_of)
-        found[case.story] = list(_compare(number, case, *runs[as_of]))
+def differences(connection: duckdb.DuckDBPyConnection, use_case: UseCase, cases: Cases) -> dict[str, list[str]]:
+    """Return for each story what differs from its expectation; an empty list where all is as told.
+
+    The facts of the stories are open in the connection.
+    """
+    found: dict[str, list[str]] = {case.story: [] for case in cases.cases}
+    for as_of, stories in by_as_of(cases).items():
+        rows = cohort(connection, use_case, as_of)
+        features = _features(connection, use_case, eligible(rows))
+        known = keyed(labels(connection, use_case, rows, as_of))
+        for number, case in stories:
+            found[case.story] += cohort_differences(number, case, keyed(rows))
+            found[case.story] += feature_differences(number, case, features)
+            found[case.story] += label_differences(number, case, known)
     return found
 
 
-def _run(connection: duckdb.DuckDBPyConnection, use_case: UseCase, as_of: datetime) -> tuple[Rows, Rows, Rows]:
-    rows = cohort(connection, use_case, as_of)
-    spine = eligible(rows)
-    features: Rows = {}
-    for name in dict.fromkeys(reference.split(":")[0] for reference in use_case.features):
-        for key, values in keyed(view_rows(connection, view(name), spine)).items():
-            features.setdefault(key, {}).update(values)
-    return keyed(rows), features, keyed(labels(connection, use_case, rows, as_of))
+def by_as_of(cases: Cases) -> dict[datetime, list[tuple[int, Case]]]:
+    """Return the stories with their numbers, by the time as of which each is told."""
+    found: dict[datetime, list[tuple[int, Case]]] = {}
+    for number, case in enumerate(cases.cases):
+        found.setdefault(instant(case.as_of or cases.as_of), []).append((number, case))
+    return found
 
 
-def keyed(table: pa.Table) -> Rows:
-    """Return the rows of a frame by stay and time."""
-    return {(row["encounter_id"], row["prediction_time"]): row for row in table.to_pylist()}
-
-
-def _compare(number: int, case: Case, rows: Rows, features: Rows, found_labels: Rows) -> Iterator[str]:
+def cohort_differences(number: int, case: Case, rows: Rows) -> Iterator[str]:
+    """Say where the cohort rows of a story's stays are other ones, or in another state; every row must be told."""
     prefix = encounter_key(number, "")
     states = {key: row["excluded_reason"] or "eligible" for key, row in rows.items() if key[0].startswith(prefix)}
-    expected = {key: str(state) for key, state in expanded(number, case.expect.cohort)}
+    expected = dict(expanded(number, case.expect.cohort))
     for key in sorted(states.keys() | expected.keys()):
         if states.get(key) != expected.get(key):
             yield f"cohort {_named(key)}: expected {expected.get(key, 'no row')}, found {states.get(key, 'no row')}"
+
+
+def feature_differences(number: int, case: Case, features: Rows) -> Iterator[str]:
+    """Say which of the features that a story names have another value."""
     for key, values in expanded(number, case.expect.features):
         for name, value in values.items():
             actual = features.get(key, {}).get(name, "no such feature")
             if not is_same(value, actual):
                 yield f"feature {name} {_named(key)}: expected {value}, found {actual}"
+
+
+def label_differences(number: int, case: Case, known: Rows) -> Iterator[str]:
+    """Say which of the labels that a story names are other ones, or have another reason or event."""
     for key, text in expanded(number, case.expect.label):
-        actual_text = _label_text(found_labels.get(key), with_event=" at " in text)
-        if text != actual_text:
-            yield f"label {_named(key)}: expected {text}, found {actual_text}"
+        actual = _label_text(known.get(key), with_event=" at " in text)
+        if text != actual:
+            yield f"label {_named(key)}: expected {text}, found {actual}"
+
+
+def _features(connection: duckdb.DuckDBPyConnection, use_case: UseCase, spine: pa.Table) -> Rows:
+    features: Rows = {}
+    for name in dict.fromkeys(reference.split(":")[0] for reference in use_case.features):
+        for key, values in keyed(view_rows(connection, view(name), spine)).items():
+            features.setdefault(key, {}).update(values)
+    return features
+
+
+def keyed(table: pa.Table) -> Rows:
+    """Return the rows of a frame by stay and time."""
+    return {(row["encounter_id"], row["prediction_time"]): row for row in table.to_pylist()}
 
 
 def expanded(number: int, by_stay: dict[str, dict[str, Value]]) -> Iterator[tuple[tuple[str, datetime], Value]]:

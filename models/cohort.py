@@ -53,6 +53,35 @@ def eligible(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.is_null(rows["excluded_reason"]))
 
 
+def due_after_release(
+    connection: duckdb.DuckDBPyConnection, rows: pa.Table, use_case: UseCase, released: pa.Table
+) -> pa.Table:
+    """Return cohort rows at the time at which what held them was released, if that is within the use case's max_age.
+
+    A held score is final for its own prediction_time; the stay is due once more at this one. `released` has
+    encounter_id, prediction_time and released_at.
+    """
+    return _query(
+        connection,
+        f"""
+        select distinct
+            rows.site_id,
+            rows.patient_id,
+            rows.encounter_id,
+            released.released_at as prediction_time,
+            rows.excluded_reason
+        from rows
+        join released using (encounter_id, prediction_time)
+        where rows.excluded_reason is null
+        and released.released_at <= rows.prediction_time + $max_age
+        {ORDER}
+        """,
+        rows=rows,
+        released=released,
+        max_age=use_case.max_age,
+    )
+
+
 def due(
     connection: duckdb.DuckDBPyConnection,
     rows: pa.Table,

@@ -1,0 +1,86 @@
+"""What every feature view owes, by its existing."""
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from features.definitions import UNITS, View, view, view_names
+from features.parquet_files import view_rows
+from integrations.duck import connect
+from models.cases import Cases, open_stories
+from tests.features.view_stories import differences, spine_of, stories_of
+from tests.promises.clauses import mutants
+
+Opened = tuple[View, Cases, duckdb.DuckDBPyConnection]
+
+
+@pytest.fixture(scope="module", params=view_names())
+def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Opened]:
+    """A view, its stories, and the hospital of all of them."""
+    folder = tmp_path_factory.mktemp(request.param)
+    stories = stories_of(request.param)
+    connection = connect(folder / "tmp", threads=1)
+    open_stories(connection, stories, folder)
+    yield view(request.param), stories, connection
+    connection.close()
+
+
+def test_every_story_of_a_view_comes_out_as_told(opened: Opened) -> None:
+    each, stories, connection = opened
+    assert {story: found for story, found in differences(connection, each, stories).items() if found} == {}
+
+
+def test_every_condition_of_a_view_has_a_story_that_fails_without_it(opened: Opened) -> None:
+    each, stories, connection = opened
+    unnoticed = [
+        f"{each.name}.sql line {mutant.line}: {mutant.clause}"
+        for mutant in mutants(each.sql)
+        if not any(differences(connection, dataclasses.replace(each, sql=mutant.sql), stories).values())
+    ]
+    assert unnoticed == []
+
+
+def test_every_feature_of_a_view_is_expected_by_a_story(opened: Opened) -> None:
+    each, stories, _ = opened
+    told = {
+        name
+        for case in stories.cases
+        for by_time in case.expect.features.values()
+        for values in by_time.values()
+        for name, value in values.items()
+        if value is not None
+    }
+    assert {feature.name for feature in each.features} - told == set()
+
+
+def test_a_view_gives_the_features_that_its_file_declares_as_numbers(opened: Opened) -> None:
+    each, stories, connection = opened
+    schema = view_rows(connection, each, spine_of(stories)).schema
+    assert schema.names == ["encounter_id", "prediction_time", *(feature.name for feature in each.features)]
+    assert {str(schema.field(feature.name).type) for feature in each.features} == {"double"}
+
+
+def test_a_view_says_what_it_is_who_owns_it_and_what_holds_it(opened: Opened) -> None:
+    each, _, _ = opened
+    assert len(each.description) > 40
+    assert each.owner
+    assert all(feature.unit in {"flag", *UNITS.values()} for feature in each.features)
+    loinc = set(re.findall(r"'(\d{1,5}-\d)'", each.sql))
+    assert loinc == set(each.codes)
+    assert (each.hold_window.total_seconds() > 0) == bool(each.codes)
+
+
+def test_a_view_is_lower_case_and_knows_no_clock(opened: Opened) -> None:
+    each, _, _ = opened
+    statement = re.sub(r"--.*|'[^']*'", "", each.sql)
+    assert statement == statement.lower()
+    assert not re.search(r"\b(now\(|current_timestamp|current_date|today\()", statement)
+
+
+def test_every_sql_file_of_the_views_folder_is_a_view_and_has_its_stories() -> None:
+    stories = Path(__file__).resolve().parents[1] / "features" / "stories"
+    assert {path.stem for path in stories.glob("*.yaml")} == set(view_names())
