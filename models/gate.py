@@ -103,10 +103,8 @@ def _within(name: str, figure: Figure, limits: tuple[float, float]) -> tuple[boo
 def _against_champion(champion: ChampionComparison) -> tuple[bool, str]:
     what = f"Champion version {champion.version} minus candidate AUROC"
     if champion.difference.lower is None:
-        return (
-            True,
-            f"{what} cannot be computed: {champion.rows} rows that neither has seen, {champion.outcomes} outcomes.",
-        )
+        few = f"{champion.rows} rows that neither was fitted on, {champion.outcomes} outcomes"
+        return True, f"{what} cannot be computed: {few}."
     is_met = champion.difference.lower <= 0
     verdict = "the candidate is not shown to be worse" if is_met else "the candidate is worse"
     return is_met, f"{what} is {champion.difference} on {champion.rows} rows: {verdict}."

@@ -29,6 +29,7 @@ from models.artifacts import (
     hash_of,
     loaded,
     manifest_of,
+    refuse_foreign_types,
     verified_files,
     write_files,
 )
@@ -68,6 +69,9 @@ class Registry:
         `reference` is what monitoring compares with. The version counts from the moment at which its manifest is in
         records; files without one are never loaded.
         """
+        import skops.io
+
+        refuse_foreign_types(skops.io.dumps(candidate.estimator), f"the candidate of {use_case.name}")
         report = evaluation_report(use_case, candidate, evaluation)
         client = self._client()
         run_id = _new_run(client, self.folder, use_case.name, candidate, evaluation)

@@ -46,8 +46,8 @@ def rows() -> Iterator[Row]:
         records = open_records(f"sqlite:///{folder}/records.db")
         registry = Registry(Path(folder) / "mlflow")
         _register(case, frame.slice(0, 5_000), records, registry)
-        # yield _scoring(case, frame, records, registry)
-        # yield _explanations(case, frame, records, registry)
+        yield _scoring(case, frame, records, registry)
+        yield _explanations(case, frame, records, registry)
         model = registry.load(case.name, 1, records=records)
         yield _writing(score_rows(model, frame.slice(0, WRITTEN), case, holds()), Path(folder))
         records.close()
@@ -78,7 +78,7 @@ def _explanations(case: UseCase, frame: pa.Table, records: Records, registry: Re
 
 
 def _writing(scored: ScoredRows, folder: Path) -> Row:
-    """Live scores with their outbox rows through Rounds, and the very same rows by executemany, into the same tables."""
+    """Live scores with their outbox rows through Rounds, and the very same rows by executemany into the same tables."""
     sample = _write(scored, folder)
     with sqlite3.connect(sample) as connection:
         kept = {name: connection.execute(f"select * from {name}").fetchall() for name in ("score", "outbox")}

@@ -59,7 +59,7 @@ def use_case(**changes: Any) -> UseCase:
     return replace(USE_CASE, **changes)
 
 
-def cohort(rows: int, *, seed: int = 0, patients: int = 0, base: float = -2.0) -> pa.Table:
+def cohort(rows: int, *, seed: int = 0, patients: int = 0, base: float = -1.6) -> pa.Table:
     """Return a training frame over 900 days whose risk follows creatinine, sodium and age; a tenth is not measured."""
     random = np.random.default_rng(seed)
     person = random.integers(0, patients or max(rows // 2, 1), rows)

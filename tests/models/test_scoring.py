@@ -1,0 +1,235 @@
+"""Who gets a probability, who is held and why, and how scores come to rest."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sqlalchemy import func, insert, select
+
+from integrations.errors import NotInOrder
+from integrations.records import Records
+from integrations.records import schema as s
+from models.score_records import Circumstances, RunAccount, Written, account_of, finish_run, write_scores
+from models.scoring import ScoredRows, rows_to_explain, score_rows
+from tests.models.made import NIGHT, USE_CASE, cohort, holds
+
+VIEWS = {"labs": "0a1b2c3d4e5f"}
+
+
+@dataclass
+class Told:
+    """A scorer that says what it is told, and remembers who it was asked for."""
+
+    risks: list[float]
+    version: int = 1
+    manifest_hash: str = "f" * 64
+    feature_names: tuple[str, ...] = USE_CASE.feature_names
+    asked: list[str] = field(default_factory=list)
+
+    def predict(self, frame: pa.Table) -> Any:
+        self.asked = frame["encounter_id"].to_pylist()
+        return np.array(self.risks[: frame.num_rows])
+
+
+@pytest.fixture
+def frame() -> pa.Table:
+    """Four due rows; the second has no sodium, the third no creatinine."""
+    rows = cohort(4, seed=2)
+    for name, values in (("creatinine_mg_dl", [1.0, 1.1, None, 1.3]), ("sodium_mmol_l", [140.0, None, 138.0, 139.0])):
+        rows = rows.set_column(rows.column_names.index(name), name, [values])
+    for name in ("age_years", "is_female", "noise", "pulse"):
+        rows = rows.set_column(rows.column_names.index(name), name, [[1.0] * 4])
+    return rows
+
+
+def due(frame: pa.Table, row: int) -> tuple[str, datetime]:
+    return frame["encounter_id"][row].as_py(), frame["prediction_time"][row].as_py()
+
+
+def scored(frame: pa.Table, held: pa.Table | None = None, **changes: Any) -> ScoredRows:
+    rows = score_rows(Told([0.05, 0.10, 0.25, 0.249]), frame, USE_CASE, holds() if held is None else held)
+    return replace(rows, **changes)
+
+
+def under(purpose: str, run_id: str = "run-1") -> Circumstances:
+    return Circumstances(
+        run_id=run_id, purpose=purpose, stage=purpose, view_versions=VIEWS, snapshot_id=1, scored_at=NIGHT
+    )
+
+
+def identifier(site_id: str, encounter_id: str, prediction_time: datetime) -> str:
+    return f"{site_id}|{encounter_id}|{prediction_time.isoformat()}"
+
+
+def write(records: Records, rows: ScoredRows, purpose: str, **more: Any) -> Written:
+    asked = {"explanations": {}, "identifier": identifier} | more
+    return write_scores(records, rows, under(purpose, asked.pop("run_id", "run-1")), **asked)
+
+
+def counts(records: Records) -> tuple[int, int]:
+    with records.read() as connection:
+        return tuple(connection.execute(select(func.count()).select_from(t)).scalar_one() for t in (s.score, s.outbox))
+
+
+@pytest.fixture
+def started(records: Records) -> Records:
+    """Records in which two runs have begun."""
+    with records.begin() as connection:
+        connection.execute(insert(s.snapshot).values(snapshot_id=1, created_at=NIGHT, versions={}))
+        for run_id in ("run-1", "run-2"):
+            connection.execute(
+                insert(s.run).values(run_id=run_id, kind="score", as_of=NIGHT, started_at=NIGHT, status="running")
+            )
+    return records
+
+
+def test_a_band_begins_at_its_limit_and_so_does_the_threshold(frame: pa.Table) -> None:
+    rows = scored(frame)
+    assert rows.band == ["low", "moderate", "high", "moderate"]
+    assert rows.is_at_or_above_threshold.tolist() == [False, False, True, False]
+    assert rows.probability.tolist() == [0.05, 0.10, 0.25, 0.249]
+    assert rows.reasons == {}
+    assert rows.keys.column_names == ["site_id", "patient_id", "encounter_id", "prediction_time"]
+
+
+def test_a_value_that_was_never_measured_is_no_reason_to_hold(frame: pa.Table) -> None:
+    assert not scored(frame).is_held.any()
+
+
+def test_a_held_required_feature_holds_the_score_and_the_model_never_sees_the_row(frame: pa.Table) -> None:
+    scorer = Told([0.05, 0.10, 0.25])
+    rows = score_rows(scorer, frame, USE_CASE, holds((*due(frame, 0), "labs", "unknown_unit")))
+    assert rows.is_held.tolist() == [True, False, False, False]
+    assert scorer.asked == frame["encounter_id"].to_pylist()[1:]
+    assert np.isnan(rows.probability[0])
+    assert (rows.band[0], bool(rows.is_at_or_above_threshold[0])) == (None, False)
+    assert rows.reasons == {0: ("labs: unknown_unit",)}
+    assert rows.probability[1:].tolist() == [0.05, 0.10, 0.25]
+
+
+def test_a_held_optional_feature_with_a_value_flags_the_score(frame: pa.Table) -> None:
+    optional = replace(USE_CASE, required=("stay:age_years",))
+    held = holds((*due(frame, 0), "labs", "unknown_unit"), (*due(frame, 0), "labs", "bad_value"))
+    rows = score_rows(Told([0.05] * 4), frame, optional, held)
+    assert not rows.is_held.any()
+    assert rows.reasons == {0: ("labs: bad_value", "labs: unknown_unit")}
+
+
+@pytest.mark.parametrize("row", [1, 2])
+def test_a_held_feature_without_a_value_is_not_shown_as_not_measured(frame: pa.Table, row: int) -> None:
+    optional = replace(USE_CASE, required=("stay:age_years",))
+    rows = score_rows(Told([0.05] * 4), frame, optional, holds((*due(frame, row), "labs", "unknown_unit")))
+    assert np.flatnonzero(rows.is_held).tolist() == [row]
+
+
+def test_a_hold_on_another_prediction_time_or_view_concerns_nobody_here(frame: pa.Table) -> None:
+    held = holds((due(frame, 0)[0], NIGHT, "labs", "unknown_unit"), (*due(frame, 1), "imaging", "bad_time"))
+    rows = scored(frame, held)
+    assert not rows.is_held.any()
+    assert rows.reasons == {1: ("imaging: bad_time",)}
+
+
+def test_nobody_due_is_a_normal_day(frame: pa.Table, started: Records) -> None:
+    rows = scored(frame.slice(0, 0))
+    assert (rows.band, len(rows.probability)) == ([], 0)
+    assert write(started, rows, "live") == Written(scores=0, outbox=0, already_there=0)
+    assert account_of(rows, {}) == RunAccount()
+
+
+@pytest.mark.parametrize("risks", [[0.1, 0.2], [0.1, 0.2, 0.3, 1.2], [0.1, 0.2, 0.3, float("nan")]])
+def test_an_answer_that_is_not_one_probability_per_row_is_refused(frame: pa.Table, risks: list[float]) -> None:
+    with pytest.raises(NotInOrder, match="back_soon: the model answered"):
+        score_rows(Told(risks), frame, USE_CASE, holds())
+
+
+def test_rows_to_act_upon_are_explained_and_all_that_go_to_the_ehr(frame: pa.Table) -> None:
+    rows = scored(frame, holds((*due(frame, 3), "labs", "unknown_unit")))
+    assert rows_to_explain(rows, is_written_back=False) == [2]
+    assert rows_to_explain(rows, is_written_back=True) == [0, 1, 2]
+
+
+def test_a_live_score_and_its_letter_come_to_rest_together(frame: pa.Table, started: Records) -> None:
+    rows = scored(frame, holds((*due(frame, 3), "labs", "unknown_unit")))
+    told = [{"feature": "age_years", "value": None, "contribution": 0.5}]
+    assert write(started, rows, "live", explanations={2: told}) == Written(scores=4, outbox=3, already_there=0)
+    with started.read() as connection:
+        kept = connection.execute(select(s.score).order_by(s.score.c.encounter_id)).mappings().all()
+        letters = connection.execute(select(s.outbox)).mappings().all()
+    assert [row["status"] for row in kept] == ["scored", "scored", "scored", "held"]
+    assert [row["probability"] for row in kept] == [0.05, 0.10, 0.25, None]
+    assert [row["is_at_or_above_threshold"] for row in kept] == [0, 0, 1, None]
+    assert [row["reasons"] for row in kept] == [[], [], [], ["labs: unknown_unit"]]
+    assert [row["explanation"] for row in kept] == [None, None, told, None]
+    assert [row["source_encounter_id"] for row in kept] == ["e0", "e1", "e2", "e3"]
+    assert [row["prediction_time"] for row in kept] == frame["prediction_time"].to_pylist()
+    assert kept[0]["view_versions"] == VIEWS
+    assert {letter["score_id"] for letter in letters} == {row["score_id"] for row in kept[:3]}
+    assert {letter["identifier"] for letter in letters} == {identifier("demo", *due(frame, row)) for row in range(3)}
+    assert {(letter["status"], letter["attempts"], letter["queued_at"]) for letter in letters} == {("queued", 0, NIGHT)}
+
+
+@pytest.mark.parametrize("purpose", ["silent", "shadow", "backfill"])
+def test_only_live_scores_are_written_back(frame: pa.Table, started: Records, purpose: str) -> None:
+    assert write(started, scored(frame), purpose) == Written(scores=4, outbox=0, already_there=0)
+    assert counts(started) == (4, 0)
+
+
+def test_scoring_the_same_again_adds_nothing(frame: pa.Table, started: Records) -> None:
+    write(started, scored(frame.slice(0, 3)), "live")
+    again = write(started, scored(frame), "live", run_id="run-2")
+    assert again == Written(scores=1, outbox=1, already_there=3)
+    assert write(started, scored(frame), "live") == Written(scores=0, outbox=0, already_there=4)
+    assert counts(started) == (4, 4)
+
+
+def test_another_purpose_or_version_is_another_score_but_the_ehr_hears_of_it_once(
+    frame: pa.Table, started: Records
+) -> None:
+    write(started, scored(frame), "live")
+    assert write(started, scored(frame), "silent").scores == 4
+    newer = write(started, scored(frame, version=2), "live", run_id="run-2")
+    assert newer == Written(scores=4, outbox=0, already_there=0)
+
+
+def test_a_held_score_is_final_for_its_prediction_time(frame: pa.Table, started: Records) -> None:
+    write(started, scored(frame, holds((*due(frame, 0), "labs", "unknown_unit"))), "live")
+    after_release = write(started, scored(frame), "live", run_id="run-2")
+    assert after_release == Written(scores=0, outbox=0, already_there=4)
+    assert counts(started) == (4, 3)
+
+
+def test_a_dry_run_counts_the_same_and_leaves_nothing(frame: pa.Table, started: Records) -> None:
+    assert write(started, scored(frame), "live", dry_run=True) == Written(scores=4, outbox=4, already_there=0)
+    assert counts(started) == (0, 0)
+
+
+def test_when_the_letter_cannot_be_written_there_is_no_score_either(frame: pa.Table, started: Records) -> None:
+    def broken(_site: str, _encounter: str, _at: datetime) -> str:
+        raise RuntimeError("the namespace cannot be read")
+
+    with pytest.raises(RuntimeError, match="namespace"):
+        write(started, scored(frame), "live", identifier=broken)
+    assert counts(started) == (0, 0)
+
+
+def test_a_run_that_balances_is_noted_with_its_reasons(frame: pa.Table, started: Records) -> None:
+    rows = scored(frame, holds((*due(frame, 0), "labs", "unknown_unit"), (*due(frame, 1), "labs", "unknown_unit")))
+    account = account_of(rows, {"dialysis": 3}) + RunAccount(scored=1, excluded=1, reasons={"dialysis": 1})
+    finish_run(started, "run-1", account, due=9, purpose="live", version=1, snapshot_id=1)
+    with started.read() as connection:
+        kept = connection.execute(select(s.run).where(s.run.c.run_id == "run-1")).mappings().one()
+    assert (kept["due"], kept["scored"], kept["held"], kept["excluded"]) == (9, 3, 2, 4)
+    assert kept["reasons"] == {"labs: unknown_unit": 2, "dialysis": 4}
+    assert sum(kept["reasons"].values()) == kept["held"] + kept["excluded"]
+    assert (kept["purpose"], kept["version"]) == ("live", 1)
+
+
+def test_a_run_that_lost_a_row_is_not_noted(frame: pa.Table, started: Records) -> None:
+    account = account_of(scored(frame), {})
+    with pytest.raises(NotInOrder, match="5 rows were due; 4 were scored, 0 held, 0 excluded"):
+        finish_run(started, "run-1", account, due=5, purpose="live", version=1, snapshot_id=1)
+    with started.read() as connection:
+        assert connection.execute(select(s.run.c.due).where(s.run.c.run_id == "run-1")).scalar_one() is None
