@@ -15,7 +15,7 @@ from integrations.tables import DUCKDB_TYPES, Table
 if TYPE_CHECKING:
     from deltalake.transaction import AddAction, RemoveAction
 
-PARQUET = "format parquet, compression zstd, return_stats"
+PARQUET = "format parquet, compression zstd, compression_level 1, return_stats"
 
 
 def copy_by_bucket(
