@@ -13,7 +13,7 @@ import duckdb
 
 from integrations.fhir.lines import LineStream, named
 from integrations.fhir.sql_on_fhir import compile_view
-from integrations.fhir.sql_on_fhir.misfit import prepare
+from integrations.fhir.sql_on_fhir.misfit import define_macros, define_misfit
 
 HERE = Path(__file__).parent
 
@@ -30,7 +30,8 @@ def stage(
 
     `record_file` is the path below `root`, without root the bare name. Raises InvalidView for a view of one's own.
     """
-    prepare(connection)
+    define_macros(connection)
+    define_misfit(connection)
     connection.register(f"line_{table}", LineStream(named(files, root)))
     connection.execute(f"create or replace temp view staged_{table} as\n{staged_sql(table, view)}")
     return f"staged_{table}"

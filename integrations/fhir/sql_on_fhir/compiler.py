@@ -36,7 +36,7 @@ class CompiledView:
 def compile_view(view: Mapping[str, Any], *, lines: str = "line", is_checked: bool = False) -> CompiledView:
     """Compile a ViewDefinition to SQL over the relation `lines`. Raises InvalidView.
 
-    `is_checked`: a missing id and a value of the wrong type are problems (this needs `misfit.prepare`).
+    `is_checked`: a missing id and a value of the wrong type are problems (this needs `define_misfit`).
     """
     resource_type = view.get("resource")
     if not isinstance(resource_type, str) or not is_resource(resource_type):

@@ -134,7 +134,7 @@ def _binary(operator: str, left: Value, right: Value) -> Value:
     left, right = replace(left, sql=one, is_list=False), replace(right, sql=other, is_list=False)
     if operator in COMPARISONS:
         return Value(f"({_ordered(left, right)} {operator} {_ordered(right, left)})", "boolean")
-    if operator == "&" or (operator == "+" and left.type == right.type == "string"):
+    if operator == "&" or (operator == "+" and _kind(left) == _kind(right) == "text"):
         text = (
             f"coalesce({left.sql}, '') || coalesce({right.sql}, '')"
             if operator == "&"

@@ -18,70 +18,66 @@ NOT_JSON = "not json"
 def suspicions(shape: Shape, sql: str, path: str | None, depth: int = 1) -> list[str]:
     """Return conditions under which `sql`, read as `shape`, has lost or may have lost a value that was sent.
 
-    An object or list that reads as null is absent or of the wrong type; `path` is where the line may be asked, null
-    within a list. Of a choice (`value[x]`) one member at most is present: it is looked at when all are null.
+    DuckDB reads what should be an object and is not as an object of nulls, what should be a list as null, and what is
+    absent as null. `path` is where the line can be asked whether a list was sent; null within a list.
     """
     found: list[str] = []
-    choices: dict[str, list[Shape]] = {}
     for part in shape.parts.values():
         place, inner_path = f"{sql}.{part.name}", f"{path}.{part.name}" if path else None
-        if part.choice:
-            choices.setdefault(part.choice, []).append(part)
-        elif (part.is_list or part.parts) and not part.is_deferred:
-            found.append(f"({place} is null{_is_sent([inner_path])})")
         if part.is_deferred:
             found.append(_deferred(part, place, opened(sql, part), depth))
-        else:
-            found += _inside(part, place, inner_path, depth)
-    return found + [_choice(members, sql, path) for members in choices.values() if any(map(_is_read, members))]
+        elif part.is_list:
+            found += [_not_a_list(place, inner_path), *_among(part, place, depth)]
+        elif part.parts:
+            conditions = [_all_null(part, place), *suspicions(part, place, inner_path, depth)]
+            found.append(f"({place} is not null and ({' or '.join(conditions)}))")
+        elif part.leaf == "number":
+            found.append(f"({place} is not null and try_cast({place}::varchar as double) is null)")
+    return found
 
 
 def _deferred(part: Shape, text: str, place: str, depth: int) -> str:
-    first = "[" if part.is_list else "{"
-    conditions = [f"not starts_with({text}, '{first}')", *(_inside(part, place, None, depth) if part.parts else [])]
+    inner = _among(part, place, depth) if part.is_list else suspicions(part, place, None, depth)
+    conditions = [f"not starts_with({text}, '{'[' if part.is_list else '{'}')", *inner]
     return f"({text} is not null and ({' or '.join(conditions)}))"
 
 
-def _choice(members: list[Shape], sql: str, path: str | None) -> str:
-    nulls = " and ".join(f"{sql}.{one.name} is null" for one in members)
-    return f"({nulls}{_is_sent([f'{path}.{one.name}' if path else None for one in members if _is_read(one)])})"
+def _not_a_list(place: str, path: str | None) -> str:
+    return f"({place} is null and json_type(raw, '{path}') <> 'NULL')" if path else f"{place} is null"
 
 
-def _is_read(part: Shape) -> bool:
-    """Tell whether a part is read as a structure at once, so that one of the wrong type reads as null."""
-    return bool(part.parts) and not part.is_deferred
+def _all_null(part: Shape, place: str) -> str:
+    return "(" + " and ".join(f"{place}.{inner.name} is null" for inner in part.parts.values()) + ")"
 
 
-def _is_sent(paths: list[str | None]) -> str:
-    if None in paths:
-        return ""
-    return " and (" + " or ".join(f"json_type(raw, '{path}') <> 'NULL'" for path in paths) + ")"
+def _among(part: Shape, place: str, depth: int) -> list[str]:
+    """What is suspicious of any item of a list of objects."""
+    if not part.parts:
+        return []
+    item = f"part_{depth}"
+    conditions = [_all_null(part, item), *suspicions(part, item, None, depth + 1)]
+    return [f"len([1 for {item} in {place} if {' or '.join(conditions)}]) > 0"]
 
 
-def _inside(part: Shape, place: str, path: str | None, depth: int) -> list[str]:
-    if part.is_list:
-        inner = suspicions(part, f"part_{depth}", None, depth + 1)
-        among = [f"len([1 for part_{depth} in {place} if {' or '.join(inner)}]) > 0"] if inner else []
-        return [f"list_count({place}) <> len({place})", *among]
-    if part.parts:
-        inner = suspicions(part, place, path, depth)
-        return [f"({place} is not null and ({' or '.join(inner)}))"] if inner else []
-    if part.leaf == "number":
-        return [f"({place} is not null and try_cast({place}::varchar as double) is null)"]
-    return []
-
-
-def prepare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make known to a connection what compiled views call: the macros and misfit(line, expected)."""
+def define_macros(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the macros that compiled views call known to a connection."""
     connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
-    known = connection.execute("select 1 from duckdb_functions() where function_name = 'misfit'").fetchall()
-    if not known:
-        special = FunctionNullHandling.SPECIAL
-        connection.create_function("misfit", misfit, ["VARCHAR", "VARCHAR"], "VARCHAR", null_handling=special)
 
 
-def misfit(line: str, expected: str) -> str | None:
+def define_misfit(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make misfit(line, expected) known to a connection, for views that are checked."""
+    try:
+        connection.execute("select misfit(null, null)").fetchall()
+    except duckdb.CatalogException:  # not known yet
+        connection.create_function(
+            "misfit", misfit, ["VARCHAR", "VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL
+        )
+
+
+def misfit(line: str | None, expected: str | None) -> str | None:
     """Return the path of the first value that is not of the type expected, or None when all are."""
+    if line is None or expected is None:
+        return None
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError:

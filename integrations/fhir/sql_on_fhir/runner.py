@@ -15,7 +15,7 @@ from integrations.duck import connect
 from integrations.fhir.sql_on_fhir.compiler import HEAD, compile_view
 from integrations.fhir.sql_on_fhir.elements import NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
-from integrations.fhir.sql_on_fhir.misfit import prepare
+from integrations.fhir.sql_on_fhir.misfit import define_macros
 from integrations.fhir.sql_on_fhir.selection import Column
 from integrations.fhir.sql_on_fhir.values import TOO_MANY
 
@@ -28,7 +28,7 @@ def run_view(view: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) ->
     compiled = compile_view(view)
     lines = pa.table({"raw": pa.array([json.dumps(resource, default=float) for resource in resources], pa.string())})
     with tempfile.TemporaryDirectory() as temp, connect(Path(temp)) as connection:
-        prepare(connection)
+        define_macros(connection)
         connection.register("resource_line", lines)
         connection.execute(
             "create temp view line as "

@@ -1,0 +1,177 @@
+with flat as (
+with parsed as (
+    select record_file, record_line, raw, try(from_json(raw,
+        '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"subject":{"reference":"VARCHAR"},"encounter":{"reference":"VARCHAR"},"status":"VARCHAR","category":[{"coding":[{"code":"VARCHAR"}]}],"effectiveDateTime":"VARCHAR","effectiveInstant":"VARCHAR","effectivePeriod":"JSON","issued":"VARCHAR","basedOn":"JSON","component":"JSON","code":{"coding":[{"system":"VARCHAR","code":"VARCHAR"}]},"valueQuantity":{"value":"JSON","code":"VARCHAR","unit":"VARCHAR","comparator":"VARCHAR"},"valueInteger":"JSON","valueString":"VARCHAR","valueBoolean":"BOOLEAN","valueDateTime":"VARCHAR","valueTime":"VARCHAR","valueCodeableConcept":"JSON","valueRange":"JSON","valueRatio":"JSON","valueSampledData":"JSON","valuePeriod":"JSON","resourceType":"VARCHAR"}')) as resource
+    from line_observation
+), opened as (
+    select *,
+        from_json(resource.effectivePeriod, '{"start":"VARCHAR"}') as resource_effectivePeriod,
+        from_json(resource.basedOn, '[{"reference":"VARCHAR"}]') as resource_basedOn,
+        from_json(resource.component, '[{"code":{"coding":[{"system":"VARCHAR","code":"VARCHAR"}]},"valueQuantity":{"value":"JSON","code":"VARCHAR","unit":"VARCHAR","comparator":"VARCHAR"},"valueInteger":"JSON","valueString":"VARCHAR","valueBoolean":"BOOLEAN","valueDateTime":"VARCHAR","valueTime":"VARCHAR","valueCodeableConcept":{"coding":[{"code":"VARCHAR","display":"VARCHAR"}],"text":"VARCHAR"},"valueRange":"JSON","valueRatio":"JSON","valueSampledData":"JSON","valuePeriod":"JSON"}]') as resource_component,
+        from_json(resource.valueCodeableConcept, '{"coding":[{"code":"VARCHAR","display":"VARCHAR"}],"text":"VARCHAR"}') as resource_valueCodeableConcept,
+        from_json(resource.valueRange, '"JSON"') as resource_valueRange,
+        from_json(resource.valueRatio, '"JSON"') as resource_valueRatio,
+        from_json(resource.valueSampledData, '"JSON"') as resource_valueSampledData,
+        from_json(resource.valuePeriod, '"JSON"') as resource_valuePeriod
+    from parsed
+), judged as (
+    select *, misfit as problem_detail, case
+        when resource is null then 'not_json'
+        when resource.resourceType is distinct from 'Observation' then 'wrong_type'
+        when coalesce(resource.id, '') = '' then 'missing_id'
+        when misfit is not null then 'bad_value'
+    end as problem
+    from (
+        select *, case
+            when resource.resourceType = 'Observation' and (
+                (resource.meta is not null and ((resource.meta.lastUpdated is null)))
+                or (resource.subject is not null and ((resource.subject.reference is null)))
+                or (resource.encounter is not null and ((resource.encounter.reference is null)))
+                or (resource.category is null and json_type(raw, '$.category') <> 'NULL')
+                or len([1 for part_1 in resource.category if (part_1.coding is null) or part_1.coding is null or len([1 for part_2 in part_1.coding if (part_2.code is null)]) > 0]) > 0
+                or (resource.effectivePeriod is not null and (not starts_with(resource.effectivePeriod, '{')))
+                or (resource.basedOn is not null and (not starts_with(resource.basedOn, '[') or len([1 for part_1 in resource_basedOn if (part_1.reference is null)]) > 0))
+                or (resource.component is not null and (not starts_with(resource.component, '[') or len([1 for part_1 in resource_component if (part_1.code is null and part_1.valueQuantity is null and part_1.valueInteger is null and part_1.valueString is null and part_1.valueBoolean is null and part_1.valueDateTime is null and part_1.valueTime is null and part_1.valueCodeableConcept is null and part_1.valueRange is null and part_1.valueRatio is null and part_1.valueSampledData is null and part_1.valuePeriod is null) or (part_1.code is not null and ((part_1.code.coding is null) or part_1.code.coding is null or len([1 for part_2 in part_1.code.coding if (part_2.system is null and part_2.code is null)]) > 0)) or (part_1.valueQuantity is not null and ((part_1.valueQuantity.value is null and part_1.valueQuantity.code is null and part_1.valueQuantity.unit is null and part_1.valueQuantity.comparator is null) or (part_1.valueQuantity.value is not null and try_cast(part_1.valueQuantity.value::varchar as double) is null))) or (part_1.valueInteger is not null and try_cast(part_1.valueInteger::varchar as double) is null) or (part_1.valueCodeableConcept is not null and ((part_1.valueCodeableConcept.coding is null and part_1.valueCodeableConcept.text is null) or part_1.valueCodeableConcept.coding is null or len([1 for part_2 in part_1.valueCodeableConcept.coding if (part_2.code is null and part_2.display is null)]) > 0))]) > 0))
+                or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len([1 for part_1 in resource.code.coding if (part_1.system is null and part_1.code is null)]) > 0))
+                or (resource.valueQuantity is not null and ((resource.valueQuantity.value is null and resource.valueQuantity.code is null and resource.valueQuantity.unit is null and resource.valueQuantity.comparator is null) or (resource.valueQuantity.value is not null and try_cast(resource.valueQuantity.value::varchar as double) is null)))
+                or (resource.valueInteger is not null and try_cast(resource.valueInteger::varchar as double) is null)
+                or (resource.valueCodeableConcept is not null and (not starts_with(resource.valueCodeableConcept, '{') or resource_valueCodeableConcept.coding is null or len([1 for part_1 in resource_valueCodeableConcept.coding if (part_1.code is null and part_1.display is null)]) > 0))
+                or (resource.valueRange is not null and (not starts_with(resource.valueRange, '{')))
+                or (resource.valueRatio is not null and (not starts_with(resource.valueRatio, '{')))
+                or (resource.valueSampledData is not null and (not starts_with(resource.valueSampledData, '{')))
+                or (resource.valuePeriod is not null and (not starts_with(resource.valuePeriod, '{')))
+            ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"encounter":{"reference":"text"},"status":"text","category":[{"coding":[{"code":"text"}]}],"effectiveDateTime":"text","effectiveInstant":"text","effectivePeriod":{"start":"text"},"issued":"text","basedOn":[{"reference":"text"}],"component":[{"code":{"coding":[{"system":"text","code":"text"}]},"valueQuantity":{"value":"number","code":"text","unit":"text","comparator":"text"},"valueInteger":"number","valueString":"text","valueBoolean":"boolean","valueDateTime":"text","valueTime":"text","valueCodeableConcept":{"coding":[{"code":"text","display":"text"}],"text":"text"},"valueRange":"any","valueRatio":"any","valueSampledData":"any","valuePeriod":"any"}],"code":{"coding":[{"system":"text","code":"text"}]},"valueQuantity":{"value":"number","code":"text","unit":"text","comparator":"text"},"valueInteger":"number","valueString":"text","valueBoolean":"boolean","valueDateTime":"text","valueTime":"text","valueCodeableConcept":{"coding":[{"code":"text","display":"text"}],"text":"text"},"valueRange":"any","valueRatio":"any","valueSampledData":"any","valuePeriod":"any","resourceType":"text"}')
+        end as misfit
+        from opened
+    )
+), placed as (
+    select * exclude (place), place.*, place is null as is_rowless
+    from (
+        select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then list_concat(
+            [{branch: 1, each_2_place: null}],
+            [{branch: 2, each_2_place: each_2_place} for each_2, each_2_place in resource_component]
+        ) end, []), [null])) as place
+        from judged
+    )
+), spread as (
+    select *,
+        resource_component[each_2_place] as each_2
+    from placed
+)
+select
+    record_file,
+    record_line,
+    problem,
+    problem_detail,
+    problem is null and is_rowless as is_empty,
+    resource.id as "id",
+    resource.meta.lastUpdated as "last_updated",
+    reference_key(resource.subject.reference, 'Patient') as "patient_id",
+    reference_key(resource.encounter.reference, 'Encounter') as "encounter_id",
+    resource.status as "status",
+    resource.category[1].coding[1].code as "category",
+    resource.effectiveDateTime as "effective",
+    resource.effectiveInstant as "effective_instant",
+    resource_effectivePeriod.start as "effective_start",
+    resource.issued as "issued",
+    reference_key(resource_basedOn[1].reference, 'ServiceRequest') as "order_number",
+    (coalesce(len(resource_component), 0) > 0) as "has_components",
+    case branch when 1 then false when 2 then true end as "is_component",
+    case branch when 1 then [item_1 for item_1 in resource.code.coding if (item_1.system = 'http://loinc.org')][1].code when 2 then [item_3 for item_3 in each_2.code.coding if (item_3.system = 'http://loinc.org')][1].code end as "loinc",
+    case branch when 1 then resource.code.coding[1].system when 2 then each_2.code.coding[1].system end as "first_system",
+    case branch when 1 then resource.code.coding[1].code when 2 then each_2.code.coding[1].code end as "first_code",
+    case branch when 1 then resource.valueQuantity.value::varchar when 2 then each_2.valueQuantity.value::varchar end as "value_number",
+    case branch when 1 then resource.valueQuantity.code when 2 then each_2.valueQuantity.code end as "unit_code",
+    case branch when 1 then resource.valueQuantity.unit when 2 then each_2.valueQuantity.unit end as "unit_text",
+    case branch when 1 then resource.valueQuantity.comparator when 2 then each_2.valueQuantity.comparator end as "comparator",
+    case branch when 1 then try_cast(resource.valueInteger::varchar as bigint) when 2 then try_cast(each_2.valueInteger::varchar as bigint) end as "value_integer",
+    case branch when 1 then resource.valueString when 2 then each_2.valueString end as "value_string",
+    case branch when 1 then resource.valueBoolean when 2 then each_2.valueBoolean end as "value_boolean",
+    case branch when 1 then resource.valueDateTime when 2 then each_2.valueDateTime end as "value_date_time",
+    case branch when 1 then resource.valueTime when 2 then each_2.valueTime end as "value_time",
+    case branch when 1 then resource_valueCodeableConcept.coding[1].code when 2 then each_2.valueCodeableConcept.coding[1].code end as "value_code",
+    case branch when 1 then resource_valueCodeableConcept.text when 2 then each_2.valueCodeableConcept.text end as "value_concept",
+    case branch when 1 then resource_valueCodeableConcept.coding[1].display when 2 then each_2.valueCodeableConcept.coding[1].display end as "value_display",
+    case branch when 1 then ((((resource_valueRange is not null) or (resource_valueRatio is not null)) or (resource_valueSampledData is not null)) or (resource_valuePeriod is not null)) when 2 then ((((each_2.valueRange is not null) or (each_2.valueRatio is not null)) or (each_2.valueSampledData is not null)) or (each_2.valuePeriod is not null)) end as "is_value_of_other_type"
+from spread
+)
+select * from (
+-- One staged row per value of an Observation resource: its own, and one per component (`<id>#<code>`).
+-- Of several codings the one of LOINC counts, else the first. A panel without a value of its own gives only its components.
+-- A retracted observation gives its row even without a value: the row withdraws what was known.
+with worded as (
+    select
+        *,
+        case status
+            when 'registered' then 'preliminary'
+            when 'preliminary' then 'preliminary'
+            when 'final' then 'final'
+            when 'amended' then 'corrected'
+            when 'corrected' then 'corrected'
+            when 'entered-in-error' then 'entered_in_error'
+        end as status_word,
+        coalesce(try_cast(value_number as double), value_integer) as number,
+        coalesce(value_string, value_concept, value_display, value_boolean::varchar, value_date_time, value_time) as words
+    from flat
+),
+judged as (
+    select
+        *,
+        case
+            when problem is not null then null
+            when status = 'cancelled' then 'cancelled'
+            when status_word = 'entered_in_error' then null
+            when is_value_of_other_type then 'value_type'
+            when number is null and words is null and value_code is null then 'no_value'
+        end as out_of_scope_reason,
+        problem is null and (status_word is null and status is not null and status <> 'cancelled') as is_status_unknown,
+        problem is null and comparator not in ('<', '<=', '>=', '>') as is_comparator_unknown
+    from worded
+    where not (
+        has_components
+        and is_component is false
+        and problem is null
+        and number is null
+        and words is null
+        and value_code is null
+    )
+)
+select
+    record_file,
+    record_line,
+    case when is_status_unknown or is_comparator_unknown then 'bad_value' else problem end as problem,
+    case
+        when is_status_unknown then 'status'
+        when is_comparator_unknown then 'valueQuantity.comparator'
+        else problem_detail
+    end as problem_detail,
+    out_of_scope_reason is not null as is_empty,
+    out_of_scope_reason,
+    patient_id,
+    coalesce(effective, effective_instant, effective_start) as effective_at,
+    coalesce(issued, last_updated) as issued_at,
+    coalesce(status_word = 'entered_in_error', false) as is_retracted,
+    case
+        when out_of_scope_reason is not null then null
+        when is_component then id || '#' || coalesce(loinc, first_code)
+        else id
+    end as observation_id,
+    encounter_id,
+    case category
+        when 'laboratory' then 'laboratory'
+        when 'vital-signs' then 'vital_signs'
+        when 'survey' then 'survey'
+        when 'social-history' then 'social_history'
+        else 'other'
+    end as category,
+    case when loinc is not null then 'http://loinc.org' else first_system end as local_system,
+    coalesce(loinc, first_code) as local_code,
+    number as value_number,
+    coalesce(unit_code, unit_text) as unit,
+    comparator,
+    words as value_text,
+    value_code,
+    status_word as status,
+    order_number
+from judged
+)

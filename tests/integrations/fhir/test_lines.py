@@ -1,0 +1,74 @@
+"""Files as lines: whatever bytes a sender writes, every line keeps its number and none stops the rest."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integrations.fhir.lines import CHUNK, LONGEST_LINE, LineStream, line_bytes, named
+
+
+def lines_of(*files: Path) -> list[tuple[Any, ...]]:
+    stream = LineStream(named(files, None))
+    return [tuple(row.values()) for batch in stream.batches() for row in batch.to_pylist()]
+
+
+def texts(folder: Path, content: bytes) -> list[tuple[int, str | None]]:
+    file = folder / "sent.ndjson"
+    file.write_bytes(content)
+    return [(number, text and text.strip()) for _, number, text in lines_of(file)]
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", []),
+        (b"\n \n\t\n", []),
+        (b"a\nb\n", [(1, "a"), (2, "b")]),
+        (b"a\nb", [(1, "a"), (2, "b")]),
+        (b"a\r\nb\r\n", [(1, "a"), (2, "b")]),
+        (b"\xef\xbb\xbfa\n", [(1, "a")]),
+        (b"a\n\n  \r\nb\n\n", [(1, "a"), (4, "b")]),
+        (b"  a\n", [(1, "a")]),
+        ("ä\nöü\n".encode(), [(1, "ä"), (2, "öü")]),
+        (b"a\n\xff\xfe\nb\n", [(1, "a"), (2, None), (3, "b")]),
+        (b"a\n\n\xff\nb", [(1, "a"), (3, None), (4, "b")]),
+        ("\xe4\n".encode("latin-1"), [(1, None)]),
+        (b"a\x00b\n", [(1, "a\x00b")]),
+    ],
+)
+def test_lines_keep_their_number(tmp_path: Path, content: bytes, found: list[tuple[int, str | None]]) -> None:
+    assert texts(tmp_path, content) == found
+
+
+def test_a_line_longer_than_a_chunk_is_whole(tmp_path: Path) -> None:
+    long = "x" * (2 * CHUNK + 5)
+    assert texts(tmp_path, f"a\n{long}\nb\n".encode()) == [(1, "a"), (2, long), (3, "b")]
+
+
+@pytest.mark.parametrize("end", [b"\nb\n", b""])
+def test_a_line_longer_than_the_limit_is_a_line_that_cannot_be_read(tmp_path: Path, end: bytes) -> None:
+    found = texts(tmp_path, b"a\n" + b"x" * (LONGEST_LINE + CHUNK + 5) + end)
+    assert found == [(1, "a"), (2, None), (3, "b")][: 3 if end else 2]
+
+
+def test_lines_are_numbered_anew_in_each_file_across_chunks(tmp_path: Path) -> None:
+    count = CHUNK // 8
+    for name in ("one", "two"):
+        (tmp_path / name).write_bytes(b"".join(b"%09d\n" % number for number in range(1, count + 1)))
+    found = lines_of(tmp_path / "one", tmp_path / "two")
+    assert [row[0] for row in found] == ["one"] * count + ["two"] * count
+    assert all(number == int(text) for _, number, text in found)
+
+
+def test_a_file_is_named_by_its_path_below_the_root(tmp_path: Path) -> None:
+    file = tmp_path / "night" / "Patient.ndjson"
+    assert named([file], tmp_path) == [("night/Patient.ndjson", file)]
+    assert named([file], None) == [("Patient.ndjson", file)]
+
+
+def test_the_bytes_of_a_line_can_be_fetched(tmp_path: Path) -> None:
+    file = tmp_path / "sent.ndjson"
+    file.write_bytes(b"a\r\n\n\xff\nlast")
+    assert line_bytes(file, {1, 3, 4, 9}) == {1: b"a", 3: b"\xff", 4: b"last"}
+    assert line_bytes(file, {1}) == {1: b"a"}
