@@ -1,0 +1,179 @@
+"""Which features are held by what lies in quarantine, and when a hold ends."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from sqlalchemy import insert
+
+from features.held import held_features, released_holds
+from integrations.duck import connect
+from integrations.records import Records
+from integrations.records import schema as s
+from models.cases import Cases, open_stories
+
+INSTANT = pa.timestamp("us", "UTC")
+AS_OF = datetime(2024, 1, 20, tzinfo=UTC)
+VIEWS = ("recent_labs", "vital_signs", "comorbidity")
+Quarantine = Callable[..., None]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(f"2024-01-{text}").replace(tzinfo=UTC)
+
+
+def spine_of(*times: str, patient: str = "ehr/000.p1") -> pa.Table:
+    return pa.table(
+        {
+            "site_id": ["demo"] * len(times),
+            "patient_id": [patient] * len(times),
+            "encounter_id": [f"{patient}.e"] * len(times),
+            "prediction_time": pa.array([at(time) for time in times], INSTANT),
+        }
+    )
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """p1 is linked to a1 from the 5th on; p2 is someone else."""
+    links = [
+        {"id": "l1", "patient": "p1", "system": "mrn", "value": "1", "available_at": "2023-01-01"},
+        {"id": "l2", "patient": "a1", "system": "mrn", "value": "1", "available_at": "2024-01-05"},
+    ]
+    facts = {"patient": [{"id": "p1"}, {"id": "a1"}, {"id": "p2"}], "patient_link": links}
+    cases = {"time_zone": "UTC", "lateness_hours": {"ehr": 24}, "as_of": "2024-06-01"}
+    connection = connect(tmp_path / "tmp", threads=1)
+    whole = {**cases, "cases": [{"story": "one", "facts": facts, "expect": {}}]}
+    open_stories(connection, Cases.model_validate(whole), tmp_path)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def quarantine(sqlite_records: Records) -> Quarantine:
+    """Put a row into quarantine: a creatinine of p1, collected on the 10th at noon, unless said otherwise."""
+    with sqlite_records.begin() as connection:
+        for extract_id, is_history in (("live", 0), ("history", 1)):
+            values = {"source": "ehr", "site_id": "demo", "received_at": AS_OF, "digest": "x", "status": "landed"}
+            connection.execute(insert(s.extract).values(extract_id=extract_id, is_history=is_history, **values))
+
+    def put(**changes: Any) -> None:
+        values = {
+            "extract_id": "live",
+            "source": "ehr",
+            "table_name": "observation",
+            "source_file": "f",
+            "source_line": 1,
+            "reason": "impossible_value",
+            "detail": "",
+            "record_hash": "x",
+            "bytes": b"",
+            "patient_id": "ehr/000.p1",
+            "code": "2160-0",
+            "effective_at": at("10 12:00"),
+            "quarantined_at": at("10 13:00"),
+        }
+        with sqlite_records.begin() as connection:
+            connection.execute(insert(s.quarantine).values(**{**values, **changes}))
+
+    return put
+
+
+@pytest.fixture
+def held(sqlite_records: Records, lake: duckdb.DuckDBPyConnection) -> Callable[..., list[tuple[str, str, str]]]:
+    """Ask which views are held for p1 at these times."""
+
+    def ask(*times: str, as_of: datetime = AS_OF, patient: str = "ehr/000.p1") -> list[tuple[str, str, str]]:
+        with sqlite_records.read() as connection:
+            found = held_features(connection, lake, spine_of(*times, patient=patient), VIEWS, as_of)
+        return [(f"{row['prediction_time']:%d %H:%M}", row["view"], row["reason"]) for row in found.to_pylist()]
+
+    return ask
+
+
+Held = Callable[..., list[tuple[str, str, str]]]
+LABS = ("recent_labs", "impossible_value")
+
+
+def test_a_quarantined_creatinine_holds_the_labs_for_48_h_from_when_it_is_known(
+    quarantine: Quarantine, held: Held
+) -> None:
+    quarantine()
+    assert held("10 12:59", "10 13:00", "12 11:59", "12 12:00") == [("10 13:00", *LABS), ("12 11:59", *LABS)]
+
+
+def test_another_patient_and_a_code_of_no_view_hold_nothing(quarantine: Quarantine, held: Held) -> None:
+    quarantine(patient_id="ehr/000.p2")
+    quarantine(code="1988-5")
+    assert held("10 18:00") == []
+    assert held("10 18:00", patient="ehr/000.p2") == [("10 18:00", *LABS)]
+
+
+def test_a_vital_sign_holds_its_own_view_and_rows_of_one_reason_are_counted(
+    quarantine: Quarantine, held: Held, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    quarantine(code="8867-4", reason="unknown_unit")
+    quarantine()
+    quarantine()
+    assert held("10 18:00") == [("10 18:00", *LABS), ("10 18:00", "vital_signs", "unknown_unit")]
+    with sqlite_records.read() as connection:
+        found = held_features(connection, lake, spine_of("10 18:00"), VIEWS, AS_OF)
+    assert found["row_count"].to_pylist() == [2, 1]
+
+
+def test_a_row_under_another_number_of_the_person_holds_while_the_link_is_known(
+    quarantine: Quarantine, held: Held
+) -> None:
+    quarantine(patient_id="ehr/000.a1", effective_at=at("04 06:00"), quarantined_at=at("04 07:00"))
+    assert held("04 12:00", "05 12:00") == [("05 12:00", *LABS)]
+
+
+def test_a_row_whose_patient_or_code_cannot_be_read_holds_no_one(quarantine: Quarantine, held: Held) -> None:
+    quarantine(patient_id=None)
+    quarantine(code=None)
+    assert held("10 18:00") == []
+
+
+def test_where_the_time_cannot_be_read_or_lies_ahead_the_time_of_quarantine_stands_for_it(
+    quarantine: Quarantine, held: Held
+) -> None:
+    quarantine(effective_at=None, reason="bad_time")
+    quarantine(effective_at=at("30 12:00"), reason="impossible_time")
+    assert held("10 12:59", "12 12:59", "12 13:00") == [
+        ("12 12:59", "recent_labs", "bad_time"),
+        ("12 12:59", "recent_labs", "impossible_time"),
+    ]
+
+
+def test_a_row_of_history_holds_from_its_collection_on_though_it_was_loaded_later(
+    quarantine: Quarantine, held: Held
+) -> None:
+    quarantine(extract_id="history", quarantined_at=at("19 00:00"))
+    assert held("10 11:59", "10 12:00") == [("10 12:00", *LABS)]
+    assert held("10 12:00", as_of=at("18 00:00")) == []
+
+
+def test_a_released_row_holds_only_what_was_asked_before_its_release(quarantine: Quarantine, held: Held) -> None:
+    quarantine(released_at=at("11 09:00"), released_by="someone")
+    assert held("11 08:59", "11 09:00") == [("11 08:59", *LABS)]
+
+
+def test_a_hold_ends_with_the_last_release_and_not_before(
+    quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    quarantine(released_at=at("11 09:00"))
+    quarantine(released_at=at("11 10:00"))
+
+    def released(as_of: datetime) -> list[dict[str, object]]:
+        with sqlite_records.read() as connection:
+            return released_holds(connection, lake, spine_of("10 18:00"), VIEWS, as_of).to_pylist()
+
+    assert released(at("11 09:59")) == []
+    (row,) = released(at("11 10:00"))
+    assert (row["prediction_time"], row["released_at"]) == (at("10 18:00"), at("11 10:00"))
+    quarantine()
+    assert released(at("11 10:00")) == []

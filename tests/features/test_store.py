@@ -1,0 +1,227 @@
+"""The feature store, with a real Feast: what is written comes back, for its own prediction_time and nothing else."""
+
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.definitions import VIEWS, view, view_folder
+from features.parquet_files import view_rows
+from features.store import FeatureStore
+from integrations.duck import connect
+from integrations.errors import NotInOrder
+from models.cases import Cases, open_stories
+
+INSTANT = pa.timestamp("us", "UTC")
+FEATURES = ("patient_demographics:age_years", "encounter_history:in_stay_hours", "recent_labs:creatinine_last_mg_dl")
+ALL_VIEWS = ("patient_demographics", "encounter_history", "recent_labs")
+FACTS = {
+    "patient": [{"id": "p1", "birth_date": "1950-01-01"}, {"id": "p2", "birth_date": "1960-01-01"}],
+    "encounter": [
+        {"id": "e1", "patient": "p1", "started_at": "2024-01-01"},
+        {"id": "e2", "patient": "p2", "started_at": "2024-01-02"},
+    ],
+    "observation": [
+        {"patient": "p1", "code": "2160-0", "value_number": 1.0, "effective_at": "2024-01-01 06:00"},
+        {"patient": "p1", "code": "2160-0", "value_number": 1.4, "effective_at": "2024-01-03 06:00"},
+    ],
+}
+
+
+def night(day: int) -> datetime:
+    return datetime(2024, 1, day, 12, tzinfo=UTC)
+
+
+def spine_of(*rows: tuple[str, int], **more: list[object]) -> pa.Table:
+    """A spine from (stay, day); p1 has e1, p2 has e2."""
+    columns = {
+        "site_id": pa.array(["demo"] * len(rows), pa.string()),
+        "patient_id": pa.array([f"ehr/000.p{name[1]}" for name, _ in rows], pa.string()),
+        "encounter_id": pa.array([f"ehr/000.{name}" for name, _ in rows], pa.string()),
+        "prediction_time": pa.array([night(day) for _, day in rows], INSTANT),
+    }
+    return pa.table({**columns, **more})
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    cases = {"time_zone": "UTC", "lateness_hours": {"ehr": 24}, "as_of": "2024-06-01"}
+    story = {"story": "one", "facts": FACTS, "expect": {}}
+    connection = connect(tmp_path / "tmp", threads=1)
+    open_stories(connection, Cases.model_validate({**cases, "cases": [story]}), tmp_path)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(tmp_path / "features")
+
+
+def files_of(store: FeatureStore, name: str) -> list[str]:
+    return sorted(path.name for path in view_folder(store.offline, view(name)).iterdir())
+
+
+def test_rows_come_back_in_the_order_of_the_spine_with_its_other_columns(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    spine = spine_of(("e2", 4), ("e1", 4), ("e1", 2), label=[1, 0, 0])
+    assert store.compute(lake, ALL_VIEWS, spine, name="night") == dict.fromkeys(ALL_VIEWS, 3)
+    read = store.read(FEATURES, spine)
+    assert read.column_names == [*spine.column_names, "age_years", "in_stay_hours", "creatinine_last_mg_dl"]
+    assert read.select(spine.column_names) == spine
+    assert read["age_years"].to_pylist() == [64.0, 74.0, 74.0]
+    assert read["in_stay_hours"].to_pylist() == [60.0, 84.0, 36.0]
+    assert read["creatinine_last_mg_dl"].to_pylist() == [None, 1.4, 1.0]
+    assert read["age_years"].type == pa.float64()
+
+
+def test_what_is_read_is_what_the_sql_says(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
+    spine = spine_of(("e1", 4), ("e1", 2), ("e2", 4))
+    store.compute(lake, ["recent_labs"], spine, name="night")
+    names = [feature.name for feature in view("recent_labs").features]
+    read = store.read([f"recent_labs:{name}" for name in names], spine)
+    keys = [("encounter_id", "ascending"), ("prediction_time", "ascending")]
+    by_hand = view_rows(lake, view("recent_labs"), spine).sort_by(keys)
+    assert read.sort_by(keys).select(by_hand.column_names).to_pylist() == by_hand.to_pylist()
+
+
+def test_a_night_that_was_not_computed_stops_the_read_and_is_not_filled_with_an_older_one(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 2)), name="second")
+    with pytest.raises(NotInOrder, match="1 of 2 rows of view patient_demographics are missing"):
+        store.read(FEATURES, spine_of(("e1", 2), ("e1", 3)))
+
+
+def test_a_row_that_says_it_is_of_another_time_stops_the_read(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    spine = spine_of(("e1", 2))
+    store.compute(lake, ["recent_labs"], spine, name="night")
+    path = view_folder(store.offline, view("recent_labs")) / "night.parquet"
+    rows = pq.read_table(path)
+    at = rows.column_names.index("feature_prediction_time")
+    pq.write_table(rows.set_column(at, "feature_prediction_time", pa.array([night(1)], INSTANT)), path)
+    with pytest.raises(NotInOrder, match="of another prediction_time"):
+        store.read(["recent_labs:creatinine_last_mg_dl"], spine)
+
+
+def test_before_anything_is_computed_the_read_says_so(store: FeatureStore) -> None:
+    with pytest.raises(NotInOrder, match="no rows of view patient_demographics at its present version"):
+        store.read(FEATURES, spine_of(("e1", 2)))
+
+
+def test_an_empty_spine_is_a_normal_day(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
+    nobody = spine_of(("e1", 2)).slice(0, 0)
+    assert store.compute(lake, ALL_VIEWS, nobody, name="night") == dict.fromkeys(ALL_VIEWS, 0)
+    read = store.read(FEATURES, nobody)
+    assert read.num_rows == 0
+    assert read.schema.field("creatinine_last_mg_dl").type == pa.float64()
+
+
+def test_computing_again_replaces_and_a_larger_history_takes_the_place_of_its_parts(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    second, both = spine_of(("e1", 2)), spine_of(("e1", 2), ("e1", 3))
+    store.compute(lake, ["recent_labs"], second, name="second")
+    store.compute(lake, ["recent_labs"], second, name="second")
+    store.compute(lake, ["recent_labs"], spine_of(("e2", 4)), name="fourth")
+    assert files_of(store, "recent_labs") == ["fourth.parquet", "second.parquet"]
+    assert store.is_built(["recent_labs"], "second")
+    store.compute(lake, ["recent_labs"], both, name="history")
+    assert files_of(store, "recent_labs") == ["fourth.parquet", "history.parquet"]
+    assert not store.is_built(["recent_labs"], "second")
+    assert store.read(["recent_labs:creatinine_last_mg_dl"], second).num_rows == 1
+
+
+def test_files_are_for_their_owner_only_in_microseconds_and_nothing_half_written_is_left(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    store.compute(lake, ["recent_labs"], spine_of(("e1", 2)), name="night")
+    (path,) = view_folder(store.offline, view("recent_labs")).iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    rows = pq.read_table(path)
+    for column in ("prediction_time", "feature_prediction_time", "created_at"):
+        assert rows[column].type == INSTANT
+        assert rows[column].to_pylist() == [night(2)]
+    assert rows["patient_id"].to_pylist() == ["ehr/000.p1"]
+
+
+def test_a_view_that_gives_other_rows_than_the_spine_leaves_the_folder_as_it_was(
+    lake: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    views = tmp_path / "views"
+    views.mkdir()
+    sql = (VIEWS / "vital_signs.sql").read_text(encoding="utf-8")
+    for name, tail in (("losing", "limit 1"), ("doubling", "")):
+        if name == "doubling":
+            sql = sql.replace("from numbered as s", "from (from numbered union all from numbered) as s").replace(
+                "group by s.spine_row,", "group by random(), s.spine_row,"
+            )
+        (views / f"{name}.sql").write_text(f"{sql.rstrip()}\n{tail}\n", encoding="utf-8")
+        store = FeatureStore(tmp_path / "features", views)
+        with pytest.raises(NotInOrder, match="2 spine rows in"):
+            store.compute(lake, [name], spine_of(("e1", 2), ("e2", 3)), name="night")
+        assert list(view_folder(store.offline, view(name, views)).iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("spine", "message"),
+    [
+        (spine_of(("e1", 2)).drop_columns(["patient_id"]), "the spine has no patient_id"),
+        (spine_of(("e1", 2), ("e1", 2)), "2 rows for 1 pairs"),
+        (
+            spine_of(("e1", 2)).set_column(1, "patient_id", pa.array([None], pa.string())),
+            "the spine has rows without patient_id",
+        ),
+    ],
+)
+def test_a_spine_that_is_not_in_order_is_refused(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection, spine: pa.Table, message: str
+) -> None:
+    with pytest.raises(NotInOrder, match=message):
+        store.compute(lake, ["recent_labs"], spine, name="night")
+
+
+def test_a_changed_view_starts_anew_and_the_registry_follows(lake: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    views = tmp_path / "views"
+    views.mkdir()
+    path = views / "vital_signs.sql"
+    path.write_bytes((VIEWS / "vital_signs.sql").read_bytes())
+    spine = spine_of(("e1", 2))
+    store = FeatureStore(tmp_path / "features", views)
+    store.compute(lake, ["vital_signs"], spine, name="night")
+    assert store.read(["vital_signs:temperature_last_cel"], spine)["temperature_last_cel"].to_pylist() == [None]
+    before = store.view_versions(["vital_signs"])
+    registry = (store.folder / "registry.db").read_bytes()
+    store.read(["vital_signs:temperature_last_cel"], spine)
+    assert (store.folder / "registry.db").read_bytes() == registry
+    path.write_text(path.read_text().replace("temperature_last_cel", "body_temperature_last_cel"), encoding="utf-8")
+    assert store.view_versions(["vital_signs"]) != before
+    with pytest.raises(NotInOrder, match="no rows of view vital_signs at its present version"):
+        store.read(["vital_signs:body_temperature_last_cel"], spine)
+    store.compute(lake, ["vital_signs"], spine, name="night")
+    assert store.read(["vital_signs:body_temperature_last_cel"], spine).num_rows == 1
+    assert stat.S_IMODE((store.folder / "registry.db").stat().st_mode) == 0o600
+
+
+def test_online_holds_the_newest_row_of_the_window_and_an_older_one_never_wins(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    views = ["recent_labs"]
+    feature = ["recent_labs:creatinine_last_mg_dl"]
+    assert store.materialize(night(4), views) == 0
+    store.compute(lake, views, spine_of(("e1", 2), ("e1", 4), ("e2", 3), ("e1", 9)), name="nights")
+    assert store.materialize(night(4), views, window=timedelta(hours=72)) == 2
+    held = store.online(feature, ["ehr/000.e1", "ehr/000.e2", "ehr/000.e3"])
+    assert held["creatinine_last_mg_dl"].to_pylist() == [1.4, None, None]
+    assert store.materialize(night(2), views, window=timedelta(hours=72)) == 0
+    assert store.online(feature, ["ehr/000.e1"])["creatinine_last_mg_dl"].to_pylist() == [1.4]
+    assert store.materialize(night(4), views) == 0

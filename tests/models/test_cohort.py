@@ -1,0 +1,272 @@
+"""Who is due, what came of them, and when the SQL of a use case is not in order."""
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from integrations.duck import connect
+from integrations.errors import NotInOrder, WrongUsage
+from integrations.snapshot import Feed
+from models.cases import Cases, open_facts, open_stories
+from models.catalog import use_case, use_case_names, use_cases
+from models.cohort import cohort, due, due_after_release, eligible, labelled, labels
+from models.use_case import UseCase
+
+AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
+INSTANT = pa.timestamp("us", "UTC")
+READMISSION = use_case("readmission_30d")
+Lake = duckdb.DuckDBPyConnection
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def rows_of(*lines: tuple[str, str, str | None]) -> pa.Table:
+    """Cohort rows from (stay, time, reason of exclusion)."""
+    return pa.table(
+        {
+            "site_id": pa.array(["demo"] * len(lines), pa.string()),
+            "patient_id": pa.array([f"ehr/{name}" for name, _, _ in lines], pa.string()),
+            "encounter_id": pa.array([f"ehr/{name}" for name, _, _ in lines], pa.string()),
+            "prediction_time": pa.array([at(time) for _, time, _ in lines], INSTANT),
+            "excluded_reason": pa.array([reason for _, _, reason in lines], pa.string()),
+        }
+    )
+
+
+def keys_of(*lines: tuple[str, str]) -> pa.Table:
+    return rows_of(*((name, time, None) for name, time in lines)).select(["encounter_id", "prediction_time"])
+
+
+def told(table: pa.Table) -> list[tuple[str, str]]:
+    return [(row["encounter_id"], f"{row['prediction_time']:%d %H:%M}") for row in table.to_pylist()]
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Lake]:
+    """A snapshot without facts."""
+    connection = connect(tmp_path / "tmp", threads=1)
+    feed = Feed(source="ehr", site_id="demo", time_zone="UTC", lateness=timedelta(hours=24))
+    open_facts(connection, {}, [feed], tmp_path)
+    yield connection
+    connection.close()
+
+
+def opened(folder: Path, facts: dict[str, list[dict[str, object]]], *feeds: Feed) -> Lake:
+    cases = {"time_zone": "UTC", "lateness_hours": {"ehr": 24}, "as_of": "2024-06-01", "cases": []}
+    cases["cases"] = [{"story": "one", "facts": facts, "expect": {}}]
+    connection = connect(folder / "tmp", threads=1)
+    open_stories(connection, Cases.model_validate(cases), folder)
+    return connection
+
+
+# --- due --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_newest_row_of_each_stay_is_due_live_and_older_ones_are_backfill(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None), ("b", "2024-05-30 12:00", None))
+    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False)
+    assert told(found.live) == [("ehr/b", "30 12:00"), ("ehr/a", "31 18:00")]
+    assert told(found.backfill) == [("ehr/a", "31 12:00")]
+    assert found.live.schema == rows.schema
+
+
+def test_a_row_older_than_max_age_is_backfill_and_one_of_exactly_that_age_is_live(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-29 00:00", None), ("b", "2024-05-28 23:59", None))
+    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False)
+    assert told(found.live) == [("ehr/a", "29 00:00")]
+    assert told(found.backfill) == [("ehr/b", "28 23:59")]
+
+
+def test_what_has_a_score_is_not_due_and_its_older_row_does_not_become_live(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None))
+    found = due(empty, rows, READMISSION, keys_of(("a", "2024-05-31 18:00")), AS_OF, latest_only=False)
+    assert found.live.num_rows == 0
+    assert told(found.backfill) == [("ehr/a", "31 12:00")]
+
+
+def test_an_excluded_row_is_counted_live_and_never_backfilled(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-31 12:00", "died"), ("b", "2024-04-30 12:00", "died"))
+    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False)
+    assert found.live["excluded_reason"].to_pylist() == ["died"]
+    assert found.backfill.num_rows == 0
+    assert eligible(found.live).num_rows == 0
+
+
+def test_with_latest_only_nothing_is_backfilled(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None))
+    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=True)
+    assert (found.live.num_rows, found.backfill.num_rows) == (1, 0)
+
+
+def test_an_empty_cohort_is_a_normal_day(empty: Lake) -> None:
+    rows = cohort(empty, READMISSION, AS_OF)
+    assert rows.num_rows == 0
+    assert labelled(empty, READMISSION, rows, AS_OF).reasons == {}
+    assert due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False).live.num_rows == 0
+
+
+def test_a_held_stay_is_due_once_more_when_it_is_released_in_time(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-30 12:00", None), ("b", "2024-05-20 12:00", None), ("c", "2024-05-30 12:00", "died"))
+    released = keys_of(("a", "2024-05-30 12:00"), ("b", "2024-05-20 12:00"), ("c", "2024-05-30 12:00"))
+    released = released.append_column("released_at", pa.array([at("2024-05-31 09:00")] * 3, INSTANT))
+    again = due_after_release(empty, rows, READMISSION, released)
+    assert told(again) == [("ehr/a", "31 09:00")]
+    found = due(
+        empty, pa.concat_tables([rows, again]), READMISSION, keys_of(("a", "2024-05-30 12:00")), AS_OF, latest_only=True
+    )
+    assert told(found.live) == [("ehr/c", "30 12:00"), ("ehr/a", "31 09:00")]
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+STAYS: list[dict[str, object]] = [
+    {
+        "id": "e1",
+        "patient": "p1",
+        "started_at": "2024-01-01",
+        "ended_at": "2024-01-05",
+        "discharge_disposition": "home",
+    },
+    {
+        "id": "e2",
+        "patient": "a1",
+        "started_at": "2024-01-09",
+        "ended_at": "2024-01-12",
+        "discharge_disposition": "home",
+    },
+    {
+        "id": "e3",
+        "patient": "p3",
+        "started_at": "2024-05-20",
+        "ended_at": "2024-05-25",
+        "discharge_disposition": "home",
+    },
+    {
+        "id": "e4",
+        "patient": "p3",
+        "started_at": "2024-02-01",
+        "ended_at": "2024-02-05",
+        "discharge_disposition": "died",
+    },
+]
+LINKS: list[dict[str, object]] = [
+    {"id": "l1", "patient": "p1", "system": "mrn", "value": "1", "available_at": "2024-03-01"},
+    {"id": "l2", "patient": "a1", "system": "mrn", "value": "1", "available_at": "2024-03-01"},
+]
+
+
+def test_only_closed_windows_have_a_label_and_every_eligible_row_has_a_reason(tmp_path: Path) -> None:
+    lake = opened(
+        tmp_path, {"patient": [{"id": "p1"}, {"id": "a1"}, {"id": "p3"}], "encounter": STAYS, "patient_link": LINKS}
+    )
+    rows = cohort(lake, READMISSION, AS_OF)
+    known = labelled(lake, READMISSION, rows, AS_OF)
+    assert known.reasons == {"not_readmitted": 1, "readmitted": 1, "window_open": 1}
+    assert told(known.rows) == [("ehr/000.e1", "05 00:00"), ("ehr/000.e2", "12 00:00")]
+    assert known.rows["label"].to_pylist() == [1, 0]
+    assert known.rows["label"].type == pa.int8()
+
+
+def test_two_numbers_of_one_person_share_a_person_id_once_they_are_linked(tmp_path: Path) -> None:
+    lake = opened(
+        tmp_path, {"patient": [{"id": "p1"}, {"id": "a1"}, {"id": "p3"}], "encounter": STAYS, "patient_link": LINKS}
+    )
+    rows = cohort(lake, READMISSION, AS_OF)
+    assert labelled(lake, READMISSION, rows, AS_OF).rows["person_id"].to_pylist() == ["ehr/000.a1", "ehr/000.a1"]
+    before = at("2024-02-20 00:00")
+    earlier = labelled(lake, READMISSION, cohort(lake, READMISSION, before), before).rows
+    assert earlier["person_id"].to_pylist() == ["ehr/000.p1", "ehr/000.a1"]
+
+
+def test_on_a_feed_whose_dates_are_moved_every_window_has_closed(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "tmp", threads=1)
+    day = timedelta(hours=24)
+    feeds = [
+        Feed(source="ehr", site_id="demo", time_zone="UTC", lateness=day),
+        Feed(source="old", site_id="old", time_zone="UTC", lateness=day, is_date_shifted=True),
+    ]
+    facts: dict[str, list[dict[str, object]]] = {"patient": [], "encounter": []}
+    for source, year in (("ehr", 2024), ("old", 2150)):
+        head = {"source": source, "site_id": "demo", "patient_id": f"{source}/p", "is_retracted": False}
+        tail = {"is_available_at_inferred": True, "extract_id": "x", "source_file": "f", "source_line": 1}
+        born = {"birth_date": datetime(year - 60, 1, 1).date(), "available_at": datetime(year - 1, 1, 1, tzinfo=UTC)}
+        facts["patient"].append({**head, **tail, **born})
+        ended_at = datetime(year, 5, 20, tzinfo=UTC)
+        stay = {"encounter_id": f"{source}/e", "class": "inpatient", "started_at": ended_at - day, "ended_at": ended_at}
+        facts["encounter"].append({**head, **tail, **stay, "discharge_disposition": "home", "available_at": ended_at})
+    open_facts(connection, facts, feeds, tmp_path)
+    rows = cohort(connection, READMISSION, AS_OF)
+    found = labels(connection, READMISSION, rows, AS_OF)
+    assert dict(zip(found["encounter_id"].to_pylist(), found["label_reason"].to_pylist(), strict=True)) == {
+        "ehr/e": "window_open",
+        "old/e": "not_readmitted",
+    }
+
+
+# --- what is not in order ---------------------------------------------------------------------------------------------
+
+ONE_ROW = (
+    "select 'demo' as site_id, 'ehr/p' as patient_id, 'ehr/e' as encounter_id, {time} as prediction_time, "
+    "null::varchar as excluded_reason from feed where $as_of is not null"
+)
+NOON = "timestamptz '2024-05-01 12:00:00'"
+
+
+def broken(folder: Path, cohort_sql: str, label_sql: str = "") -> UseCase:
+    (folder / "cohort.sql").write_text(cohort_sql)
+    (folder / "label.sql").write_text(label_sql)
+    return dataclasses.replace(READMISSION, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("select 1 as prediction_time, 2 as encounter_id, $as_of as t", "columns are"),
+        (f"{ONE_ROW.format(time=NOON)} union all {ONE_ROW.format(time=NOON)}", "2 rows for 1 pairs"),
+        (ONE_ROW.format(time="timestamptz '2024-06-01 00:00:01'"), "1 rows lie after as_of"),
+    ],
+)
+def test_a_cohort_with_other_columns_double_rows_or_rows_of_the_future_is_refused(
+    empty: Lake, tmp_path: Path, sql: str, message: str
+) -> None:
+    with pytest.raises(NotInOrder, match=message):
+        cohort(empty, broken(tmp_path, sql), AS_OF)
+
+
+def test_a_label_that_loses_a_row_is_refused(empty: Lake, tmp_path: Path) -> None:
+    nothing = (
+        "select encounter_id, prediction_time, 1::tinyint as label, $as_of as label_known_at, 'x' as label_reason, "
+        "null::timestamptz as event_at from cohort where false"
+    )
+    case = broken(tmp_path, ONE_ROW.format(time=NOON), nothing)
+    with pytest.raises(NotInOrder, match="1 eligible rows in, 0 labels out"):
+        labels(empty, case, cohort(empty, case, AS_OF), AS_OF)
+
+
+def test_without_a_feed_nobody_can_be_found(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "tmp", threads=1)
+    open_facts(connection, {}, [], tmp_path)
+    with pytest.raises(NotInOrder, match="no feed is open"):
+        cohort(connection, READMISSION, AS_OF)
+
+
+# --- the catalog ------------------------------------------------------------------------------------------------------
+
+
+def test_use_cases_are_found_by_their_folders() -> None:
+    assert {"aki_48h", "readmission_30d"} <= set(use_case_names())
+    assert {name: case.name for name, case in use_cases().items()} == {name: name for name in use_case_names()}
+
+
+def test_an_unknown_use_case_is_answered_by_the_nearest_one() -> None:
+    with pytest.raises(WrongUsage, match="did you mean aki_48h"):
+        use_case("aki_48")
+    with pytest.raises(WrongUsage, match="known: "):
+        use_case("zzz")
