@@ -5,6 +5,7 @@ Records keep the manifest of the files, the gate and the reasons. Loading asks r
 MLflow, and an alias moved by hand moves nothing.
 """
 
+import json
 import logging
 import os
 import tempfile
@@ -16,13 +17,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlalchemy import RowMapping, insert, select
 
 from integrations.errors import NotInOrder
 from integrations.records import Records
 from integrations.records import schema as s
 from models.artifacts import (
+    HELD_OUT,
     MODEL,
+    REFERENCE,
     REPORT,
     TRUSTED_TYPES,
     RegisteredModel,
@@ -33,6 +38,7 @@ from models.artifacts import (
     verified_files,
     write_files,
 )
+from models.evaluation import Champion
 from models.evaluation_report import evaluation_report
 from models.gate import Evaluation
 from models.training import Candidate
@@ -112,6 +118,21 @@ class Registry:
     def artifact(self, use_case: str, version: int, name: str, *, records: Records) -> bytes:
         """Return one file of a version (reference.json, report.html, held_out.parquet, ...), verified as for `load`."""
         return self._verified(_recorded(records, use_case, version))[name]
+
+    def reference(self, use_case: str, version: int, *, records: Records) -> dict[str, Any]:
+        """Return what monitoring compares live rows with."""
+        found: dict[str, Any] = json.loads(self.artifact(use_case, version, REFERENCE, records=records))
+        return found
+
+    def champion(self, use_case: str, version: int, *, records: Records) -> Champion:
+        """Return a version as a candidate meets it: with its own held-out predictions."""
+        held_out = self.artifact(use_case, version, HELD_OUT, records=records)
+        return Champion(
+            version=version,
+            scorer=self.load(use_case, version, records=records),
+            trained_at=_recorded(records, use_case, version)["trained_at"],
+            held_out=pq.read_table(pa.BufferReader(held_out)),
+        )
 
     def set_alias(self, use_case: str, version: int, alias: str) -> None:
         """Let MLflow show what the audit chain has decided: champion or challenger. Scoring does not read it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from integrations.errors import NotInOrder
 from integrations.records import Records, open_records
 from integrations.records import schema as s
 from models.artifacts import MODEL, loaded, verified_files
+from models.evaluation import champion_risk
 from models.registry import Registry
 from models.training import train
 from tests.models.conftest import Trained
@@ -99,10 +101,21 @@ def test_records_keep_the_verdict_and_the_hashes_that_people_sign(shelf: Shelf, 
 
 
 def test_what_monitoring_and_the_demo_need_lies_beside_the_model(shelf: Shelf, trained: Trained) -> None:
-    reference = json.loads(shelf.registry.artifact(NAME, 1, "reference.json", records=shelf.records))
+    reference = shelf.registry.reference(NAME, 1, records=shelf.records)
     held_out = pa.BufferReader(shelf.registry.artifact(NAME, 1, "held_out.parquet", records=shelf.records))
     assert reference == {"labs:creatinine_mg_dl": [1.0, 2.0]}
     assert pq.read_table(held_out).equals(trained.evaluation.held_out)
+
+
+def test_a_champion_comes_with_its_own_held_out_predictions(shelf: Shelf, trained: Trained) -> None:
+    champion = shelf.registry.champion(NAME, 1, records=shelf.records)
+    rows = trained.frame.filter(pc.is_in(trained.frame["encounter_id"], trained.evaluation.held_out["encounter_id"]))
+    assert (champion.version, champion.trained_at) == (1, NIGHT)
+    known_at = rows["label_known_at"].to_pylist()
+    expected = trained.evaluation.held_out["probability"].to_pylist()
+    told = champion_risk(champion, rows)
+    assert [told[row] == expected[row] for row in range(rows.num_rows)] == [at <= NIGHT for at in known_at]
+    assert not np.isnan(told).any()
 
 
 def test_the_signature_is_there_and_all_double(shelf: Shelf) -> None:
