@@ -20,23 +20,26 @@ from tests.benchmarks.row import Row
 PATIENTS, SPINE_ROWS_EACH, RESULTS_EACH, PAIRS = 20_000, 10, 50, 3
 BOUND = 2.0
 KNOWN = "timestamptz 'infinity' as superseded_at, false as is_retracted"
+PATIENT = "'ehr/p' || p as patient_id"
 TABLES = {
-    "same_person": "select 'ehr/p' || p as patient_id, 'ehr/p' || p as other_patient_id, timestamptz '-infinity' as "
-    "available_at, timestamptz 'infinity' as superseded_at from stay",
+    "same_person": f"""select {PATIENT}, patient_id as other_patient_id, timestamptz '-infinity' as available_at,
+        timestamptz 'infinity' as superseded_at from stay""",
     "feed": "select 'ehr' as source, 'demo' as site_id, 'America/Chicago' as time_zone, interval 1 day as lateness",
-    "patient": "select 'ehr' as source, 'ehr/p' || p as patient_id, date '1950-01-01' as birth_date, 'female' as sex, "
-    f"timestamptz '2000-01-01' as available_at, {KNOWN} from stay",
-    "encounter": "select 'ehr/p' || p as patient_id, 'ehr/e' || p as encounter_id, 'inpatient' as class, 'emergency' as "
-    "admission_type, 'home' as admission_source, null as discharge_disposition, started_at, null::timestamptz as ended_at, "
-    f"started_at as available_at, {KNOWN} from stay",
-    "condition": "select 'ehr/p' || p as patient_id, 'icd-10-cm' as code_system, ['I509', 'N183', 'I10'][1 + p % 3] as code, "
-    f"timestamptz '2000-01-01' as available_at, {KNOWN} from stay",
-    "observation": "select 'ehr/p' || p as patient_id, ['2160-0', '2823-3', '718-7', '8867-4', '8480-6'][1 + n % 5] as code, "
-    "1 + (hash(p, n) % 400) / 100 as value_number, started_at + to_hours(4 * n) as effective_at, "
-    f"started_at + to_hours(4 * n + 1) as available_at, {KNOWN} from stay, range({RESULTS_EACH}) as r (n)",
-    "spine": "select 'demo' as site_id, 'ehr/p' || p as patient_id, 'ehr/e' || p as encounter_id, "
-    f"started_at + to_hours(20 * n + 12) as prediction_time from stay, range({SPINE_ROWS_EACH}) as r (n)",
+    "patient": f"""select 'ehr' as source, {PATIENT}, date '1950-01-01' as birth_date, 'female' as sex,
+        timestamptz '2000-01-01' as available_at, {KNOWN} from stay""",
+    "encounter": f"""select {PATIENT}, 'ehr/e' || p as encounter_id, 'inpatient' as class,
+        'emergency' as admission_type, 'home' as admission_source, null as discharge_disposition, started_at,
+        null::timestamptz as ended_at, started_at as available_at, {KNOWN} from stay""",
+    "condition": f"""select {PATIENT}, 'icd-10-cm' as code_system, ['I509', 'N183', 'I10'][1 + p % 3] as code,
+        timestamptz '2000-01-01' as available_at, {KNOWN} from stay""",
+    "observation": f"""select {PATIENT}, ['2160-0', '2823-3', '718-7', '8867-4', '8480-6'][1 + n % 5] as code,
+        1 + (hash(p, n) % 400) / 100 as value_number, started_at + to_hours(4 * n) as effective_at,
+        started_at + to_hours(4 * n + 1) as available_at, {KNOWN} from stay, range({RESULTS_EACH}) as r (n)""",
+    "spine": f"""select 'demo' as site_id, {PATIENT}, 'ehr/e' || p as encounter_id,
+        started_at + to_hours(20 * n + 12) as prediction_time from stay, range({SPINE_ROWS_EACH}) as r (n)""",
 }
+STAY = f"""create table stay as
+    select p, timestamptz '2024-01-01' + to_hours(p % 2000) as started_at from range({PATIENTS}) as t (p)"""
 
 
 def rows() -> Iterator[Row]:
@@ -48,22 +51,20 @@ def rows() -> Iterator[Row]:
         ratio = median(run["store"]["cpu"] / run["hand"]["cpu"] for run in runs)
         cpu = {side: median(run[side]["cpu"] for run in runs) for side in ("hand", "store")}
         peak = {side: max(run[side]["peak_mb"] for run in runs) for side in ("hand", "store")}
-        detail = f"store {cpu['store']:.2f} CPU s, {peak['store']:.0f} MB; by hand {cpu['hand']:.2f} CPU s, {peak['hand']:.0f} MB"
+        told = {side: f"{cpu[side]:.2f} CPU s, {peak[side]:.0f} MB" for side in cpu}
         yield Row(
             what=f"features, {len(view_names())} views: 200,000 spine rows over 1M observations, to Parquet",
             figure=ratio,
             unit="x by hand",
             bound=BOUND,
             is_bound="at most",
-            detail=detail,
+            detail=f"store {told['store']}; by hand {told['hand']}",
         )
 
 
 def _make(folder: Path) -> None:
     connection = connect(folder / "tmp")
-    connection.execute(
-        f"create table stay as select p, timestamptz '2024-01-01' + to_hours(p % 2000) as started_at from range({PATIENTS}) as t (p)"
-    )
+    connection.execute(STAY)
     for name, sql in TABLES.items():
         connection.execute(f"copy ({sql}) to {quoted(folder / f'{name}.parquet')} (format parquet)")
     connection.close()
