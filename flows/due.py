@@ -12,7 +12,7 @@ from flows.step import step
 from integrations.errors import Refused
 from integrations.records import schema as s
 from models.catalog import use_case
-from models.cohort import cohort, due, eligible
+from models.cohort import cohort, due, due_after_release, eligible
 from models.governance.promotion import champion
 from models.governance.stages import stage_of
 from models.use_case import UseCase
@@ -82,6 +82,7 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
 
     rows = cohort(lake, this.case, this.as_of)
     with house.records.read() as connection:
+        rows = with_released(connection, lake, this, rows)
         scored, since = _scored(connection, this)
         stages = {site: stage_of(connection, site, this.case.name) for site in pc.unique(rows["site_id"]).to_pylist()}
     found = due(lake, rows, this.case, scored, this.as_of, latest_only=False)
@@ -95,6 +96,27 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
             backfill.filter(pc.greater_equal(backfill["prediction_time"], since)) if since else backfill.slice(0, 0)
         )
     return DueRows(live=live, backfill=backfill, stages=stages)
+
+
+def with_released(
+    connection: Connection, lake: "duckdb.DuckDBPyConnection", this: Round, rows: "pa.Table"
+) -> "pa.Table":
+    """Add the stays whose hold has ended: their held score is final, so they are due once more, at the release."""
+    import pyarrow as pa
+
+    from features.held import released_holds
+
+    wanted = select(s.score.c.encounter_id, s.score.c.prediction_time).where(
+        s.score.c.use_case == this.case.name, s.score.c.status == "held"
+    )
+    held = set(map(tuple, connection.execute(wanted).all()))
+    if not held:
+        return rows
+    keys = zip(rows["encounter_id"].to_pylist(), rows["prediction_time"].to_pylist(), strict=True)
+    spine = rows.filter(pa.array([key in held for key in keys], pa.bool_()))
+    views = tuple(dict.fromkeys(feature.split(":")[0] for feature in this.case.features))
+    released = released_holds(connection, lake, spine, views, this.as_of)
+    return pa.concat_tables([rows, due_after_release(lake, rows, this.case, released)])
 
 
 def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar | None"]:

@@ -1,0 +1,105 @@
+"""A stay whose score was held is due once more when what held it is released."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+from sqlalchemy import Connection, insert, update
+
+from flows.due import Round, with_released
+from flows.house import Snapshot
+from integrations.duck import connect
+from integrations.records import Records
+from integrations.records import schema as s
+from integrations.snapshot import Feed
+from models.cases import open_facts
+from models.catalog import use_case
+
+T = datetime(2024, 7, 5, 6, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def test_a_held_stay_is_due_again_at_the_release_and_a_scored_one_is_not(
+    sqlite_records: Records, tmp_path: Path
+) -> None:
+    lake = connect(tmp_path / "tmp", threads=1)
+    feed = Feed(source="ehr", site_id="demo", time_zone="UTC", lateness=24 * HOUR)
+    here = {"source": "ehr", "site_id": "demo", "is_retracted": False, "available_at": T - 99 * HOUR}
+    patients = [{**here, "patient_id": f"ehr/{name}", "source_file": name, "source_line": 1} for name in ("p1", "p2")]
+    open_facts(lake, {"patient": [{**row, "extract_id": "x"} for row in patients]}, [feed], tmp_path)
+    with sqlite_records.begin() as connection:
+        _put(connection)
+    this = Round(
+        case=use_case("aki_48h"),
+        as_of=T + 2 * HOUR,
+        snapshot=Snapshot(snapshot_id=1, versions={}),
+        version=1,
+        is_champion=True,
+        all_due=False,
+    )
+    rows = pa.table(
+        {
+            "site_id": ["demo", "demo"],
+            "patient_id": ["ehr/p1", "ehr/p2"],
+            "encounter_id": ["ehr/e1", "ehr/e2"],
+            "prediction_time": pa.array([T, T], pa.timestamp("us", "UTC")),
+            "excluded_reason": pa.array([None, None], pa.string()),
+        }
+    )
+    with sqlite_records.read() as connection:
+        assert with_released(connection, lake, this, rows) == rows
+    with sqlite_records.begin() as connection:
+        connection.execute(update(s.quarantine).values(released_at=T + HOUR))
+    with sqlite_records.read() as connection:
+        again = with_released(connection, lake, this, rows).slice(2)
+    assert again.select(["encounter_id", "prediction_time"]).to_pylist() == [
+        {"encounter_id": "ehr/e1", "prediction_time": T + HOUR}
+    ]
+
+
+def _put(connection: Connection) -> None:
+    """A held score of e1 and a made one of e2, and a quarantined creatinine of each patient."""
+    extract = {"extract_id": "x", "source": "ehr", "site_id": "demo", "received_at": T, "digest": "x"}
+    connection.execute(insert(s.extract).values(**extract, is_history=0, status="landed"))
+    connection.execute(insert(s.snapshot).values(snapshot_id=1, created_at=T, versions={}))
+    connection.execute(insert(s.run).values(run_id="r", kind="score", as_of=T, started_at=T, status="done"))
+    for name, status, probability in (("1", "held", None), ("2", "scored", 0.1)):
+        connection.execute(
+            insert(s.score).values(
+                score_id=name,
+                run_id="r",
+                site_id="demo",
+                use_case="aki_48h",
+                patient_id=f"ehr/p{name}",
+                encounter_id=f"ehr/e{name}",
+                source_encounter_id=f"e{name}",
+                prediction_time=T,
+                version=1,
+                purpose="silent",
+                stage="silent",
+                status=status,
+                probability=probability,
+                reasons=[],
+                manifest_hash="x",
+                view_versions={},
+                snapshot_id=1,
+                scored_at=T,
+            )
+        )
+        connection.execute(
+            insert(s.quarantine).values(
+                extract_id="x",
+                source="ehr",
+                table_name="observation",
+                source_file="f",
+                source_line=1,
+                reason="impossible_value",
+                detail="",
+                record_hash="x",
+                bytes=b"",
+                patient_id=f"ehr/p{name}",
+                code="2160-0",
+                effective_at=T - HOUR,
+                quarantined_at=T - HOUR,
+            )
+        )
