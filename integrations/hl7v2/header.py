@@ -1,7 +1,7 @@
 """The header of a message (MSH): how the message is written, what it is, and when it was sent."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # HL7 table 0211. Multi-byte sets that need state or two bytes a character are left out: a message in one is unreadable.
 CHARSETS = {
@@ -85,31 +85,29 @@ class Header:
 def read_header(segment: bytes) -> Header:
     """Read the first segment of a message; it names its delimiters itself (MSH-1, MSH-2)."""
     text = segment.decode("latin-1")
-    mark = text[3:4]
-    sent = text.split(mark) if mark else [text]
-    marks = sent[1] if len(sent) > 1 else ""
-    delimiters = [mark, *marks[:4]]
-    if not text.startswith("MSH") or not marks:
-        return Header(problem_detail="MSH-2" if text.startswith("MSH") else "MSH")
-    if len(set(delimiters)) < len(delimiters) or any(each.isalnum() or each.isspace() for each in delimiters):
+    if not text.startswith("MSH"):
+        return Header(problem_detail="MSH")
+    sent = text.split(text[3]) if len(text) > 3 else [text]
+    marks = [text[3:4], *"".join(sent[1:2])[:4]]
+    if len(marks) < 2 or len(set(marks)) < len(marks) or any(mark.isalnum() or mark.isspace() for mark in marks):
         return Header(problem_detail="MSH-2")
-    field, component, repetition, escape, subcomponent = (*delimiters, "", "", "")[:5]
+    field, component, repetition, escape, subcomponent = (*marks, "", "", "")[:5]
+    header = Header(field=field, component=component, repetition=repetition, escape=escape, subcomponent=subcomponent)
     fields = sent + [""] * (18 - len(sent))  # MSH-1 is the delimiter itself: MSH-n stands at n - 1
-    plain = Header(field=field, component=component, repetition=repetition, escape=escape, subcomponent=subcomponent)
-    message_type = _message_type(plain.components(fields[8], 3))
-    charset = CHARSETS.get(plain.repeated(fields[17])[0].strip().upper().removeprefix("ISO ").replace("8859-", "8859/"))
-    problem = "MSH-9" if message_type is None else "MSH-18" if charset is None else None
-    return Header(
-        field=field,
-        component=component,
-        repetition=repetition,
-        escape=escape,
-        subcomponent=subcomponent,
-        charset=charset or "utf-8",
+    message_type = _message_type(header.components(fields[8], 3))
+    charset = _charset(header.repeated(fields[17])[0])
+    return replace(
+        header,
+        charset=charset or header.charset,
         message_type=message_type or "",
-        sent_at=plain.first(fields[6]),
-        problem_detail=problem,
+        sent_at=header.first(fields[6]),
+        problem_detail="MSH-9" if message_type is None else "MSH-18" if charset is None else None,
     )
+
+
+def _charset(sent: str) -> str | None:
+    """Return Python's name of a character set; several write `ISO 8859-1` for `8859/1`."""
+    return CHARSETS.get(sent.strip().upper().removeprefix("ISO ").replace("8859-", "8859/"))
 
 
 def _message_type(components: list[str]) -> str | None:

@@ -11,42 +11,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from integrations.hl7v2.message import LinkRow, ObservationRow, Rows, read_message
+from integrations.hl7v2.message import read_message
+from integrations.hl7v2.rows import SCHEMAS, LinkRow, ObservationRow, Rows
 from integrations.hl7v2.segments import messages
 
 BATCH = 20_000  # rows
-HEAD = [
-    ("record_file", pa.string()),
-    ("record_line", pa.int64()),
-    ("problem", pa.string()),
-    ("problem_detail", pa.string()),
-    ("is_empty", pa.bool_()),
-    ("out_of_scope_reason", pa.string()),
-    ("patient_id", pa.string()),
-    ("effective_at", pa.string()),
-    ("issued_at", pa.string()),
-    ("is_retracted", pa.bool_()),
-]
-SCHEMAS = {
-    "observation": pa.schema(
-        [
-            *HEAD,
-            ("observation_id", pa.string()),
-            ("encounter_id", pa.string()),
-            ("category", pa.string()),
-            ("local_system", pa.string()),
-            ("local_code", pa.string()),
-            ("value_number", pa.float64()),
-            ("unit", pa.string()),
-            ("comparator", pa.string()),
-            ("value_text", pa.string()),
-            ("value_code", pa.string()),
-            ("status", pa.string()),
-            ("order_number", pa.string()),
-        ]
-    ),
-    "patient_link": pa.schema([*HEAD, ("link_id", pa.string()), ("system", pa.string()), ("value", pa.string())]),
-}
 
 
 def stage_oru(

@@ -12,15 +12,16 @@ LONGEST_SEGMENT = 32 << 20
 TOO_LONG = b"(too long for a segment)"
 AROUND = b" \t\x00\x0b\x0c\x1a\x1c"  # blanks and MLLP framing
 BOM = b"\xef\xbb\xbf"
+LONGEST_MESSAGE = 100_000  # segments
 OUTSIDE = (b"FHS", b"BHS", b"BTS", b"FTS")
 
 
-def segments(path: Path) -> Iterator[bytes]:
+def segments(path: Path, *, chunk_bytes: int = CHUNK, longest: int = LONGEST_SEGMENT) -> Iterator[bytes]:
     """Yield the segments of a file in order; one that is too long arrives as a text that is no segment."""
     rest, is_too_long = b"", False
     with path.open("rb", buffering=0) as file:
         is_start = True
-        while chunk := file.read(CHUNK):
+        while chunk := file.read(chunk_bytes):
             if is_start:
                 chunk, is_start = chunk.removeprefix(BOM), False
             *ended, last = chunk.replace(b"\n", b"\r").split(b"\r")
@@ -30,16 +31,17 @@ def segments(path: Path) -> Iterator[bytes]:
                 yield from filter(None, (segment.strip(AROUND) for segment in ended))
             elif not is_too_long:
                 rest += last
-            if len(rest) > LONGEST_SEGMENT:
+            if len(rest) > longest:
                 rest, is_too_long = b"", True
     if last_one := TOO_LONG if is_too_long else rest.strip(AROUND):
         yield last_one
 
 
-def messages(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+def messages(path: Path, *, longest: int = LONGEST_MESSAGE) -> Iterator[tuple[int, list[bytes]]]:
     """Yield each message as the number of its first segment and its segments.
 
-    What stands before the first MSH, or after a batch trailer, comes as a message that does not begin with MSH.
+    What stands before the first MSH, after a batch trailer, or beyond the `longest` message comes as messages that do
+    not begin with MSH.
     """
     first, message = 1, list[bytes]()
     for number, segment in enumerate(segments(path), 1):
@@ -47,7 +49,7 @@ def messages(path: Path) -> Iterator[tuple[int, list[bytes]]]:
             if message:
                 yield first, message
             first, message = number + 1, []
-        elif segment.startswith(b"MSH") and message:
+        elif message and (segment.startswith(b"MSH") or len(message) == longest):
             yield first, message
             first, message = number, [segment]
         else:
