@@ -133,9 +133,9 @@ class Contract(BaseModel):
             for column in table.history.instants:
                 if column not in {*instants, "always", "encounter_ended_at"}:
                     raise ValueError(f"history of {name}: {column} is no instant of it")
-            for column in (table.history.ended, *table.dates_alone):
-                if column is not None and column not in instants:
-                    raise ValueError(f"{name}: {column} is no instant of it")
+            ended = [] if table.history.ended is None else [table.history.ended]
+            if wrong := sorted({*ended, *table.dates_alone} - instants):
+                raise ValueError(f"{name}: {wrong[0]} is no instant of it")
         return value
 
     @model_validator(mode="before")

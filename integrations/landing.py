@@ -110,7 +110,7 @@ def settle(arrived: Arrival, received_at: datetime) -> Landed:
 
 
 def drop_landed(folder: Path) -> None:
-    """Remove an extract that was never committed and whose bytes have landed again under another id."""
+    """Remove an extract that was never committed: it was refused, or its bytes have landed again under another id."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

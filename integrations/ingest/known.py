@@ -14,7 +14,7 @@ REFERRED_TO = ("patient", "patient_link", "encounter")
 
 
 def open_lake(connection: duckdb.DuckDBPyConnection, lake: Lake, versions: Mapping[str, int]) -> None:
-    """Make `every_<table>`: all rows of each table at these versions, and those that this ingest has taken up so far."""
+    """Make `every_<table>`: all rows of each table at these versions, and those that this ingest has taken up."""
     for table in TABLES.values():
         columns = [column for column in table.all_columns if column.name != "bucket"]
         kinds = ", ".join(f'"{column.name}" {DUCKDB_TYPES[column.kind]}' for column in columns)

@@ -110,14 +110,12 @@ def note_out_of_scope(connection: Connection, extract_id: str, counts: Iterable[
 
 def note_quarantined(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Write rows of records that were set aside, with their bytes."""
-    if rows:
-        insert_new(connection, quarantine, rows)
+    insert_new(connection, quarantine, rows)
 
 
 def note_waiting(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Write records that wait for a patient or a stay."""
-    if rows:
-        insert_new(connection, waiting, rows)
+    insert_new(connection, waiting, rows)
 
 
 def waiting_records(connection: Connection, table: str) -> list[Any]:
@@ -153,6 +151,12 @@ def note_waits_on(connection: Connection, waiting_id: int, table: str, waits_for
     connection.execute(
         update(waiting).where(waiting.c.waiting_id == waiting_id).values(waits_for_table=table, waits_for=waits_for)
     )
+
+
+def forget(connection: Connection, landed: Landed) -> None:
+    """Take back that an extract has landed: it was refused after all."""
+    is_it = (extract.c.extract_id == landed.extract_id) & (extract.c.status == "landed")
+    connection.execute(delete(extract).where(is_it))
 
 
 def drop_superseded(connection: Connection, landed: Landed) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,7 +145,7 @@ class Ward:
     scratch: Path
     sent: int = field(default=0)
 
-    def extract(self, **files: list[Line]) -> Path:
+    def extract(self, **files: Sequence[Line]) -> Path:
         """Write files as the sender would: `Patient=[...]` is Patient.ndjson."""
         self.sent += 1
         folder = self.scratch / f"extract{self.sent}"
@@ -156,11 +156,11 @@ class Ward:
 
     def ingest(self, path: Path | None = None, *, night: int = 0, source: str = "ward", **options: Any) -> IngestResult:
         """Ingest an extract in some night; live unless said otherwise."""
-        options = {"is_history": False, "places": self.places, "records": self.records} | options
-        return ingest(source, path, as_of=FIRST_NIGHT + timedelta(days=night), **options)
+        given: dict[str, Any] = {"is_history": False, "places": self.places, "records": self.records} | options
+        return ingest(source, path, as_of=FIRST_NIGHT + timedelta(days=night), **given)
 
     def send(
-        self, *, night: int = 0, source: str = "ward", is_history: bool = False, **files: list[Line]
+        self, *, night: int = 0, source: str = "ward", is_history: bool = False, **files: Sequence[Line]
     ) -> IngestResult:
         """Write an extract and ingest it."""
         return self.ingest(self.extract(**files), night=night, source=source, is_history=is_history)

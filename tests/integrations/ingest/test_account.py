@@ -1,8 +1,9 @@
-"""Nothing vanishes: twice changes nothing, a dry run writes nothing, a crash loses nothing, and every account balances."""
+"""Nothing vanishes: twice changes nothing, a dry run writes nothing, a crash loses nothing, accounts balance."""
 
 import json
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,14 @@ class LakeThatFails(Lake):
 class RecordsThatFail(Records):
     """Records whose server goes away when the snapshot is committed."""
 
-    def begin(self, *, dry_run: bool = False) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def begin(self, *, dry_run: bool = False) -> Iterator[Connection]:
         """Begin, but not once an extract has landed."""
         with self.read() as db:
             if db.execute(select(extract).where(extract.c.status == "landed")).first():
                 raise OSError("the server closed the connection")
-        return super().begin(dry_run=dry_run)
+        with super().begin(dry_run=dry_run) as connection:
+            yield connection
 
 
 def test_after_a_crash_the_tables_read_as_before_and_the_next_ingest_goes_on(

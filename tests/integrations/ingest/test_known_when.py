@@ -47,8 +47,8 @@ def test_in_history_a_diagnosis_is_known_some_days_after_the_stay_ended_and_neve
 
 
 def test_in_history_the_end_of_a_stay_was_known_when_it_ended(ward: Ward) -> None:
-    disposition = {"hospitalization": {"dischargeDisposition": {"coding": [{"code": "home"}]}}}
-    ward.send(is_history=True, Patient=[patient()], Encounter=[encounter(ends=ENDED, **disposition)])
+    home = {"dischargeDisposition": {"coding": [{"code": "home"}]}}
+    ward.send(is_history=True, Patient=[patient()], Encounter=[encounter(ends=ENDED, hospitalization=home)])
     assert known(ward, "encounter", "ended_at::varchar, discharge_disposition") == [
         (None, None, "2024-03-01 14:00:00+00"),
         ("2024-03-04 18:00:00+00", "home", "2024-03-04 18:00:00+00"),
