@@ -12,6 +12,7 @@ import pytest
 
 from features.definitions import VIEWS, view, view_folder
 from features.parquet_files import view_rows
+from features.spine import check_read_back
 from features.store import FeatureStore
 from integrations.duck import connect
 from integrations.errors import NotInOrder
@@ -225,3 +226,12 @@ def test_online_holds_the_newest_row_of_the_window_and_an_older_one_never_wins(
     assert store.materialize(night(2), views, window=timedelta(hours=72)) == 0
     assert store.online(feature, ["ehr/000.e1"])["creatinine_last_mg_dl"].to_pylist() == [1.4]
     assert store.materialize(night(4), views) == 0
+
+
+def test_a_read_that_loses_or_moves_a_row_is_stopped() -> None:
+    spine = spine_of(("e1", 2), ("e2", 3))
+    answer = pa.table({"spine_row": [0, 1], "v__feature_prediction_time": spine["prediction_time"]})
+    check_read_back(answer, spine, ["v"])
+    for lost_or_moved in (answer.slice(1), answer.take([1, 0])):
+        with pytest.raises(NotInOrder, match="2 spine rows in"):
+            check_read_back(lost_or_moved, spine, ["v"])
