@@ -43,7 +43,7 @@ class Header:
 
     def first(self, field: str) -> str | None:
         """Return the first component of the first repetition."""
-        return self.plain(self.repeated(field)[0].partition(self.component)[0])
+        return self.plain(self.repeated(field)[0].partition(self.component)[0]) if field else None
 
     def repeated(self, field: str) -> list[str]:
         """Return the repetitions of a field."""

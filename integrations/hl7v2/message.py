@@ -4,9 +4,10 @@ import re
 
 from integrations.hl7v2.header import Header, read_header
 from integrations.hl7v2.patients import Patient, read_patient
-from integrations.hl7v2.result import UNREADABLE, Around, read_result
+from integrations.hl7v2.result import Around, read_result
 from integrations.hl7v2.rows import LinkRow, ObservationRow, Rows
 
+UNREADABLE = "\ufffd"  # what a byte becomes that is none of the message's character set
 RESULTS = ("ORU^R01", "ORU")
 SEGMENT_NAME = re.compile(rb"[A-Z][A-Z0-9]{2}(?![A-Za-z0-9])")
 
@@ -48,7 +49,8 @@ def _read_results(file: str, first: int, texts: list[str], header: Header, rows:
         fields = text.split(header.field)
         name = fields[0]
         if name == "OBX":
-            rows.observation.append(read_result(file, line, fields, header, around))
+            is_text = UNREADABLE not in text
+            rows.observation.append(read_result(file, line, fields, header, around, is_text=is_text))
         elif name == "PID":
             around = _patient(file, line, fields, header, rows)
         elif name == "PV1":

@@ -6,7 +6,6 @@ from integrations.hl7v2.header import Header
 from integrations.hl7v2.rows import ObservationRow
 from integrations.hl7v2.values import Value, read_value
 
-UNREADABLE = "\ufffd"  # what a byte becomes that is none of the message's character set
 # HL7 table 0085, by our words. U says that an earlier preliminary result is final; it mostly comes without a value.
 STATUS = {
     "F": "final",
@@ -37,8 +36,13 @@ class Around:
     issued_at: str | None = None
 
 
-def read_result(file: str, line: int, fields: list[str], header: Header, around: Around) -> ObservationRow:
-    """One OBX. A row with a problem still carries what could be read of it."""
+def read_result(
+    file: str, line: int, fields: list[str], header: Header, around: Around, *, is_text: bool
+) -> ObservationRow:
+    """One OBX; `is_text` is false when some of its bytes are none of the message's character set.
+
+    A row with a problem still carries what could be read of it.
+    """
     fields = fields + [""] * (15 - len(fields))
     code, system = _code(fields[3], header)
     sent_status = fields[11].strip()
@@ -49,7 +53,7 @@ def read_result(file: str, line: int, fields: list[str], header: Header, around:
     key = _key(around, code, effective_at, header.plain(fields[4]))
     # A corrected result without a value takes its earlier value back: that may not pass as if nothing had been sent.
     reason = None if status in ("corrected", "entered_in_error") else value.out_of_scope_reason
-    problem, detail = _problem(fields, around, sent_status)
+    problem, detail = _problem(around, sent_status, is_text=is_text)
     if problem:
         reason = None
     elif reason is None:
@@ -93,11 +97,11 @@ def _value(fields: list[str], header: Header, status: str) -> Value:
     return read_value(fields[2].strip(), fields[5], header)
 
 
-def _problem(fields: list[str], around: Around, status: str) -> Problem:
+def _problem(around: Around, status: str, *, is_text: bool) -> Problem:
     """What speaks against the segment, whether it holds a result or not."""
     if around.unreadable:
         return "bad_segment", around.unreadable
-    if any(UNREADABLE in sent for sent in fields):
+    if not is_text:
         return "bad_segment", "encoding"
     if status and status not in STATUS and status not in NO_RESULT:
         return "bad_value", "OBX-11"
