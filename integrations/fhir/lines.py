@@ -6,9 +6,10 @@ accounted for and never stops the rest.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,11 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHUNK = 2 << 20  # about 2,048 lines, what DuckDB works on at a time
+CHUNK = 1 << 20  # bytes: fits the processor's cache, and DuckDB works on about 1,300 lines at a time
 LONGEST_LINE = 32 << 20
 BOM = b"\xef\xbb\xbf"
+LINE_END = ord("\n")
+NO_TEXT = np.array([0xFF], dtype=np.uint8)
 SCHEMA = pa.schema([("record_file", pa.string()), ("record_line", pa.int64()), ("raw", pa.string())])
 
 
@@ -35,11 +38,10 @@ class LineStream:
         """Yield the lines of all files in order."""
         for name, path in self.files:
             line = 1
-            with path.open("rb", buffering=0) as file:
-                for chunk in _whole_lines(file):
-                    starts = _line_starts(chunk)
-                    yield _batch(name, line, chunk, starts)
-                    line += len(starts) - 1
+            with FileIO(path) as file:
+                for block in _blocks(file):
+                    yield _batch(name, line, block)
+                    line += len(block.starts) - 1
 
 
 def named(files: Sequence[Path], root: Path | None) -> list[tuple[str, Path]]:
@@ -60,44 +62,49 @@ def line_bytes(path: Path, numbers: Collection[int]) -> dict[int, bytes]:
     return found
 
 
-def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield chunks that end where a line ends. A line too long is cut down to one that is no JSON."""
-    rest = b""
-    is_start, is_too_long = True, False
-    while chunk := file.read(CHUNK):
-        if is_start:
-            chunk, is_start = chunk.removeprefix(BOM), False
-        if is_too_long:
-            cut = chunk.find(b"\n")
-            if cut < 0:
-                continue
-            chunk, is_too_long = chunk[cut:], False
-        buffer = rest + chunk if rest else chunk
-        end = buffer.rfind(b"\n") + 1
-        rest = buffer[end:]
+@dataclass(frozen=True)
+class _Block:
+    """Whole lines in memory, where each starts, and last where they end."""
+
+    content: "NDArray[np.uint8]"
+    starts: "NDArray[np.int32]"
+
+
+def _blocks(file: FileIO) -> Iterator[_Block]:
+    """Yield blocks that end where a line ends. Of a line too long only its end is kept, after a byte of no text."""
+    rest = np.empty(0, dtype=np.uint8)
+    is_start = True
+    while True:
+        content = np.empty(len(rest) + CHUNK, dtype=np.uint8)
+        content[: len(rest)] = rest
+        read = file.readinto(content.data[len(rest) :])
+        content = content[: len(rest) + read]
+        if is_start and content[:3].tobytes() == BOM:
+            content = content[3:]
+        is_start = False
+        if not read:
+            break
+        ends = np.flatnonzero(content == LINE_END)
+        if len(ends):
+            yield _Block(content, _starts(ends))
+        rest = content[ends[-1] + 1 :] if len(ends) else content
         if len(rest) > LONGEST_LINE:
-            rest, is_too_long = b"\xff", True
-        if end:
-            yield buffer[:end] if rest else buffer
-    if rest:
-        yield rest
+            rest = NO_TEXT
+    if len(content):
+        yield _Block(content, np.array([0, len(content)], dtype=np.int32))
 
 
-def _line_starts(chunk: bytes) -> "NDArray[np.int32]":
-    """Return where each line starts, and last where the chunk ends."""
-    ends = np.flatnonzero(np.frombuffer(chunk, dtype=np.uint8) == ord("\n"))
-    is_ended = chunk.endswith(b"\n")
-    starts = np.zeros(len(ends) + (1 if is_ended else 2), dtype=np.int32)
-    starts[1 : len(ends) + 1] = ends + 1
-    starts[-1] = len(chunk)
+def _starts(ends: "NDArray[np.intp]") -> "NDArray[np.int32]":
+    starts = np.zeros(len(ends) + 1, dtype=np.int32)
+    starts[1:] = ends + 1
     return starts
 
 
-def _batch(name: str, first: int, chunk: bytes, starts: "NDArray[np.int32]") -> pa.RecordBatch:
-    count = len(starts) - 1
+def _batch(name: str, first: int, block: _Block) -> pa.RecordBatch:
+    count = len(block.starts) - 1
     lines = np.arange(first, first + count, dtype=np.int64)
-    raw = _text(chunk, starts)
-    if (is_record := ~_is_blank(chunk, starts)).all():
+    raw = _text(block)
+    if (is_record := ~_is_blank(block)).all():
         return _record_batch(name, lines, raw)
     return _record_batch(name, lines[is_record], raw.filter(pa.array(is_record)))
 
@@ -106,29 +113,26 @@ def _record_batch(name: str, lines: "NDArray[np.int64]", raw: pa.StringArray) ->
     return pa.record_batch([pa.repeat(pa.scalar(name), len(lines)), pa.array(lines), raw], schema=SCHEMA)
 
 
-def _text(chunk: bytes, starts: "NDArray[np.int32]") -> pa.StringArray:
-    """Return the lines as text, without copying them when all of the chunk is UTF-8."""
-    raw = pa.StringArray.from_buffers(len(starts) - 1, pa.py_buffer(starts), pa.py_buffer(chunk))
-    if chunk.isascii():
-        return raw
+def _text(block: _Block) -> pa.StringArray:
+    """Return the lines as text, without copying them when all of them are UTF-8."""
+    raw = pa.StringArray.from_buffers(len(block.starts) - 1, pa.py_buffer(block.starts), pa.py_buffer(block.content))
     try:
         raw.validate(full=True)
     except pa.ArrowInvalid:
-        return pa.array([_decoded(chunk[start:end]) for start, end in pairwise(starts)], pa.string())
+        return pa.array([_decoded(block.content[start:end]) for start, end in pairwise(block.starts)], pa.string())
     return raw
 
 
-def _decoded(line: bytes) -> str | None:
+def _decoded(line: "NDArray[np.uint8]") -> str | None:
     try:
-        return line.decode()
+        return line.tobytes().decode()
     except UnicodeDecodeError:
         return None
 
 
-def _is_blank(chunk: bytes, starts: "NDArray[np.int32]") -> "NDArray[np.bool_]":
+def _is_blank(block: _Block) -> "NDArray[np.bool_]":
     """Tell which lines hold nothing but white space. Only lines that start with it are looked at."""
-    firsts = np.frombuffer(chunk, dtype=np.uint8)[starts[:-1]]
-    is_blank = firsts <= ord(" ")
+    is_blank = block.content[block.starts[:-1]] <= ord(" ")
     for number in np.flatnonzero(is_blank):
-        is_blank[number] = not chunk[starts[number] : starts[number + 1]].strip()
+        is_blank[number] = not block.content[block.starts[number] : block.starts[number + 1]].tobytes().strip()
     return is_blank

@@ -1,7 +1,7 @@
 """From a ViewDefinition to one DuckDB query over the relation `line` (record_file, record_line, raw).
 
 Every line is accounted for: it appears at least once, with its problem, or with `is_empty` where the view yields no row
-of it. The steps of the query are named for what they hold: parsed, opened, judged, placed, spread.
+of it. The steps of the query are named for what they hold: parsed, opened, judged, settled, placed, spread.
 """
 
 import re
@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from integrations.duck import quoted
+from integrations.fhir.sql_on_fhir.columns import Columns, spread, unspread
 from integrations.fhir.sql_on_fhir.elements import NUMBERS, WHOLE_NUMBERS, is_resource
 from integrations.fhir.sql_on_fhir.errors import InvalidView
 from integrations.fhir.sql_on_fhir.expressions import Scope, condition
@@ -116,13 +117,20 @@ def _query(lines: str, root: Shape, rows: list[Alternative], wheres: list[str], 
     steps = [_parsed(lines, root), _opened(root), _judged(root, is_checked)]
     is_kept = " and ".join(f"coalesce({where}, false)" for where in wheres)
     if is_spread(rows):
-        steps += spread_steps(rows, is_kept)
+        columns = spread(rows)
+        steps += [_settled(columns), *spread_steps(rows, is_kept)]
         is_empty = "problem is null and is_rowless"
     else:
+        columns = unspread(rows[0])
         is_empty = f"problem is null and not ({is_kept})" if is_kept else "false"
     head = f"record_file,\n    record_line,\n    problem,\n    problem_detail,\n    {is_empty} as is_empty"
-    columns = "".join(f",\n    {sql} as {_quoted(name)}" for name, sql in _columns(rows))
-    return f"with {', '.join(steps)}\nselect\n    {head}{columns}\nfrom {last_step(rows)}"
+    late = "".join(f',\n    {sql} as "{name}"' for name, sql in columns.late)
+    return f"with {', '.join(steps)}\nselect\n    {head}{late}\nfrom {last_step(rows)}"
+
+
+def _settled(columns: Columns) -> str:
+    early = "".join(f",\n        {sql} as {name}" for name, sql in columns.early)
+    return f"settled as (\n    select *{early}\n    from judged\n)"
 
 
 def _use_head(root: Shape) -> None:
@@ -170,19 +178,3 @@ def _judged(root: Shape, is_checked: bool) -> str:
         )
     problem = "\n    ".join([*lines, "end as problem"])
     return f"judged as (\n    select *, {detail} as problem_detail, {problem}\n    from {source}\n)"
-
-
-def _columns(rows: list[Alternative]) -> list[tuple[str, str]]:
-    found = []
-    for at, column in enumerate(rows[0].columns):
-        sqls = [row.columns[at].sql for row in rows]
-        if len(set(sqls)) == 1:
-            found.append((column.name, sqls[0]))
-        else:
-            cases = " ".join(f"when {number} then {sql}" for number, sql in enumerate(sqls, 1))
-            found.append((column.name, f"case branch {cases} end"))
-    return found
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'

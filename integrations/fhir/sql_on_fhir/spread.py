@@ -14,7 +14,7 @@ def is_spread(rows: list[Alternative]) -> bool:
 
 
 def spread_steps(rows: list[Alternative], is_kept: str) -> list[str]:
-    """Return the steps that turn `judged` into `spread`; a resource without rows keeps one, marked `is_rowless`."""
+    """Return the steps that turn `settled` into `spread`; a resource without rows keeps one, marked `is_rowless`."""
     places = _placed(rows, is_kept)
     steps = [f"placed as (\n    select * exclude (place), place.*, place is null as is_rowless\n    from {places}\n)"]
     depth = max(len(row.loops) for row in rows)
@@ -44,7 +44,7 @@ def _placed(rows: list[Alternative], is_kept: str) -> str:
     listed = joined if len(lists) == 1 else f"list_concat(\n            {joined}\n        )"
     is_read = "problem is distinct from 'not_json' and problem is distinct from 'wrong_type'"
     kept = f"case when {is_read}{f' and {is_kept}' if is_kept else ''} then {listed} end"
-    return f"(\n        select *, unnest(coalesce(nullif({kept}, []), [null])) as place\n        from judged\n    )"
+    return f"(\n        select *, unnest(coalesce(nullif({kept}, []), [null])) as place\n        from settled\n    )"
 
 
 def _places(row: Alternative, number: int, rows: list[Alternative]) -> str:

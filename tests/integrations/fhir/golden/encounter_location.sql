@@ -25,11 +25,20 @@ with parsed as (
         end as misfit
         from opened
     )
+), settled as (
+    select *,
+        resource.id as "id.1",
+        resource.meta.lastUpdated as "last_updated.1",
+        reference_key(resource.subject.reference, 'Patient') as "patient_id.1",
+        resource.status as "encounter_status.1",
+        resource.period.start as "encounter_started_at.1",
+        resource.period.end as "encounter_ended_at.1"
+    from judged
 ), placed as (
     select * exclude (place), place.*, place is null as is_rowless
     from (
         select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then [{each_1_place: each_1_place} for each_1, each_1_place in resource_location] end, []), [null])) as place
-        from judged
+        from settled
     )
 ), spread as (
     select *,
@@ -42,12 +51,12 @@ select
     problem,
     problem_detail,
     problem is null and is_rowless as is_empty,
-    resource.id as "id",
-    resource.meta.lastUpdated as "last_updated",
-    reference_key(resource.subject.reference, 'Patient') as "patient_id",
-    resource.status as "encounter_status",
-    resource.period.start as "encounter_started_at",
-    resource.period.end as "encounter_ended_at",
+    "id.1" as "id",
+    "last_updated.1" as "last_updated",
+    "patient_id.1" as "patient_id",
+    "encounter_status.1" as "encounter_status",
+    "encounter_started_at.1" as "encounter_started_at",
+    "encounter_ended_at.1" as "encounter_ended_at",
     (each_1_place - 1) as "place",
     each_1.location.display as "ward_name",
     any_reference_key(each_1.location.reference) as "ward_key",

@@ -44,6 +44,37 @@ with parsed as (
         end as misfit
         from opened
     )
+), settled as (
+    select *,
+        resource.id as "id.1",
+        resource.meta.lastUpdated as "last_updated.1",
+        reference_key(resource.subject.reference, 'Patient') as "patient_id.1",
+        reference_key(resource.encounter.reference, 'Encounter') as "encounter_id.1",
+        resource.status as "status.1",
+        resource.category[1].coding[1].code as "category.1",
+        resource.effectiveDateTime as "effective.1",
+        resource.effectiveInstant as "effective_instant.1",
+        resource_effectivePeriod.start as "effective_start.1",
+        resource.issued as "issued.1",
+        reference_key(resource_basedOn[1].reference, 'ServiceRequest') as "order_number.1",
+        (coalesce(len(resource_component), 0) > 0) as "has_components.1",
+        [item_1 for item_1 in resource.code.coding if (item_1.system = 'http://loinc.org')][1].code as "loinc.1",
+        resource.code.coding[1].system as "first_system.1",
+        resource.code.coding[1].code as "first_code.1",
+        resource.valueQuantity.value::varchar as "value_number.1",
+        resource.valueQuantity.code as "unit_code.1",
+        resource.valueQuantity.unit as "unit_text.1",
+        resource.valueQuantity.comparator as "comparator.1",
+        try_cast(resource.valueInteger::varchar as bigint) as "value_integer.1",
+        resource.valueString as "value_string.1",
+        resource.valueBoolean as "value_boolean.1",
+        resource.valueDateTime as "value_date_time.1",
+        resource.valueTime as "value_time.1",
+        resource_valueCodeableConcept.coding[1].code as "value_code.1",
+        resource_valueCodeableConcept.text as "value_concept.1",
+        resource_valueCodeableConcept.coding[1].display as "value_display.1",
+        ((((resource_valueRange is not null) or (resource_valueRatio is not null)) or (resource_valueSampledData is not null)) or (resource_valuePeriod is not null)) as "is_value_of_other_type.1"
+    from judged
 ), placed as (
     select * exclude (place), place.*, place is null as is_rowless
     from (
@@ -51,7 +82,7 @@ with parsed as (
             [{branch: 1, each_2_place: null}],
             [{branch: 2, each_2_place: each_2_place} for each_2, each_2_place in resource_component]
         ) end, []), [null])) as place
-        from judged
+        from settled
     )
 ), spread as (
     select *,
@@ -64,35 +95,35 @@ select
     problem,
     problem_detail,
     problem is null and is_rowless as is_empty,
-    resource.id as "id",
-    resource.meta.lastUpdated as "last_updated",
-    reference_key(resource.subject.reference, 'Patient') as "patient_id",
-    reference_key(resource.encounter.reference, 'Encounter') as "encounter_id",
-    resource.status as "status",
-    resource.category[1].coding[1].code as "category",
-    resource.effectiveDateTime as "effective",
-    resource.effectiveInstant as "effective_instant",
-    resource_effectivePeriod.start as "effective_start",
-    resource.issued as "issued",
-    reference_key(resource_basedOn[1].reference, 'ServiceRequest') as "order_number",
-    (coalesce(len(resource_component), 0) > 0) as "has_components",
+    "id.1" as "id",
+    "last_updated.1" as "last_updated",
+    "patient_id.1" as "patient_id",
+    "encounter_id.1" as "encounter_id",
+    "status.1" as "status",
+    "category.1" as "category",
+    "effective.1" as "effective",
+    "effective_instant.1" as "effective_instant",
+    "effective_start.1" as "effective_start",
+    "issued.1" as "issued",
+    "order_number.1" as "order_number",
+    "has_components.1" as "has_components",
     case branch when 1 then false when 2 then true end as "is_component",
-    case branch when 1 then [item_1 for item_1 in resource.code.coding if (item_1.system = 'http://loinc.org')][1].code when 2 then [item_3 for item_3 in each_2.code.coding if (item_3.system = 'http://loinc.org')][1].code end as "loinc",
-    case branch when 1 then resource.code.coding[1].system when 2 then each_2.code.coding[1].system end as "first_system",
-    case branch when 1 then resource.code.coding[1].code when 2 then each_2.code.coding[1].code end as "first_code",
-    case branch when 1 then resource.valueQuantity.value::varchar when 2 then each_2.valueQuantity.value::varchar end as "value_number",
-    case branch when 1 then resource.valueQuantity.code when 2 then each_2.valueQuantity.code end as "unit_code",
-    case branch when 1 then resource.valueQuantity.unit when 2 then each_2.valueQuantity.unit end as "unit_text",
-    case branch when 1 then resource.valueQuantity.comparator when 2 then each_2.valueQuantity.comparator end as "comparator",
-    case branch when 1 then try_cast(resource.valueInteger::varchar as bigint) when 2 then try_cast(each_2.valueInteger::varchar as bigint) end as "value_integer",
-    case branch when 1 then resource.valueString when 2 then each_2.valueString end as "value_string",
-    case branch when 1 then resource.valueBoolean when 2 then each_2.valueBoolean end as "value_boolean",
-    case branch when 1 then resource.valueDateTime when 2 then each_2.valueDateTime end as "value_date_time",
-    case branch when 1 then resource.valueTime when 2 then each_2.valueTime end as "value_time",
-    case branch when 1 then resource_valueCodeableConcept.coding[1].code when 2 then each_2.valueCodeableConcept.coding[1].code end as "value_code",
-    case branch when 1 then resource_valueCodeableConcept.text when 2 then each_2.valueCodeableConcept.text end as "value_concept",
-    case branch when 1 then resource_valueCodeableConcept.coding[1].display when 2 then each_2.valueCodeableConcept.coding[1].display end as "value_display",
-    case branch when 1 then ((((resource_valueRange is not null) or (resource_valueRatio is not null)) or (resource_valueSampledData is not null)) or (resource_valuePeriod is not null)) when 2 then ((((each_2.valueRange is not null) or (each_2.valueRatio is not null)) or (each_2.valueSampledData is not null)) or (each_2.valuePeriod is not null)) end as "is_value_of_other_type"
+    case branch when 1 then "loinc.1" when 2 then [item_3 for item_3 in each_2.code.coding if (item_3.system = 'http://loinc.org')][1].code end as "loinc",
+    case branch when 1 then "first_system.1" when 2 then each_2.code.coding[1].system end as "first_system",
+    case branch when 1 then "first_code.1" when 2 then each_2.code.coding[1].code end as "first_code",
+    case branch when 1 then "value_number.1" when 2 then each_2.valueQuantity.value::varchar end as "value_number",
+    case branch when 1 then "unit_code.1" when 2 then each_2.valueQuantity.code end as "unit_code",
+    case branch when 1 then "unit_text.1" when 2 then each_2.valueQuantity.unit end as "unit_text",
+    case branch when 1 then "comparator.1" when 2 then each_2.valueQuantity.comparator end as "comparator",
+    case branch when 1 then "value_integer.1" when 2 then try_cast(each_2.valueInteger::varchar as bigint) end as "value_integer",
+    case branch when 1 then "value_string.1" when 2 then each_2.valueString end as "value_string",
+    case branch when 1 then "value_boolean.1" when 2 then each_2.valueBoolean end as "value_boolean",
+    case branch when 1 then "value_date_time.1" when 2 then each_2.valueDateTime end as "value_date_time",
+    case branch when 1 then "value_time.1" when 2 then each_2.valueTime end as "value_time",
+    case branch when 1 then "value_code.1" when 2 then each_2.valueCodeableConcept.coding[1].code end as "value_code",
+    case branch when 1 then "value_concept.1" when 2 then each_2.valueCodeableConcept.text end as "value_concept",
+    case branch when 1 then "value_display.1" when 2 then each_2.valueCodeableConcept.coding[1].display end as "value_display",
+    case branch when 1 then "is_value_of_other_type.1" when 2 then ((((each_2.valueRange is not null) or (each_2.valueRatio is not null)) or (each_2.valueSampledData is not null)) or (each_2.valuePeriod is not null)) end as "is_value_of_other_type"
 from spread
 )
 select * from (

@@ -23,11 +23,16 @@ with parsed as (
         end as misfit
         from opened
     )
+), settled as (
+    select *,
+        resource.id as "id.1",
+        resource.meta.lastUpdated as "last_updated.1"
+    from judged
 ), placed as (
     select * exclude (place), place.*, place is null as is_rowless
     from (
         select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then [{each_1_place: each_1_place} for each_1, each_1_place in resource_identifier] end, []), [null])) as place
-        from judged
+        from settled
     )
 ), spread as (
     select *,
@@ -40,8 +45,8 @@ select
     problem,
     problem_detail,
     problem is null and is_rowless as is_empty,
-    resource.id as "id",
-    resource.meta.lastUpdated as "last_updated",
+    "id.1" as "id",
+    "last_updated.1" as "last_updated",
     each_1.system as "system",
     each_1.value as "value"
 from spread
