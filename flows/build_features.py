@@ -23,12 +23,11 @@ def build_features(use_case: UseCaseName, as_of: AsOf = None) -> int:
     house, moment = open_house(), at(as_of)
     with recorded_run(house, "build_features", as_of=moment, use_case=use_case):
         this = Round.of(house, use_case, as_of=moment)
-        with house.open_snapshot(this.snapshot) as lake:
-            spines = due_rows(house, lake, this)
-            for spine in (spines.live_spine, spines.backfill):
-                features_of(house, lake, this.case, spine, this.snapshot)
+        lake = house.open_snapshot(this.snapshot)
+        spine = due_rows(house, lake, this).spine
+        compute(house, lake, this.case, spine, this.snapshot)
         put_online(house, this)
-        return int(spines.live_spine.num_rows + spines.backfill.num_rows)
+        return int(spine.num_rows)
 
 
 @step
@@ -38,13 +37,21 @@ def put_online(house: House, this: Round) -> None:
 
 
 @step
-def features_of(
+def compute(
     house: House, lake: "duckdb.DuckDBPyConnection", case: UseCase, spine: "pa.Table", snapshot: Snapshot
-) -> "pa.Table":
-    """Return the spine with its features; what this snapshot gave for the same rows before is not computed again."""
+) -> None:
+    """Keep the features of a spine; what this snapshot gave for the same rows before is not computed again."""
     views, name = views_of(case), spine_name(case, spine, snapshot)
     if spine.num_rows and not house.store.is_built(views, name):
         house.store.compute(lake, views, spine, name=name)
+
+
+@step
+def features_of(
+    house: House, lake: "duckdb.DuckDBPyConnection", case: UseCase, spine: "pa.Table", snapshot: Snapshot
+) -> "pa.Table":
+    """Return the spine with its features, computed first where this snapshot has not given them before."""
+    compute(house, lake, case, spine, snapshot)
     return house.store.read(case.features, spine)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, func, select
@@ -20,6 +20,9 @@ from models.use_case import UseCase
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+
+A_WEEK = timedelta(days=7)  # what came in late may still make somebody due whom the last round did not see
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,18 @@ class DueRows:
         """The live rows that are predicted for."""
         return eligible(self.live)
 
+    @property
+    def spine(self) -> "pa.Table":
+        """Every row that is predicted for, live ones first."""
+        import pyarrow as pa
+
+        return pa.concat_tables([self.live_spine, self.backfill])
+
+    @property
+    def count(self) -> int:
+        """How many a run must account for."""
+        return int(self.live.num_rows + self.backfill.num_rows)
+
 
 @step
 def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> DueRows:
@@ -80,8 +95,8 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    rows = cohort(lake, this.case, this.as_of)
     with house.records.read() as connection:
+        rows = cohort(lake, this.case, this.as_of, since=_looked_back(connection, this))
         rows = with_released(connection, lake, this, rows)
         scored, since = _scored(connection, this)
         stages = {site: stage_of(connection, site, this.case.name) for site in pc.unique(rows["site_id"]).to_pylist()}
@@ -96,6 +111,18 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
             backfill.filter(pc.greater_equal(backfill["prediction_time"], since)) if since else backfill.slice(0, 0)
         )
     return DueRows(live=live, backfill=backfill, stages=stages)
+
+
+def _looked_back(connection: Connection, this: Round) -> datetime | None:
+    """How far back somebody may still be due: a week before the last round, or max_age. None: all the past."""
+    if this.all_due or not this.is_champion:
+        return None
+    last = connection.execute(
+        select(func.max(s.run.c.as_of)).where(
+            s.run.c.kind == "score", s.run.c.use_case == this.case.name, s.run.c.status == "done"
+        )
+    ).scalar()
+    return min(last or this.as_of, this.as_of) - max(A_WEEK, this.case.max_age)
 
 
 def with_released(

@@ -1,7 +1,7 @@
 """What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -71,18 +71,36 @@ class House:
             )
         return Snapshot(row.snapshot_id, row.versions)
 
-    @contextmanager
-    def open_snapshot(self, snapshot: Snapshot) -> Iterator["duckdb.DuckDBPyConnection"]:
-        """Open the canonical tables of a snapshot as relations; see integrations/snapshot.py."""
+    def open_snapshot(self, snapshot: Snapshot) -> "duckdb.DuckDBPyConnection":
+        """Open the canonical tables of a snapshot as relations; see integrations/snapshot.py.
+
+        The newest one stays open in its thread: the flows of one round, run one after another, read it once.
+        """
+        key = (self.settings.home, snapshot.snapshot_id)
+        if getattr(_OPEN, "key", None) != key:
+            close_snapshot()
+            _OPEN.connection = self._opened(snapshot)
+            _OPEN.key = key
+        connection: duckdb.DuckDBPyConnection = _OPEN.connection
+        return connection
+
+    def _opened(self, snapshot: Snapshot) -> "duckdb.DuckDBPyConnection":
         from integrations.duck import connect
 
         self.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = connect(self.settings.temp, memory_limit_mb=self.settings.memory_limit_mb * 2)
-        try:
-            self.lake.open_snapshot(connection, snapshot.versions, feeds=feeds())
-            yield connection
-        finally:
-            connection.close()
+        self.lake.open_snapshot(connection, snapshot.versions, feeds=feeds())
+        return connection
+
+
+_OPEN = threading.local()
+
+
+def close_snapshot() -> None:
+    """Let go of the snapshot that this thread keeps open, if any."""
+    if getattr(_OPEN, "key", None) is not None:
+        _OPEN.key = None
+        _OPEN.connection.close()
 
 
 def open_house(settings: Settings | None = None) -> House:

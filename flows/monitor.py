@@ -14,7 +14,7 @@ from flows.house import House, at, open_house
 from flows.parameters import AsOf, UseCaseName
 from flows.run_log import recorded_run
 from flows.step import on_server, step
-from integrations.errors import Refused
+from integrations.errors import NotInOrder, Refused
 from integrations.records import schema as s
 from models.cohort import labelled
 from models.monitoring.findings import Finding, quarantine_findings
@@ -38,9 +38,9 @@ def monitor(use_case: UseCaseName, as_of: AsOf = None, with_report: WithReport =
     if this.version is None:
         raise Refused(f"{use_case} has no champion, so there is nothing to watch", to_do=f"rounds versions {use_case}")
     with recorded_run(house, "monitor", as_of=moment, use_case=use_case) as run_id:
-        with house.open_snapshot(this.snapshot) as lake:
-            window = scored_window(house, lake, this)
-            matured = matured_outcomes(house, lake, this)
+        lake = house.open_snapshot(this.snapshot)
+        window = scored_window(house, lake, this)
+        matured = matured_outcomes(house, lake, this)
         result = judge_window(house, this, window, matured, run_id, with_report)
         if on_server():
             emit_drift(house, this, result)
@@ -61,7 +61,10 @@ def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) 
     """The rows that the champion scored in the window, with their features as the model took them and their risk."""
     scored = _scores(house, this, since_window=True)
     spine = scored.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
-    frame = features_of(house, lake, this.case, spine, this.snapshot)
+    try:
+        frame = house.store.read(this.case.features, spine)
+    except NotInOrder:  # a view has changed since: judge the rows by what it says now
+        frame = features_of(house, lake, this.case, spine, this.snapshot)
     return frame.append_column("probability", scored["probability"])
 
 

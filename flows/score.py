@@ -32,7 +32,7 @@ class Batch:
 
     purpose: str
     stage: str
-    spine: "pa.Table"
+    frame: "pa.Table"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,26 +60,27 @@ def score(use_case: UseCaseName, as_of: AsOf = None, version: Version = None, al
 def score_round(house: House, this: Round, run_id: str, *, dry_run: bool) -> ScoringRun:
     """Score one round; a dry run does the same work and writes nothing but features."""
     model = approved_model(house, this)
-    account, new, queued = RunAccount(), 0, 0
-    with house.open_snapshot(this.snapshot) as lake:
-        rows = due_rows(house, lake, this)
-        excluded = excluded_by_reason(rows)
-        for batch in batches(this, rows):
-            counts, written = score_batch(house, lake, this, model, batch, run_id, dry_run)
-            account, new, queued = account + counts, new + written.scores, queued + written.outbox
-    account += RunAccount(excluded=sum(excluded.values()), reasons=excluded)
-    due = rows.live.num_rows + rows.backfill.num_rows
+    lake = house.open_snapshot(this.snapshot)
+    rows = due_rows(house, lake, this)
+    frame, holds = known_of(house, lake, this, rows.spine)
+    excluded = excluded_by_reason(rows)
+    account, new, queued = RunAccount(excluded=sum(excluded.values()), reasons=excluded), 0, 0
+    for batch in batches(this, rows, frame):
+        counts, written = score_batch(house, this, model, batch, holds, run_id, dry_run)
+        account, new, queued = account + counts, new + written.scores, queued + written.outbox
     if not dry_run:
         finish_run(
             house.records,
             run_id,
             account,
-            due=due,
+            due=rows.count,
             purpose=purpose_of(this, rows),
             version=model.version,
             snapshot_id=this.snapshot.snapshot_id,
         )
-    return ScoringRun(run_id=run_id, version=model.version, due=due, account=account, new_scores=new, queued=queued)
+    return ScoringRun(
+        run_id=run_id, version=model.version, due=rows.count, account=account, new_scores=new, queued=queued
+    )
 
 
 @step
@@ -95,46 +96,62 @@ def excluded_by_reason(rows: DueRows) -> dict[str, int]:
     return dict(Counter(reason for reason in rows.live["excluded_reason"].to_pylist() if reason is not None))
 
 
-def batches(this: Round, rows: DueRows) -> list[Batch]:
+def batches(this: Round, rows: DueRows, frame: "pa.Table") -> list[Batch]:
     """Cut the due rows by purpose and stage: a site's stage decides what its newest rows are for."""
     import pyarrow.compute as pc
 
+    live_count = rows.live_spine.num_rows
+    live, older = frame.slice(0, live_count), frame.slice(live_count)
     found = []
     for site, stage in sorted(rows.stages.items()):
-        of_site = rows.live_spine.filter(pc.equal(rows.live_spine["site_id"], site))
-        purpose = "backfill" if this.all_due and not this.is_champion else stage if this.is_champion else "shadow"
-        found.append(Batch(purpose=purpose, stage=stage, spine=of_site))
-        older = rows.backfill.filter(pc.equal(rows.backfill["site_id"], site))
-        found.append(Batch(purpose="backfill", stage=stage, spine=older))
-    return [batch for batch in found if batch.spine.num_rows]
+        for purpose, part in ((live_purpose(this, stage), live), ("backfill", older)):
+            of_site = part.filter(pc.equal(part["site_id"], site))
+            found.append(Batch(purpose=purpose, stage=stage, frame=of_site))
+    return [batch for batch in found if batch.frame.num_rows]
+
+
+def live_purpose(this: Round, stage: str) -> str:
+    """What the newest rows of a site are scored for: its stage, when the champion scores; beside it, never live."""
+    if this.is_champion:
+        return stage
+    return "backfill" if this.all_due else "shadow"
 
 
 def purpose_of(this: Round, rows: DueRows) -> str:
-    """One word for the run: the highest purpose it scored for."""
-    purposes = {batch.purpose for batch in batches(this, rows)}
+    """One word for the run: what its newest rows were for, else what the use case's stage would make them."""
+    purposes = {live_purpose(this, stage) for stage in rows.stages.values()} - {"off"}
+    if rows.live_spine.num_rows == 0 and rows.backfill.num_rows:
+        return "backfill"
     return next((word for word in ("live", "silent", "shadow", "backfill") if word in purposes), "silent")
+
+
+@step
+def known_of(
+    house: House, lake: "duckdb.DuckDBPyConnection", this: Round, spine: "pa.Table"
+) -> tuple["pa.Table", "pa.Table"]:
+    """What is known of the due rows: their features, and which feature views are held for whom."""
+    from features.held import held_features
+
+    frame = features_of(house, lake, this.case, spine, this.snapshot)
+    with house.records.read() as connection:
+        return frame, held_features(connection, lake, spine, views_of(this.case), this.as_of)
 
 
 @step
 def score_batch(
     house: House,
-    lake: "duckdb.DuckDBPyConnection",
     this: Round,
     model: "RegisteredModel",
     batch: Batch,
+    holds: "pa.Table",
     run_id: str,
     dry_run: bool,
 ) -> tuple[RunAccount, Written]:
-    """Features, holds, scores, explanations; then scores and outbox rows in one transaction."""
-    from features.held import held_features
+    """Scores and explanations; then scores and outbox rows in one transaction."""
     from models.explanation import explain
     from models.scoring import rows_to_explain, score_rows
 
-    views = views_of(this.case)
-    frame = features_of(house, lake, this.case, batch.spine, this.snapshot)
-    with house.records.read() as connection:
-        holds = held_features(connection, lake, batch.spine, views, this.as_of)
-    rows = score_rows(model, frame, this.case, holds)
+    rows = score_rows(model, batch.frame, this.case, holds)
     written = write_scores(
         house.records,
         rows,
@@ -142,11 +159,11 @@ def score_batch(
             run_id=run_id,
             purpose=batch.purpose,
             stage=batch.stage,
-            view_versions=house.store.view_versions(views),
+            view_versions=house.store.view_versions(views_of(this.case)),
             snapshot_id=this.snapshot.snapshot_id,
             scored_at=this.as_of,
         ),
-        explanations=explain(model, frame, rows_to_explain(rows, is_written_back=batch.purpose == "live")),
+        explanations=explain(model, batch.frame, rows_to_explain(rows, is_written_back=batch.purpose == "live")),
         identifier=_identifier(house, this.case.name),
         dry_run=dry_run,
     )

@@ -45,9 +45,9 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
     house, moment = open_house(), at(as_of)
     with recorded_run(house, "train", as_of=moment, use_case=use_case):
         this = Round.of(house, use_case, as_of=moment)
-        with house.open_snapshot(this.snapshot) as lake:
-            known = label_cohort(lake, this)
-            frame, held = training_frame(house, lake, this, known)
+        lake = house.open_snapshot(this.snapshot)
+        known = label_cohort(lake, this)
+        frame, held = training_frame(house, lake, this, known)
         candidate = fit(this, frame, held, seed)
         evaluation = judge(house, this, frame, seed)
         version = register(house, this, candidate, evaluation, frame, trained_by)
@@ -63,8 +63,8 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
 def plan(house: House, use_case: str, moment: datetime) -> dict[str, int]:
     """What a training would learn from, without fitting: rows with a final label, and how many of them are outcomes."""
     this = Round.of(house, use_case, as_of=moment)
-    with house.open_snapshot(this.snapshot) as lake:
-        labels = label_cohort(lake, this).rows["label"].to_pylist()
+    lake = house.open_snapshot(this.snapshot)
+    labels = label_cohort(lake, this).rows["label"].to_pylist()
     return {"rows": len(labels), "outcomes": sum(labels)}
 
 

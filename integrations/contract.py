@@ -5,7 +5,7 @@ from when on a fact of its past counts as known (the history rule).
 """
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -99,6 +99,7 @@ class Contract(BaseModel):
     lateness: Duration
     go_live_at: AwareDatetime | None = None
     # Every patient's dates are moved, perhaps into the future: no instant is judged by received_at.
+    history_extract_at: time | None = None  # daily, feed's time zone: in history, news counts from the next extract on
     is_date_shifted: bool = False
     is_authoritative_for: tuple[str, ...] = ()
     encounters_of: str = ""

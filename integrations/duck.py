@@ -21,5 +21,5 @@ def connect(temp: Path, *, memory_limit_mb: int = 400, threads: int = 2) -> duck
 
 
 def quoted(text: str | Path) -> str:
-    """Return a SQL string literal. For paths and names of ours; what comes from a feed is always a bound value or a column."""
+    """Return a SQL string literal, for paths and names of ours; what a feed sent is a bound value or a column."""
     return "'" + str(text).replace("'", "''") + "'"

@@ -9,13 +9,15 @@ RoundsError                what, where, what to do; exit code 1
 
 
 class RoundsError(Exception):
-    """An error with what went wrong, where, and what to do. Carries ids and counts, never a name or a value of a patient."""
+    """What went wrong, where, and what to do. Carries ids and counts, never a name or a value of a patient."""
 
     exit_code = 1
 
     def __init__(self, what: str, *, where: str = "", to_do: str = "") -> None:
         self.what, self.where, self.to_do = what, where, to_do
-        super().__init__("\n".join(part for part in (what, where and f"where: {where}", to_do and f"do: {to_do}") if part))
+        super().__init__(
+            "\n".join(part for part in (what, where and f"where: {where}", to_do and f"do: {to_do}") if part)
+        )
 
 
 class Refused(RoundsError):

@@ -69,7 +69,7 @@ class Settings(BaseModel):
 
 
 def load_settings(environment: dict[str, str] | None = None) -> Settings:
-    """Build Settings from ROUNDS_HOME/settings.yaml and the environment, which wins. Raises WrongUsage on an unknown key."""
+    """Build Settings from ROUNDS_HOME/settings.yaml and the environment, which wins. WrongUsage on an unknown key."""
     env = dict(os.environ) if environment is None else environment
     home = Path(env.get("ROUNDS_HOME") or CHECKOUT / "var").resolve()
     values = _file_values(home / "settings.yaml")

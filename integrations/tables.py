@@ -62,7 +62,9 @@ TAIL = (
     Column("bucket", "count", "partition: hash of patient_id", is_required=True),
 )
 
-ISSUED_AT = Column("issued_at", "instant", "when the source says that it made the fact known (issued, recorded, updated)")
+ISSUED_AT = Column(
+    "issued_at", "instant", "when the source says that it made the fact known (issued, recorded, updated)"
+)
 
 PATIENT = Table(
     "patient",
@@ -95,8 +97,12 @@ ENCOUNTER = Table(
     (
         Column("encounter_id", "text", "source-scoped", is_required=True),
         Column("class", "text", "inpatient, emergency, observation, ambulatory or other", is_required=True),
-        Column("admission_type", "text", "emergency, urgent, elective, observation, newborn or other; null when not sent"),
-        Column("admission_source", "text", "home, emergency_department, acute_hospital, skilled_nursing, clinic or other"),
+        Column(
+            "admission_type", "text", "emergency, urgent, elective, observation, newborn or other; null when not sent"
+        ),
+        Column(
+            "admission_source", "text", "home, emergency_department, acute_hospital, skilled_nursing, clinic or other"
+        ),
         Column("started_at", "instant", "admission", is_required=True),
         Column("ended_at", "instant", "discharge; null while the patient is in the house"),
         Column(

@@ -38,13 +38,17 @@ class Labelled:
     reasons: dict[str, int]
 
 
-def cohort(connection: duckdb.DuckDBPyConnection, use_case: UseCase, as_of: datetime) -> pa.Table:
+def cohort(
+    connection: duckdb.DuckDBPyConnection, use_case: UseCase, as_of: datetime, *, since: datetime | None = None
+) -> pa.Table:
     """Return every row the use case ever had up to as_of, with the reason where it is excluded (null: eligible).
 
+    `since` leaves out what lies before it, and spares the SQL all stays of which nothing has been news since then.
     Raises NotInOrder when the SQL gives other columns, two rows of one stay and time, or a prediction_time after as_of.
     """
-    rows = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, f"{use_case.name}/cohort.sql", as_of)
-    _check_unique(connection, rows, f"{use_case.name}/cohort.sql")
+    where = f"{use_case.name}/cohort.sql"
+    rows = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, where, as_of, since=since)
+    _check_unique(connection, rows, where)
     return rows
 
 
@@ -178,17 +182,23 @@ def _run(
     where: str,
     as_of: datetime,
     cohort: pa.Table | None = None,
+    since: datetime | None = None,
 ) -> pa.Table:
     """Run a use case's SQL for the feeds whose clock is ours, and for those whose dates are moved by their own."""
-    parts = []
+    relations, rows_since, parts = "feed as (from these_feeds)", "true", []
+    if since is not None:  # the last version of a stay before `since` is what it was then, so it stays
+        relations += ", encounter as (from temp.main.encounter where superseded_at > $since)"
+        rows_since = "prediction_time > $since"
     for is_date_shifted, now in ((False, as_of), (True, AFTER_ALL_DATES)):
         feeds = _query(connection, "select * from feed where is_date_shifted = $wanted", wanted=is_date_shifted)
         if feeds.num_rows == 0:
             continue
-        mine = {} if cohort is None else {"cohort": _of_feeds(cohort, feeds)}
+        mine: dict[str, object] = {} if cohort is None else {"cohort": _of_feeds(cohort, feeds)}
+        if since is not None:
+            mine["since"] = since
         rows = _query(
             connection,
-            f"with feed as (from these_feeds) select * from ({sql}) {ORDER}",
+            f"with {relations} select * from ({sql}) where {rows_since} {ORDER}",
             these_feeds=feeds,
             as_of=now,
             **mine,

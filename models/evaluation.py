@@ -1,5 +1,7 @@
 """Try the candidate's recipe on the newest patients, none of whom it was fitted on, and let the gate judge."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -99,12 +101,16 @@ def _held_out(use_case: UseCase, frame: pa.Table, start: datetime | None, seed: 
     labels, folds = labels_of(frame), person_folds(persons_of(frame), labels_of(frame), FOLD_COUNT, seed)
     is_held_out, is_earlier = _split(frame, start)
     risk = np.full(frame.num_rows, np.nan)
-    for fold in range(FOLD_COUNT):
+
+    def predict(fold: int) -> None:
         asked, known = is_held_out & (folds == fold), is_earlier & (folds != fold)
         if asked.any() and len(np.unique(labels[known])) == 2:
             model = fit(use_case, frame.filter(pa.array(known)), seed=seed)
             matrix = as_matrix(frame.filter(pa.array(asked)), use_case.feature_names)
             risk[asked] = model.predict_proba(matrix)[:, 1]
+
+    with ThreadPoolExecutor(min(FOLD_COUNT, os.cpu_count() or 1)) as at_once:
+        list(at_once.map(predict, range(FOLD_COUNT)))
     is_scored = is_held_out & ~np.isnan(risk)
     scored = frame.append_column("probability", pa.array(risk)).filter(pa.array(is_scored))
     return scored, int(is_held_out.sum() - is_scored.sum())

@@ -45,7 +45,9 @@ class WriteBack:
     outcome_text: str
     outcome_system: str
     outcome_code: str
-    bands: tuple[tuple[float, str], ...]  # (from probability, band), ascending, first from 0; bands of risk-probability: low, moderate, high
+    bands: tuple[
+        tuple[float, str], ...
+    ]  # (from probability, band), ascending, first from 0; bands of risk-probability: low, moderate, high
     threshold: float  # working threshold: at or above it someone acts
 
 

@@ -6,6 +6,8 @@ stands for the start or the end of that day in the feed's time zone. Anything el
 calls bad_time.
 """
 
+from datetime import time
+
 import duckdb
 
 from integrations.contract import Contract
@@ -22,7 +24,7 @@ HAS_OFFSET = "sent[-1] = 'Z' or sent[-6] in ('+', '-') or sent[-5] in ('+', '-')
 
 
 def make_macros(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
-    """Make as_iso, read_instant, read_day_start, read_day_end and read_date for the texts of one feed."""
+    """Make the macros that read the texts of one feed, and next_extract, by which its history became known."""
     zone = quoted(contract.time_zone)
     iso = AS_ISO if contract.kind == "hl7v2" else "sent"
     for name, body in {
@@ -36,8 +38,18 @@ def make_macros(connection: duckdb.DuckDBPyConnection, contract: Contract) -> No
         "read_date(sent)": "case when length(sent) = 10 then try_cast(sent as date) end",
         "read_day_start(sent)": f"read_date(sent)::timestamp at time zone {zone}",
         "read_day_end(sent)": f"(read_date(sent) + interval 1 day - interval 1 microsecond) at time zone {zone}",
+        "next_extract(moment)": _next_extract(contract.history_extract_at, zone),
     }.items():
         connection.execute(f"create or replace temp macro {name} as ({body})")
+
+
+def _next_extract(at: time | None, zone: str) -> str:
+    """The daily extract by which a fact of the past would have come; without one, the moment itself."""
+    if at is None:
+        return "moment"
+    of_that_day = f"date_trunc('day', moment at time zone {zone}) + interval '{at:%H:%M:%S}'"
+    days = f"case when {of_that_day} < moment at time zone {zone} then interval 1 day else interval 0 day end"
+    return f"({of_that_day} + {days}) at time zone {zone}"
 
 
 def instant_sql(column: str, dates_alone: str | None) -> str:

@@ -169,13 +169,14 @@ def _known_sql(judgement: Judgement) -> str:
         return f"{available} as available_at, {closed} as closed_at"
     history = judgement.rule.history
     instants = [EARLIEST if name == "always" else name for name in history.instants if name != "encounter_ended_at"]
-    rule = f"coalesce({', '.join([*instants, 'null::timestamptz'])}) + {_interval(history.plus.total_seconds())}"
+    moment = f"coalesce({', '.join([*instants, 'null::timestamptz'])}) + {_interval(history.plus.total_seconds())}"
+    rule = f"next_extract({moment})"
     cap = rule if judgement.contract.is_date_shifted else f"least({rule}, {received})"
     known = "null::timestamptz" if "encounter_ended_at" in history.instants else f"coalesce({cap}, {received})"
     closed = "null::timestamptz"
     if judgement.table in ENDS:
         end = history.ended or END_COLUMN.get(judgement.table, "ended_at")
-        end_cap = end if judgement.contract.is_date_shifted else f"least({end}, {received})"
+        end_cap = end if judgement.contract.is_date_shifted else f"least(next_extract({end}), {received})"
         closed = f"case when {ENDS[judgement.table]} then greatest(coalesce({end_cap}, {received}), available_at) end"
     return f"{known} as available_at, {closed} as closed_at"
 

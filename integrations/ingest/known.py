@@ -102,7 +102,7 @@ def find_encounter_end(connection: duckdb.DuckDBPyConnection, judgement: Judgeme
         select encounter_id, arg_max(ended_at, available_at) as ended_at from ending group by encounter_id
         """
     )
-    rule = f"ended_at + to_seconds({int(judgement.rule.history.plus.total_seconds())})"
+    rule = f"next_extract(ended_at + to_seconds({int(judgement.rule.history.plus.total_seconds())}))"
     known = rule if judgement.contract.is_date_shifted else f"least({rule}, {received})"
     connection.execute(
         f"""

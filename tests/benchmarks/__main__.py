@@ -1,6 +1,6 @@
 """`make bench`: every claim of speed as a ratio against a peer measured in the same run.
 
-Each bench_*.py beside this file has `rows() -> Iterator[Row]`. Absolute figures depend on the machine, ratios should not.
+Each bench_*.py beside this file has `rows() -> Iterator[Row]`. Absolute figures depend on the machine, ratios less so.
 """
 
 import importlib

@@ -1,0 +1,319 @@
+"""What a person meets at the command line: help, errors, exit codes, JSON."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds
+
+pytestmark = pytest.mark.xdist_group("played hospital")
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+HEAVY = ("feast", "mlflow", "sklearn", "shap", "evidently", "prefect", "fhir")
+READING = (
+    ["tables", "--json"],
+    ["quarantine", "--json"],
+    ["versions", USE_CASE, "--json"],
+    ["people", "list", "--json"],
+    ["scores", USE_CASE, "--csv"],
+    ["runs", "--json"],
+    ["outbox", "--json"],
+    ["report", USE_CASE, "--json"],
+    ["audit", "verify", "--json"],
+    ["doctor", "--json"],
+)
+
+
+def commands() -> list[list[str]]:
+    from flows.cli import app
+
+    group = typer.main.get_command(app)
+    found = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found += [[name, sub] for sub in inner] if inner else [[name]]
+    return found
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_command_explains_itself(command: list[str], rounds: Rounds) -> None:
+    answer = rounds(*command, "--help")
+    assert answer.code == 0
+    sentence = answer.out.split("\n\n")[0:2]
+    assert len(" ".join(sentence)) > 40
+
+
+@pytest.mark.parametrize("command", [command for command in READING if "--json" in command], ids=" ".join)
+def test_a_command_that_prints_data_prints_one_json_document(command: list[str], played: PlayedHospital) -> None:
+    assert isinstance(played.rounds.done(*command).json, dict)
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_command_that_only_reads_opens_no_heavy_library(command: list[str], played: PlayedHospital) -> None:
+    program = (
+        "import sys; from flows.cli import main; code = main(sys.argv[1:]); "
+        f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules)); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command],
+        env={**os.environ, "ROUNDS_HOME": str(played.rounds.home)},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_script_and_the_module_are_the_same_from_any_folder(played: PlayedHospital, tmp_path: Path) -> None:
+    script = Path(sys.executable).parent / "rounds"
+    outputs = {
+        subprocess.run(
+            [*command, "outbox", "--json"],
+            env={**os.environ, "ROUNDS_HOME": str(played.rounds.home)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for command in ([str(script)], [sys.executable, "-m", "flows.cli"])
+    }
+    assert [set(json.loads(output)) for output in outputs] == [{"queued", "sent", "acknowledged", "failed", "dead"}]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_colour_is_printed_into_a_pipe(played: PlayedHospital) -> None:
+    assert "\x1b" not in played.rounds.done("tables").out
+
+
+def test_an_unknown_use_case_is_wrong_usage_with_a_hint(rounds: Rounds) -> None:
+    answer = rounds("versions", "aki_48")
+    assert answer.code == 2
+    assert "did you mean aki_48h?" in answer.err
+
+
+def test_an_unknown_option_is_wrong_usage(rounds: Rounds) -> None:
+    assert rounds("tables", "--jsn").code == 2
+
+
+def test_an_unknown_setting_names_its_line(rounds: Rounds) -> None:
+    rounds.home.mkdir()
+    (rounds.home / "settings.yaml").write_text("# ours\nbukcet_count: 4\n")
+    answer = rounds("tables")
+    assert answer.code == 2
+    assert "settings.yaml, line 2" in answer.err
+    assert "did you mean bucket_count?" in answer.err
+
+
+def test_a_time_without_offset_is_wrong_usage(rounds: Rounds) -> None:
+    answer = rounds("runs", "--as-of", "2024-07-01T06:00:00")
+    assert answer.code == 2
+    assert "has no offset" in answer.err
+
+
+def test_a_folder_that_cannot_be_written_is_a_fault_of_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert Rounds(tmp_path / "file" / "home")("tables").code == 3
+
+
+def test_before_anything_came_in_the_commands_say_so(rounds: Rounds) -> None:
+    assert rounds.done("tables", "--json").json == {"tables": []}
+    assert rounds.done("scores", USE_CASE, "--csv").out.count("\n") == 1
+    refused = rounds("train", USE_CASE)
+    assert refused.code == 1
+    assert "nothing has been ingested yet" in refused.err
+
+
+def test_without_an_approved_version_nobody_is_scored(played: PlayedHospital) -> None:
+    answer = played.rounds("score", "readmission_30d")
+    assert answer.code == 1
+    assert "no approved version" in answer.err
+
+
+def test_too_few_patients_are_said_plainly_and_the_candidate_is_kept(played: PlayedHospital) -> None:
+    at = played.files.history_taken_at.isoformat()
+    plan = played.rounds.done("train", "readmission_30d", "--as-of", at, "--dry-run", "--json").json
+    answer = played.rounds.done("train", "readmission_30d", "--as-of", at, "--as", "Ada")
+    assert f"{plan['rows']:,} rows in" in answer.out
+    assert "too few patients to judge" in answer.out
+    [version] = played.rounds.done("versions", "readmission_30d", "--json").json["versions"]
+    assert version["gate"] == "not enough data"
+    assert version["aliases"] == []
+    scored = played.rounds.done("score", "readmission_30d", "--all-due", "--version", "1", "--as-of", at, "--json").json
+    assert scored["scored"] == scored["due"] - scored["excluded"] > 0
+    assert scored["queued"] == 0
+    scores = played.rounds.done("scores", "readmission_30d", "--json").json["scores"]
+    assert {row["purpose"] for row in scores} == {"backfill"}
+
+
+def test_the_worklist_is_the_same_as_csv_and_as_json(played: PlayedHospital) -> None:
+    rows = played.rounds.done("scores", USE_CASE, "--json").json["scores"]
+    table = list(csv.DictReader(io.StringIO(played.rounds.done("scores", USE_CASE, "--csv").out)))
+    assert len(table) == len(rows) > 0
+    assert list(table[0]) == list(rows[0])
+    assert [row["score_id"] for row in table] == [row["score_id"] for row in rows]
+    assert {row["encounter_id"] for row in table} == {f"demo_ehr/{row['source_encounter_id']}" for row in table}
+
+
+def test_the_tables_report_names_every_table_of_every_source(played: PlayedHospital) -> None:
+    entries = played.rounds.done("tables", "--json").json["tables"]
+    assert {entry["source"] for entry in entries} == {"demo_ehr", "demo_lis"}
+    assert len(entries) == 2 * 9
+    assert set(entries[0]) == {
+        "table",
+        "source",
+        "records",
+        "facts",
+        "versions",
+        "patients",
+        "first_available_at",
+        "last_available_at",
+        "out_of_scope",
+        "waiting",
+        "quarantined",
+    }
+    empty = next(entry for entry in entries if (entry["table"], entry["source"]) == ("encounter", "demo_lis"))
+    assert (empty["records"], empty["facts"], empty["first_available_at"]) == (0, 0, None)
+
+
+def test_every_screen_can_be_read_as_a_table_too(played: PlayedHospital) -> None:
+    for command in READING:
+        plain = [word for word in command if word not in ("--json", "--csv")]
+        assert played.rounds.done(*plain).out.strip()
+
+
+def test_the_monitor_says_what_it_saw_and_plans_without_a_trace(played: PlayedHospital) -> None:
+    at = ("--as-of", played.files.nights[-1].round_at.isoformat())
+    plan = played.rounds.done("monitor", USE_CASE, "--dry-run", "--json", *at).json
+    assert plan["rows"] == played.deeds[f"monitor {len(played.files.nights)}"]["rows"]
+    answer = played.rounds.done("monitor", USE_CASE, *at)
+    assert f"{USE_CASE} version 1" in answer.out
+    [report] = played.rounds.done("report", USE_CASE, "--json").json["reports"]
+    assert Path(report["path"]).read_text().startswith("<!")
+
+
+def test_a_model_that_was_touched_is_refused(played: PlayedHospital, tmp_path: Path) -> None:
+    rounds = copied(played, tmp_path)
+    model = next((rounds.home / "mlflow").rglob("model.skops"))
+    model.chmod(0o600)
+    model.write_bytes(model.read_bytes() + b" ")
+    answer = rounds("score", USE_CASE, "--as-of", played.files.nights[-1].round_at.isoformat())
+    assert answer.code == 1
+    assert "was changed after the version was registered" in answer.err
+
+
+def test_a_chain_that_was_touched_is_found(played: PlayedHospital, tmp_path: Path) -> None:
+    import sqlite3
+
+    rounds = copied(played, tmp_path)
+    with sqlite3.connect(rounds.home / "records.db") as connection:
+        for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
+            connection.execute(f"drop trigger {name}")
+        connection.execute("update audit set body = replace(body, 'Ben', 'Bea') where seq = 2")
+    answer = rounds("audit", "verify")
+    assert answer.code == 1
+    assert "entry 2" in answer.out
+    assert rounds("doctor").code == 1
+
+
+def test_a_use_case_that_is_off_scores_nobody_and_sends_nothing(played: PlayedHospital, tmp_path: Path) -> None:
+    rounds = copied(played, tmp_path)
+    ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "stop")
+    rounds.done("stage", USE_CASE, "off", "--site", "demo", *ada)
+    later = "2024-07-07T11:15:00+00:00"
+    run = rounds.done("score", USE_CASE, "--as-of", later, "--json").json
+    assert (run["due"], run["new_scores"]) == (0, 0)
+
+
+def test_decisions_are_planned_signed_and_refused(played: PlayedHospital, tmp_path: Path) -> None:
+    rounds = copied(played, tmp_path)
+    key = played.rounds.home.parent
+    ada, ben = (
+        ("--as", name, "--key", str(key / f"{name.lower()}.key"), "--reason", "because") for name in ("Ada", "Ben")
+    )
+    before = rounds.done("audit", "verify", "--json"), (rounds.home / "records.db").read_bytes()
+    assert "would be off" in rounds.done("stage", USE_CASE, "off", "--site", "demo", "--dry-run", *ada).out
+    assert (
+        "would register Cy"
+        in rounds.done(
+            "people", "add", "Cy", "--role", "engineer", "--key-out", str(tmp_path / "cy.key"), "--dry-run", *ada[:4]
+        ).out
+    )
+    assert (rounds.home / "records.db").read_bytes() == before[1]
+    assert rounds("rollback", USE_CASE, *ada).code == 1  # there is no earlier champion
+    assert rounds("approve", USE_CASE, "1", *ada).code == 1  # approved already
+    assert rounds("promote", USE_CASE, "7").code == 1
+    assert "is champion" in rounds.done("promote", USE_CASE, "1").out
+    assert "would be champion" in rounds.done("promote", USE_CASE, "1", "--dry-run").out
+    stolen = ("--as", "Ada", "--key", str(key / "ben.key"), "--reason", "because")
+    assert rounds("stage", USE_CASE, "silent", "--site", "demo", *stolen).code == 1
+    assert "is silent" in rounds.done("stage", USE_CASE, "silent", "--site", "demo", *ben).out
+    assert "until another person grants it" in rounds.done("stage", USE_CASE, "live", "--site", "demo", *ada).out
+    assert "removed Ben" in rounds.done("people", "remove", "Ben", *ada).out
+    assert (
+        rounds("people", "add", "Di", "--role", "engineer", "--key-out", str(tmp_path / "di"), "--as", "Ada").code == 2
+    )
+
+
+def test_a_second_version_is_promoted_and_rolled_back(played: PlayedHospital, tmp_path: Path) -> None:
+    rounds = copied(played, tmp_path)
+    keys = played.rounds.home.parent
+    at = played.files.nights[-1].round_at.isoformat()
+    rounds.done("train", USE_CASE, "--as-of", at, "--seed", "5", "--json")
+    versions = rounds.done("versions", USE_CASE, "--json").json["versions"]
+    assert versions[-1]["gate"] == "pass"
+    assert versions[-1]["aliases"] == ["challenger"]
+    people = [
+        ("--as", name, "--key", str(keys / f"{name.lower()}.key"), "--reason", "newer data") for name in ("Ada", "Ben")
+    ]
+    assert "one more person is needed" in rounds.done("approve", USE_CASE, "2", *people[0]).out
+    assert "it would be promoted" in rounds.done("approve", USE_CASE, "2", *people[1], "--dry-run").out
+    assert "it is champion now" in rounds.done("approve", USE_CASE, "2", *people[1]).out
+    assert "version 1 would be champion again" in rounds.done("rollback", USE_CASE, *people[0], "--dry-run").out
+    assert "version 1 is champion again, in place of 2" in rounds.done("rollback", USE_CASE, *people[0]).out
+    aliases = {row["version"]: row["aliases"] for row in rounds.done("versions", USE_CASE, "--json").json["versions"]}
+    assert aliases[1] == ["champion"]
+
+
+def test_a_backup_restores_to_a_home_that_answers_the_same(played: PlayedHospital, tmp_path: Path) -> None:
+    archive = tmp_path / "rounds.tar"
+    assert "would be" in played.rounds.done("backup", str(archive), "--dry-run").out
+    assert not archive.exists()
+    played.rounds.done("backup", str(archive))
+    restored = Rounds(tmp_path / "restored")
+    assert "verified" in restored.done("restore", str(archive), "--dry-run").out
+    restored.done("restore", str(archive))
+    for command in READING[:7]:
+        assert restored.done(*command).out == played.rounds.done(*command).out
+    assert restored("restore", str(archive)).code == 1
+
+
+def test_an_unexpected_fault_does_not_print_its_message(rounds: Rounds, capsys: pytest.CaptureFixture[str]) -> None:
+    from flows.cli import app, main
+
+    @app.command("fail-for-this-test", hidden=True)
+    def fail() -> None:
+        raise KeyError("Jane Doe")
+
+    try:
+        assert main(["fail-for-this-test"]) == 1
+    finally:
+        app.registered_commands.pop()
+    said = capsys.readouterr()
+    assert "unexpected KeyError" in said.err
+    assert "Doe" not in said.out + said.err
+
+
+def copied(played: PlayedHospital, folder: Path) -> Rounds:
+    """The same home in another place, to be spoilt."""
+    import shutil
+
+    shutil.copytree(played.rounds.home, folder / "home", symlinks=True)
+    return Rounds(folder / "home")
