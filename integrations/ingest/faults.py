@@ -12,7 +12,7 @@ OBSERVATION_CASES = (
     "when local_code is null then 'missing_field code'",
     "when not is_known_code then 'unknown_code code'",
     "when code is null or is_retracted then null",
-    "when coalesce(sent_number::varchar, value_text, value_code) is null then 'missing_field value'",
+    "when sent_number is null and value_text is null and value_code is null then 'missing_field value'",
     "when sent_number is null and not takes_text then 'bad_value value'",
     "when sent_number is not null and sent_unit is null and not takes_text then 'unknown_unit unit'",
     "when sent_number is not null and sent_unit is not null and unit_place is null then 'unknown_unit unit'",
