@@ -25,7 +25,6 @@ PEOPLE = (("Ada Osei", "governance"), ("Ben Ruiz", "clinician"))
 FOR_SHOW = "approved for the demo"
 SITE = "demo"
 TRAINER = "demo engineer"
-REPORT_EVERY = 7  # nights
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def play_nights(demo: Demo) -> None:
     """Night after night: ingest both feeds, features, score, write back, monitor."""
     task = demo.progress.add_task("play the nights", total=len(demo.files.nights))
     for number, night in enumerate(demo.files.nights, 1):
-        play_night(demo, night, with_report=number % REPORT_EVERY == 0 or number == len(demo.files.nights))
+        play_night(demo, night, with_report=number == len(demo.files.nights))
         demo.progress.advance(task)
 
 

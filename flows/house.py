@@ -1,11 +1,12 @@
 """What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import desc, select
 
@@ -89,7 +90,7 @@ class House:
 
         self.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = connect(self.settings.temp, memory_limit_mb=self.settings.memory_limit_mb * 2)
-        self.lake.open_snapshot(connection, snapshot.versions, feeds=feeds())
+        self.lake.open_snapshot(connection, snapshot.versions, feeds=feeds(), **asked_for())
         return connection
 
 
@@ -116,6 +117,19 @@ def clock() -> datetime:
 def at(as_of: datetime | None) -> datetime:
     """The instant a flow runs for: the one asked for, in UTC, or now."""
     return clock() if as_of is None else as_of.astimezone(UTC)
+
+
+def asked_for() -> dict[str, Any]:
+    """Which tables, and which columns of the largest one, any cohort, label or feature view names in its SQL."""
+    from features.definitions import view, view_names
+    from integrations.tables import OBSERVATION, TABLES
+    from models.catalog import use_cases
+
+    texts = [view(name).sql for name in view_names()]
+    texts += [sql for case in use_cases().values() for sql in (case.cohort_sql, case.label_sql)]
+    words = set(re.findall(r"\w+", " ".join(texts)))
+    named = [column.name for column in OBSERVATION.columns if column.name in words]
+    return {"tables": [name for name in TABLES if name in words], "columns": {OBSERVATION.name: named}}
 
 
 def places(house: House) -> "IngestPlaces":

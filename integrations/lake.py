@@ -103,6 +103,8 @@ class Lake:
                     where=str(self.root / name),
                     to_do="restore the lake from the backup that belongs to these records",
                 )
+            if newest.version() == recorded:
+                continue
             if set(newest.file_uris()) != set(self._delta(name, recorded).file_uris()):
                 newest.restore(recorded)
                 fsync_tree(self.root / name / "_delta_log")

@@ -23,7 +23,7 @@ class Settings(BaseModel):
     records_url: SecretStr | None = None
     person: str = ""
     prefect_port: int = 4200
-    bucket_count: int = 8
+    bucket_count: int = 4  # fixed at the first ingest; about one for every 50,000 patients
     memory_limit_mb: int = 400
     write_back_target: Literal["file", "fhir"] = "file"
     fhir_base_url: str = ""
