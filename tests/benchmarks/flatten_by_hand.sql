@@ -18,10 +18,10 @@ select
     coalesce(sent.valueQuantity.value not between analytes.extreme_low and analytes.extreme_high, false) as is_extreme,
     null::varchar as order_number,
     sent.effectiveDateTime as effective_at,
-    greatest(sent.issued, timestamptz '2024-07-03 00:00:00+00') as available_at,
+    greatest(sent.issued, timestamptz '2024-07-05 00:00:00+00') as available_at,
     false as is_available_at_inferred,
     sent.status = 'entered-in-error' as is_retracted,
-    'demo_ehr-20240703T000000Z-00000000' as extract_id,
+    'demo_ehr-20240705T000000Z-00000000' as extract_id,
     'Observation.ndjson' as source_file,
     row_number() over ()::integer as source_line,
     (('0x' || left(md5('demo_ehr/' || split_part(sent.subject.reference, '/', 2)), 8))::bigint % 8)::integer as bucket

@@ -98,6 +98,8 @@ def _call(node: Call, scope: Scope) -> Value:
             return functions.exists(_where(focus, criterion, scope), scope.names)
         case "ofType" | "getReferenceKey", (Member(This(), type_name),):
             return functions.typed(node.name, focus, type_name, scope.names)
+        case "iif", (criterion, then, otherwise):
+            return _either(condition(criterion, scope), compiled(then, scope), compiled(otherwise, scope))
         case "getResourceKey", ():
             return member(scope.resource, "id", scope.names)
     return functions.call(
@@ -111,6 +113,12 @@ def _where(focus: Value, criterion: Node, scope: Scope) -> Value:
     each = scope.names.new("item")
     item = replace(focus, sql=each, is_list=False)
     return replace(focus, sql=f"[{each} for {each} in {focus.sql} if {condition(criterion, scope.within(item))}]")
+
+
+def _either(criterion: str, then: Value, otherwise: Value) -> Value:
+    if then.choice or otherwise.choice or then.type != otherwise.type or then.is_list != otherwise.is_list:
+        raise PathError("both results of iif() are of one type, and both single or both not")
+    return replace(then, sql=f"(case when {criterion} then {then.sql} else {otherwise.sql} end)")
 
 
 def condition(node: Node, scope: Scope) -> str:

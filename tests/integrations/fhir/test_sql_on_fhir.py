@@ -64,6 +64,8 @@ def one(path: str, resource: dict[str, Any] = PATIENT) -> Any:
         ("@2024-01-02", "2024-01-02"),
         ("birthDate < @1990-01-01", None),  # a month has no order beside a day
         ("%resource.id", "p1"),
+        ("iif(id = 'p1', name.first(), name.last()).use", "official"),
+        ("iif(gender = 'male', birthDate, birthDate)", "1980-02"),
     ],
 )
 def test_a_path_gives_its_value(path: str, found: Any) -> None:
@@ -173,6 +175,7 @@ def test_a_quote_in_a_value_or_a_constant_stays_text() -> None:
         ({"resource": "Patient", "select": [columns(a="name['x'].family")]}, "select[0].column[0].path"),
         ({"resource": "Patient", "select": [columns(a="name.join()")]}, "select[0].column[0].path"),
         ({"resource": "Patient", "select": [columns(a="id.getReferenceKey()")]}, "select[0].column[0].path"),
+        ({"resource": "Patient", "select": [columns(a="iif(true, id, active)")]}, "select[0].column[0].path"),
         ({"resource": "Patient", "select": [columns(a="id.")]}, "select[0].column[0].path"),
         ({"resource": "Patient", "select": [columns(a="(id")]}, "select[0].column[0].path"),
         ({"resource": "Patient", "select": [columns(a="id)")]}, "select[0].column[0].path"),
