@@ -16,7 +16,7 @@ from integrations.fhir.sql_on_fhir.elements import NUMBERS, WHOLE_NUMBERS, is_re
 from integrations.fhir.sql_on_fhir.errors import InvalidView
 from integrations.fhir.sql_on_fhir.expressions import Scope, condition
 from integrations.fhir.sql_on_fhir.fhirpath import PathError, parse
-from integrations.fhir.sql_on_fhir.misfit import suspicions
+from integrations.fhir.sql_on_fhir.misfit import NOT_JSON, suspicions
 from integrations.fhir.sql_on_fhir.selection import Alternative, Column, alternatives, beside
 from integrations.fhir.sql_on_fhir.shape import Shape, opened
 from integrations.fhir.sql_on_fhir.spread import is_spread, last_step, spread_steps
@@ -167,6 +167,7 @@ def _judged(root: Shape, is_checked: bool) -> str:
     if is_checked:
         lines += [
             "    when coalesce(resource.id, '') = '' then 'missing_id'",
+            f"    when misfit = {quoted(NOT_JSON)} then 'not_json'",
             "    when misfit is not null then 'bad_value'",
         ]
         doubt = "\n                or ".join(suspicions(root, "resource", "$"))

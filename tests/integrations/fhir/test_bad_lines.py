@@ -41,6 +41,7 @@ def without(resource: dict[str, Any], name: str) -> dict[str, Any]:
         (b"null", "not_json"),
         (b"\xff\xfe{}", "not_json"),
         (b'{"id":"\x00"}', "not_json"),
+        (b'{"resourceType":"Observation","id":"o1","code":"2160-0",}', "not_json"),
         (b"[1]", "wrong_type"),
         (b'"text"', "wrong_type"),
         (b"{}", "wrong_type"),

@@ -64,6 +64,7 @@ def one(path: str, resource: dict[str, Any] = PATIENT) -> Any:
         ("@2024-01-02", "2024-01-02"),
         ("birthDate < @1990-01-01", None),  # a month has no order beside a day
         ("%resource.id", "p1"),
+        ("id.ofType(string).exists() or id.ofType(id).exists()", True),
         ("iif(id = 'p1', name.first(), name.last()).use", "official"),
         ("iif(gender = 'male', birthDate, birthDate)", "1980-02"),
     ],

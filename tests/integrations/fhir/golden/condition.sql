@@ -13,6 +13,7 @@ with parsed as (
         when resource is null then 'not_json'
         when resource.resourceType is distinct from 'Condition' then 'wrong_type'
         when coalesce(resource.id, '') = '' then 'missing_id'
+        when misfit = 'not json' then 'not_json'
         when misfit is not null then 'bad_value'
     end as problem
     from (
