@@ -8,12 +8,12 @@ import sys
 import traceback
 from pathlib import Path
 
-import click
 import typer
+import typer.exceptions
 
 from flows.commands import care, data, governance, model, rounding, watch
 from flows.screen import print_error
-from integrations.errors import EnvironmentFault, RoundsError
+from integrations.errors import EnvironmentFault, RoundsError, WrongUsage
 
 app = typer.Typer(
     name="rounds",
@@ -35,12 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
     except RoundsError as error:
         print_error(error)
         return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except click.exceptions.Exit as stop:
+    except typer.exceptions.TyperException as error:
+        print_error(WrongUsage(str(error), to_do="rounds --help, or rounds COMMAND --help"))
+        return WrongUsage.exit_code
+    except typer.Exit as stop:
         return stop.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print_error(RoundsError("stopped by hand", to_do="run the command again; what was committed stays"))
         return 1
     except OSError as error:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from flows.house import House, at, open_house, places
-from flows.parameters import AsOf, SourceName
+from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
 from flows.step import step
 from integrations.ingest import IngestResult
@@ -16,9 +15,9 @@ from integrations.ingest import ingest as ingest_extract
 
 FromPath = Annotated[
     str | None,
-    Field(description="Folder or file of the extract on the worker. Empty: go on with the one that was cut short."),
+    described("Folder or file of the extract on the worker. Empty: go on with the one that was cut short."),
 ]
-IsHistory = Annotated[bool, Field(description="Apply the history rules of the contract: facts from before go-live.")]
+IsHistory = Annotated[bool, described("Apply the history rules of the contract: facts from before go-live.")]
 
 
 @flow(name="ingest")

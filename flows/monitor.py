@@ -5,13 +5,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
-from pydantic import Field
 from sqlalchemy import select
 
 from flows.build_features import features_of
 from flows.due import Round
 from flows.house import House, at, open_house
-from flows.parameters import AsOf, UseCaseName
+from flows.parameters import AsOf, UseCaseName, described
 from flows.run_log import recorded_run
 from flows.step import on_server, step
 from integrations.errors import NotInOrder, Refused
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-WithReport = Annotated[bool, Field(description="Also write the HTML report for people (takes some seconds).")]
+WithReport = Annotated[bool, described("Also write the HTML report for people (takes some seconds).")]
 DRIFT_EVENT = "rounds.drift"
 
 

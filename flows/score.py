@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from flows.build_features import features_of, views_of
 from flows.due import DueRows, Round, due_rows
 from flows.house import House, at, open_house
-from flows.parameters import AsOf, UseCaseName, Version
+from flows.parameters import AsOf, UseCaseName, Version, described
 from flows.run_log import recorded_run
 from flows.step import step
 from models.score_records import Circumstances, Identifier, RunAccount, Written, account_of, finish_run, write_scores
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 
     from models.artifacts import RegisteredModel
 
-AllDue = Annotated[
-    bool, Field(description="Also every older prediction time that has no score, silently (purpose backfill).")
-]
+AllDue = Annotated[bool, described("Also every older prediction time that has no score, silently (purpose backfill).")]
 
 
 @dataclass(frozen=True, kw_only=True)

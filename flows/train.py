@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from flows.build_features import features_of, views_of
 from flows.due import Round
 from flows.house import House, at, open_house
-from flows.parameters import AsOf, UseCaseName
+from flows.parameters import AsOf, UseCaseName, described
 from flows.run_log import recorded_run
 from flows.step import step
 from models.cohort import Labelled, cohort, labelled
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SERVICE = "service:train"
-TrainedBy = Annotated[str, Field(description="Who trains; a trainer cannot approve. Scheduled runs are service:train.")]
-Seed = Annotated[int, Field(description="The same seed over the same snapshot gives the same model.", ge=0)]
+TrainedBy = Annotated[str, described("Who trains; a trainer cannot approve. Scheduled runs are service:train.")]
+Seed = Annotated[int, described("The same seed over the same snapshot gives the same model.", minimum=0)]
 
 
 @dataclass(frozen=True, kw_only=True)

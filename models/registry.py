@@ -186,6 +186,9 @@ def _recorded(records: Records, use_case: str, version: int) -> RowMapping:
 def _new_run(client: Any, folder: Path, name: str, candidate: Candidate, evaluation: Evaluation) -> str:
     experiment = client.get_experiment_by_name(name)
     location = str(folder / "artifacts")
+    if experiment and experiment.artifact_location != location:  # the folder has moved, and MLflow keeps whole paths
+        client.rename_experiment(experiment.experiment_id, f"{name}, kept at {experiment.artifact_location}")
+        experiment = None
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
     run_id: str = client.create_run(experiment_id).info.run_id
     parameters = candidate.estimator.get_params() | {

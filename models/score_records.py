@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from integrations.errors import NotInOrder
 from integrations.records import Every, Records, insert_rows
@@ -77,6 +77,8 @@ def write_scores(
     """
     columns = _score_columns(rows, under, explanations)
     with records.begin(dry_run=dry_run) as connection:
+        if dry_run:
+            _stand_in_run(connection, under)
         written = insert_rows(connection, s.score, columns, skip_existing=True)
         queued = 0
         if under.purpose == "live":
@@ -90,6 +92,13 @@ def write_scores(
                 skip_existing=True,
             )
     return Written(scores=written, outbox=queued, already_there=rows.keys.num_rows - written)
+
+
+def _stand_in_run(connection: Connection, under: Circumstances) -> None:
+    """A plan has no run that its scores could belong to; this one is taken back with them."""
+    at = under.scored_at
+    values = {"run_id": under.run_id, "kind": "score", "as_of": at, "started_at": at, "status": "running"}
+    connection.execute(insert(s.run).values(**values))
 
 
 def account_of(rows: ScoredRows, excluded: Mapping[str, int]) -> RunAccount:

