@@ -38,6 +38,7 @@ def environment(settings: Settings, url: str) -> dict[str, str]:
     return {
         **os.environ,
         "DO_NOT_TRACK": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
         "PREFECT_API_URL": url,
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -20,7 +20,10 @@ FEW_ROWS = 500_000  # below it one thread is fast enough, and does not spin whil
 
 
 class CalibratedGradientBoosting(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Boosted trees and a calibration line. Takes doubles, null as NaN; a column that was never measured is ignored."""
+    """Boosted trees and a calibration line. Takes doubles, null as NaN; a column that was never measured is ignored.
+
+    Fitted on outcomes of one kind it has no trees, and one risk for all: a gate never passes it.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,10 @@ class CalibratedGradientBoosting(ClassifierMixin, BaseEstimator):  # type: ignor
         rows = _without_empty_columns(np.asarray(X, dtype=np.float64), self.min_leaf_rows)
         self.classes_ = np.array([0, 1])
         self.n_features_in_ = rows.shape[1]
+        if len(np.unique(labels)) < 2:  # nothing to rank by: everybody gets the share that was seen, half a row added
+            self.model_, self.slope_ = None, 1.0
+            self.intercept_ = float(np.log((labels.sum() + 0.5) / (len(labels) - labels.sum() + 0.5)))
+            return self
         with threadpool_limits(1 if len(rows) < FEW_ROWS else None, "openmp"):
             self.model_ = self._trees().fit(rows, labels)
             margins, known = self._left_out_margins(rows, labels, persons)
@@ -54,6 +61,8 @@ class CalibratedGradientBoosting(ClassifierMixin, BaseEstimator):  # type: ignor
 
     def margin(self, X: Floats) -> Floats:
         """Return the log odds before calibration: what explanations add up to."""
+        if self.model_ is None:
+            return np.zeros(len(X))
         margins: Floats = self.model_.decision_function(X)
         return margins
 

@@ -40,6 +40,8 @@ def explain(model: RegisteredModel, frame: pa.Table, rows: Sequence[int]) -> dic
 
 def contributions_of(estimator: Any, matrix: Floats) -> Floats:
     """Return what each feature adds to the margin of each row."""
+    if estimator.model_ is None:
+        return np.zeros(matrix.shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its plots, which nobody asked for
         import shap

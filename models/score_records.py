@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select, update
 
 from integrations.errors import NotInOrder
-from integrations.records import Every, Records, insert_rows
+from integrations.records import Every, Records, insert_new, insert_rows
 from integrations.records import schema as s
 from models.rows import datetimes
 from models.scoring import ScoredRows
@@ -98,7 +98,7 @@ def _stand_in_run(connection: Connection, under: Circumstances) -> None:
     """A plan has no run that its scores could belong to; this one is taken back with them."""
     at = under.scored_at
     values = {"run_id": under.run_id, "kind": "score", "as_of": at, "started_at": at, "status": "running"}
-    connection.execute(insert(s.run).values(**values))
+    insert_new(connection, s.run, [values])
 
 
 def account_of(rows: ScoredRows, excluded: Mapping[str, int]) -> RunAccount:

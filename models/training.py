@@ -35,15 +35,14 @@ class Candidate:
 def train(use_case: UseCase, frame: pa.Table, *, seed: int, held_row_count: int = 0) -> Candidate:
     """Fit on every row of a training frame, from which held rows have been dropped.
 
-    Raises Refused when all outcomes are the same: nothing can be learnt from that.
+    Raises Refused when there is none.
     """
     labels = labels_of(frame)
     outcomes = int(labels.sum())
-    if len(np.unique(labels)) < 2:
+    if len(labels) == 0:
         raise Refused(
-            f"{use_case.name}: {len(labels)} rows with a known outcome, {outcomes} of them positive: "
-            "a model needs at least one of each kind",
-            to_do="load more history, or wait until more windows have closed",
+            f"{use_case.name}: no row has a known outcome, so there is nothing to learn from",
+            to_do="load more history, or wait until windows have closed",
         )
     span = pc.min_max(frame.column("prediction_time")).as_py()
     return Candidate(

@@ -61,7 +61,7 @@ def open_records(url: str) -> Records:
     """
     address = _address(url)
     where = address.render_as_string(hide_password=True)
-    engine = create_engine(address, json_serializer=_json)
+    engine = create_engine(address, json_serializer=_json, hide_parameters=True)
     try:
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine, Path(address.database or ""))

@@ -13,6 +13,7 @@ from models.aki_48h.estimator import build_estimator as aki_48h
 from models.artifacts import refuse_foreign_types
 from models.calibration import calibration_line
 from models.estimators import CalibratedGradientBoosting
+from models.explanation import contributions_of
 from models.matrix import as_matrix
 from models.readmission_30d.estimator import build_estimator as readmission_30d
 from models.training import labels_of, train, without_held
@@ -95,14 +96,17 @@ def test_outcomes_of_one_patient_only_can_be_fitted_but_not_left_out() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_outcomes_of_one_kind_are_refused_with_the_reason(label: int) -> None:
+def test_outcomes_of_one_kind_give_everybody_the_share_that_was_seen_and_no_cause(label: int) -> None:
     frame = with_column(cohort(60), "label", np.full(60, label, dtype=np.int8))
-    with pytest.raises(Refused, match=rf"60 rows with a known outcome, {60 * label} of them positive"):
-        train(USE_CASE, frame, seed=1)
+    estimator = train(USE_CASE, frame, seed=1).estimator
+    matrix = as_matrix(frame, USE_CASE.feature_names)
+    risks = estimator.predict_proba(matrix)[:, 1]
+    assert risks == pytest.approx(np.full(60, (60 * label + 0.5) / 61))
+    assert not contributions_of(estimator, matrix).any()
 
 
 def test_no_rows_at_all_are_refused() -> None:
-    with pytest.raises(Refused, match="0 rows with a known outcome"):
+    with pytest.raises(Refused, match="no row has a known outcome"):
         train(USE_CASE, cohort(10).slice(0, 0), seed=1)
 
 

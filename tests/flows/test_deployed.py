@@ -1,0 +1,148 @@
+"""The deployed way: a Prefect server, the deployments of prefect.yaml, and a worker that runs them in processes."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.demo import start_clean
+from flows.server import api_url, down, free_port, up
+from integrations.errors import EnvironmentFault, Refused
+from integrations.settings import Settings, load_settings
+from tests.flows.conftest import PlayedHospital, Rounds
+from tests.flows.test_commands import copied
+
+pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("played hospital")]
+
+TIME_OUT_SECONDS = 240
+
+
+class Prefect:
+    """The server's API, as far as these stories ask it."""
+
+    def __init__(self, url: str, rounds: Rounds, settings: Settings) -> None:
+        self.rounds, self.settings = rounds, settings
+        self.client = httpx.Client(base_url=url, timeout=30)
+
+    def start(self, deployment: str, **parameters: Any) -> str:
+        found = self.client.get(f"/deployments/name/{deployment}").raise_for_status().json()
+        body = {"parameters": found["parameters"] | parameters, "enforce_parameter_schema": True}
+        made = self.client.post(f"/deployments/{found['id']}/create_flow_run", json=body)
+        return str(made.raise_for_status().json()["id"])
+
+    def ended(self, run_id: str) -> dict[str, Any]:
+        deadline = time.monotonic() + TIME_OUT_SECONDS
+        while time.monotonic() < deadline:
+            run: dict[str, Any] = self.client.get(f"/flow_runs/{run_id}").raise_for_status().json()
+            if run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+                return run
+            time.sleep(0.5)
+        raise AssertionError(f"flow run {run_id} did not end in {TIME_OUT_SECONDS} s")
+
+    def runs_of(self, deployment: str) -> list[dict[str, Any]]:
+        body = {"deployments": {"name": {"any_": [deployment]}}}
+        found: list[dict[str, Any]] = self.client.post("/flow_runs/filter", json=body).raise_for_status().json()
+        return found
+
+
+@pytest.fixture(scope="module")
+def prefect(played: PlayedHospital, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    rounds = copied(played, tmp_path_factory.mktemp("deployed"))
+    settings = load_settings({"ROUNDS_HOME": str(rounds.home)})
+    server = up(settings, free_port())
+    yield Prefect(server.url, rounds, settings)
+    down(settings)
+
+
+def test_a_deployed_round_scores_who_is_due_and_sends_it(prefect: Prefect) -> None:
+    before = prefect.rounds.done("outbox", "--json").json["acknowledged"]
+    later = "2024-07-07T12:10:00+00:00"
+    run = prefect.ended(prefect.start("score/score_aki_48h", as_of=later))
+    assert run["state"]["type"] == "COMPLETED"
+    assert prefect.rounds.done("outbox", "--json").json["queued"] > 0
+    assert prefect.ended(prefect.start("write_back/write_back", as_of=later))["state"]["type"] == "COMPLETED"
+    assert prefect.rounds.done("outbox", "--json").json["acknowledged"] > before
+
+
+def test_the_steps_of_a_deployed_flow_are_its_tasks(prefect: Prefect) -> None:
+    [run] = prefect.runs_of("score_aki_48h")
+    body = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    tasks = prefect.client.post("/task_runs/filter", json=body).raise_for_status().json()
+    names = {task["name"].rpartition("-")[0] for task in tasks}
+    assert {"approved model", "due rows", "known of", "score batch"} <= names
+
+
+def test_a_parameter_that_is_no_choice_of_the_form_is_refused(prefect: Prefect) -> None:
+    with pytest.raises(httpx.HTTPStatusError) as refused:
+        prefect.start("train/train", use_case="no_such_use_case")
+    assert refused.value.response.status_code in (409, 422)
+
+
+def test_a_drift_event_runs_train_for_its_use_case_and_promotes_nothing(prefect: Prefect) -> None:
+    event = {
+        "id": "6b6e3c2e-0000-4000-8000-000000000001",
+        "occurred": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "event": "rounds.drift",
+        "resource": {"prefect.resource.id": "rounds.use-case.aki_48h"},
+        "payload": {"use_case": "aki_48h", "breach_ids": [1]},
+    }
+    prefect.client.post("/events", json=[event]).raise_for_status()
+    deadline = time.monotonic() + TIME_OUT_SECONDS
+    while not (runs := prefect.runs_of("train")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert [run["parameters"]["use_case"] for run in runs] == ["aki_48h"]
+    assert prefect.ended(runs[0]["id"])["state"]["type"] == "COMPLETED"
+    versions = prefect.rounds.done("versions", "aki_48h", "--json").json["versions"]
+    assert [version["version"] for version in versions] == [1, 2]
+    assert versions[0]["aliases"] == ["champion"]
+
+
+def test_a_command_runs_as_a_flow_where_a_server_is_configured(
+    prefect: Prefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import subprocess
+    import sys
+
+    from flows.server import environment
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "write-back", "--as-of", "2024-07-07T13:00:00Z", "--json"],
+        env=environment(prefect.settings, str(prefect.client.base_url).rstrip("/")),
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    body = {"flows": {"name": {"any_": ["write_back"]}}}
+    runs = prefect.client.post("/flow_runs/filter", json=body).raise_for_status().json()
+    assert [run for run in runs if run["deployment_id"] is None]
+
+
+def test_no_patient_stands_in_what_the_server_keeps(prefect: Prefect) -> None:
+    runs = prefect.client.post("/flow_runs/filter", json={}).raise_for_status().text
+    logs = prefect.client.post("/logs/filter", json={}).raise_for_status().text
+    scores = prefect.rounds.done("scores", "aki_48h", "--json").json["scores"]
+    ids = {row["patient_id"] for row in scores} | {row["source_encounter_id"] for row in scores}
+    assert len(ids) > 50
+    assert not [one for one in ids if f'"{one}"' in runs + logs or f"{one} " in runs + logs]
+
+
+def test_a_second_server_on_the_same_home_is_refused(prefect: Prefect) -> None:
+    with pytest.raises(Refused, match="is running already"):
+        up(prefect.settings, free_port())
+    with pytest.raises(Refused, match="make down"):
+        start_clean(prefect.settings)
+
+
+def test_a_port_in_use_is_a_fault_of_the_environment(prefect: Prefect, tmp_path: Path) -> None:
+    from flows.server import start_server
+
+    port = prefect.client.base_url.port
+    assert port is not None
+    assert api_url(port) == str(prefect.client.base_url).rstrip("/")
+    with pytest.raises(EnvironmentFault, match=f"port {port} is in use"):
+        start_server(load_settings({"ROUNDS_HOME": str(tmp_path)}), port)
