@@ -8,8 +8,8 @@ PLANNED = {("medication", "ended_at")}  # may lie ahead
 
 # A withdrawal needs no content: it takes back what is known.
 OBSERVATION_CASES = (
-    "when is_retracted and local_code is null then null",
-    "when local_code is null then 'missing_field code'",
+    "when is_retracted and sent_code is null then null",
+    "when sent_code is null then 'missing_field code'",
     "when not is_known_code then 'unknown_code code'",
     "when code is null or is_retracted then null",
     "when sent_number is null and value_text is null and value_code is null then 'missing_field value'",
@@ -30,6 +30,7 @@ def fault_sql(judgement: Judgement) -> str:
         f"when {key} is null then 'missing_id {key}'",
         "when patient_id is null then 'missing_field patient_id'",
         "when unread_time is not null then 'bad_time ' || unread_time",
+        "when strange_word is not null then 'bad_value ' || strange_word",
         *(f"when \"{name}\" is null and not is_retracted then 'missing_field {name}'" for name in needed(judgement)),
         *_time_cases(judgement),
         *(OBSERVATION_CASES if judgement.table == "observation" else ()),

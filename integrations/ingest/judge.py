@@ -14,6 +14,7 @@ from integrations.duck import quoted
 from integrations.ingest.faults import fault_sql, scope_sql
 from integrations.ingest.instants import instant_sql, make_macros
 from integrations.ingest.judgement import EARLIEST, Judgement
+from integrations.ingest.words import CLOSED_LISTS, word_type
 
 # Who may end: until the end is known the fact reads like this. `ends` says which rows have ended.
 OPEN_VERSION: dict[str, dict[str, str]] = {
@@ -30,7 +31,6 @@ ENDS = {
 }
 END_COLUMN = {"patient": "deceased_at"}
 AS_STAGED = (
-    "record_file",
     "record_line",
     "problem",
     "problem_detail",
@@ -69,7 +69,7 @@ select
     null::varchar as waits_for,
     {judgement.declared.key} as fact_key,
     {judgement.bucket_sql} as bucket,
-    {", ".join(f'"{name}"' for name in _kept(judgement))}
+    {", ".join([f'"{name}"' for name in _kept(judgement)] + (SENT if judgement.table == "observation" else []))}
 from dated
 """
 
@@ -77,7 +77,10 @@ from dated
 def make_code_meaning(connection: duckdb.DuckDBPyConnection, codes: tuple[CodeMeaning, ...]) -> None:
     """Make `code_meaning`: per code as sent its LOINC code, its limits, and the units that it may come in."""
     connection.register("code_rows", pa.Table.from_pylist([_code_row(code) for code in codes], CODE_MEANING))
-    connection.execute("create or replace temp table code_meaning as from code_rows")
+    words = {name: word_type(getattr(code, name) for code in codes) for name in ("local_system", "local_code", "loinc")}
+    words["home_unit"] = word_type(unit.unit for code in codes for unit in code.units)
+    kept = ", ".join(f"{name}::{kind} as {name}" for name, kind in words.items())
+    connection.execute(f"create or replace temp table code_meaning as select * replace ({kept}) from code_rows")
     connection.unregister("code_rows")
 
 
@@ -113,8 +116,10 @@ def _read_sql(staged: str, judgement: Judgement) -> str:
     """Scope the ids and read the times; what was sent stays beside it where it could not be read."""
     source = quoted(judgement.contract.source + "/")
     encounters = quoted(judgement.contract.encounters_of + "/")
-    columns = [*AS_STAGED, f"{source} || patient_id as patient_id"]
-    unread = []
+    columns = [*AS_STAGED, f"record_file::{word_type(judgement.files)} as record_file"]
+    columns.append(f"{source} || patient_id as patient_id")
+    unread, strange = [], []
+    closed = CLOSED_LISTS.get(judgement.table, {})
     for name, kind in judgement.staged_columns:
         if name == judgement.declared.key:
             columns.append(f'{source} || "{name}" as "{name}"')
@@ -125,23 +130,31 @@ def _read_sql(staged: str, judgement: Judgement) -> str:
             read = f'read_date(as_iso("{name}"))' if kind == "date" else instant_sql(name, alone)
             columns.append(f'{read} as "{name}"')
             unread.append(f"when \"{name}\" is not null and {read} is null then '{name}'")
+        elif name in closed:
+            columns.append(f"try_cast({name} as {word_type(closed[name])}) as {name}")
+            listed = ", ".join(quoted(word) for word in closed[name])
+            strange.append(f"when {name} not in ({listed}) then '{name}'")
         else:
             columns.append(f'"{name}"')
-    return f"select {', '.join(columns)}, case {' '.join(unread)} end as unread_time\n    from {staged}"
+    columns.append(f"case {' '.join(unread)} end as unread_time")
+    columns.append(f"case {' '.join(strange)} end as strange_word" if strange else "null as strange_word")
+    return f"select {', '.join(columns)}\n    from {staged}"
 
 
 # codes.csv says what a code means and in which units it may come: a number in another unit has no unit_place.
 CODED = """
     select
-        read.* exclude (value_number, unit),
-        code_meaning.* exclude (local_system, local_code, loinc),
+        read.* exclude (value_number, unit, local_system, local_code),
+        code_meaning.* exclude (loinc),
         loinc as code,
+        read.local_code as sent_code,
         code_meaning.local_code is not null as is_known_code,
         value_number as sent_number,
         nullif(unit, '') as sent_unit,
         list_position(sent_units, unit) as unit_place
     from read
-    left join code_meaning using (local_system, local_code)
+    left join code_meaning
+        on read.local_system = code_meaning.local_system and read.local_code = code_meaning.local_code
 """
 CONVERTED = """
     select
@@ -151,6 +164,8 @@ CONVERTED = """
         case when sent_unit is not null then home_unit end as unit
     from coded
 """
+# What a door sent, where the judgement goes on with it: the units of a batch, the code that nobody knows.
+SENT = ["sent_unit", "sent_number", "case when not is_known_code then sent_code end as unknown_code"]
 MEANT = (
     "select *, coalesce(value_number < extreme_low or value_number > extreme_high, false) as is_extreme from converted"
 )
@@ -187,8 +202,7 @@ def _known_sql(judgement: Judgement) -> str:
 def _kept(judgement: Judgement) -> list[str]:
     names = [column.name for column in judgement.declared.columns]
     known = ["is_retracted", "effective_at", "issued_at", "available_at", "closed_at"]
-    sent = ["sent_unit", "sent_number"] if judgement.table == "observation" else []
-    return ["patient_id", *names, *known, *sent]
+    return ["patient_id", *names, *known]
 
 
 def _interval(seconds: float) -> str:

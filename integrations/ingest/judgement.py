@@ -21,6 +21,7 @@ class Judgement:
     received_at: datetime
     is_history: bool
     bucket_count: int
+    files: tuple[str, ...]  # the names that record_file may hold
 
     @property
     def bucket_sql(self) -> str:

@@ -58,7 +58,13 @@ def find_outcomes(connection: duckdb.DuckDBPyConnection) -> Counter[str]:
 def keep_aside(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extract_id: str) -> None:
     """Add to `aside` every row of a record that was set aside: a bad row, and those that are withheld with it."""
     columns = {column.name for column in TABLES[judgement.table].columns}
-    code = "coalesce(code, local_code)" if judgement.table == "observation" else "code" if "code" in columns else "null"
+    code = (
+        "coalesce(code::varchar, local_code::varchar, unknown_code)"
+        if judgement.table == "observation"
+        else "code"
+        if "code" in columns
+        else "null"
+    )
     connection.execute(
         f"""
         insert into aside

@@ -177,6 +177,7 @@ def _load_tables(
                 received_at=opening.received_at,
                 is_history=opening.is_history,
                 bucket_count=places.lake.bucket_count,
+                files=tuple(file.name for file in landed.files),
             )
             expected = line_count(contract.kind, files)
             account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected)

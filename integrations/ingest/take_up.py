@@ -51,7 +51,7 @@ def take_up(
         contract = load_contract(source, places.sources)
         codes = load_codes(places.sources / source)
         for extract_id in _ready_extracts(connection, source, known_patients_sql(contract)):
-            origin, staged = _stage_again(connection, contract, table, extract_id, places)
+            origin, staged, files = _stage_again(connection, contract, table, extract_id, places)
             taken.origins[extract_id] = origin
             judgement = Judgement(
                 contract=contract,
@@ -59,6 +59,7 @@ def take_up(
                 received_at=received_at,
                 is_history=False,
                 bucket_count=places.lake.bucket_count,
+                files=files,
             )
             account = load_table(connection, staged, judgement, codes, extract_id, writing)
             count_as_known(connection, table, "fresh")
@@ -93,8 +94,8 @@ def _ready_extracts(connection: duckdb.DuckDBPyConnection, source: str, known_pa
 
 def _stage_again(
     connection: duckdb.DuckDBPyConnection, contract: Contract, table: str, extract_id: str, places: IngestPlaces
-) -> tuple[Origin, str]:
-    """Stage the ready records of one extract from its landed files."""
+) -> tuple[Origin, str, tuple[str, ...]]:
+    """Stage the ready records of one extract from its landed files; return where, the relation, and the files."""
     connection.execute(
         "create or replace temp table again as select distinct waiting_id, record_file, record_line from ready "
         "where extract_id = $extract_id",
@@ -108,7 +109,8 @@ def _stage_again(
     connection.execute(
         f"create or replace temp view staged_again as from {staged} semi join again using (record_file, record_line)"
     )
-    return Origin(extract_id=extract_id, kind=contract.kind, root=root), "staged_again"
+    origin = Origin(extract_id=extract_id, kind=contract.kind, root=root)
+    return origin, "staged_again", tuple(file.name for file in files)
 
 
 def _close(connection: duckdb.DuckDBPyConnection, table: str, extract_id: str, taken: TakenUp) -> None:

@@ -11,6 +11,7 @@ import duckdb
 from integrations.duck import quoted
 from integrations.ingest.judge import OPEN_VERSION
 from integrations.ingest.judgement import Judgement
+from integrations.ingest.words import kinds_of
 
 # Where these stand, a record's rows are not looked at any further.
 CANDIDATE = "fault is null and waits_for is null and scope_code is null"
@@ -93,8 +94,11 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
 
 def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extract_id: str) -> None:
     """Make `fresh`, the versions to write, with the columns of the lake."""
-    content = ", ".join(f'"{name}"' for name in ["patient_id", "effective_at", "is_retracted", *_content(judgement)])
-    place = f"fact_key, record_file, record_line, bucket, {content}"
+    kinds = kinds_of(connection, "judged")
+    names = ["fact_key", "record_file", "record_line", "bucket", "patient_id", "effective_at", "is_retracted"]
+    names += [name for name in _content(judgement) if name not in names]
+    place = ", ".join(f'"{name}"' for name in names)
+    as_judged = ", ".join(f'"{name}"::{kinds[name]} as "{name}"' for name in names)
     steps = f"""
         apart as (
             select {place}, available_at, closed_at, closed_at is not null as is_split
@@ -110,7 +114,7 @@ def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extr
         ),
         chained as (
             select
-                {place},
+                {as_judged},
                 min(own_at - to_microseconds(step)) over (
                     partition by fact_key order by step rows between current row and unbounded following
                 ) + to_microseconds(step) as known_at,

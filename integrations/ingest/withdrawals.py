@@ -7,6 +7,7 @@ import duckdb
 
 from integrations.ingest.faults import needed
 from integrations.ingest.judgement import Judgement
+from integrations.ingest.words import kinds_of
 
 
 def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) -> None:
@@ -18,7 +19,8 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
     every, key = f"every_{judgement.table}", judgement.declared.key
     names = ["effective_at", *(column.name for column in judgement.declared.columns if column.name != key)]
     status = {"status": "'entered_in_error' as status"} if judgement.table == "observation" else {}
-    content = ", ".join(status.get(name, f'newest."{name}"') for name in names)
+    kinds = kinds_of(connection, "judged")  # a code that codes.csv has dropped since is none of its words
+    content = ", ".join(status.get(name, f'try_cast(newest."{name}" as {kinds[name]}) as "{name}"') for name in names)
     connection.execute(
         f"""
         create or replace temp table withdrawal as

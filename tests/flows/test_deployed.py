@@ -53,7 +53,9 @@ def prefect(played: PlayedHospital, tmp_path_factory: pytest.TempPathFactory) ->
     rounds = copied(played, tmp_path_factory.mktemp("deployed"))
     settings = load_settings({"ROUNDS_HOME": str(rounds.home)})
     server = up(settings, free_port())
-    yield Prefect(server.url, rounds, settings)
+    prefect = Prefect(server.url, rounds, settings)
+    yield prefect
+    prefect.client.close()
     down(settings)
 
 

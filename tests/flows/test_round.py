@@ -1,6 +1,7 @@
 """Night after night: who was scored, who was held, what went back to the EHR."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -86,10 +87,12 @@ def test_a_unit_fault_is_caught_at_the_door_and_holds_the_scores(played: PlayedH
     assert quiet["quarantined"] == {}
     assert sum(fault["quarantined"].values()) > 0
     assert set(fault["quarantined"]) <= {"impossible_value", "suspect_batch"}
-    held = {run["as_of"][:10]: run["held"] for run in runs_of(played)}
-    assert held["2024-07-05"] == 0, held
-    assert held["2024-07-06"] > 0, (held, fault)
-    assert held["2024-07-07"] > 0, (held, fault)
+    held = Counter[str]()
+    for run in runs_of(played):
+        held[run["as_of"][:10]] += run["held"]
+    assert held["2024-07-05"] == 0
+    assert held["2024-07-06"] > 0
+    assert held["2024-07-07"] > 0
     reasons = {row["reasons"] and row["reasons"][0] for row in _held(played)}
     assert all(reason.startswith("recent_labs: ") for reason in reasons)
 

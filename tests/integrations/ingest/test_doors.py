@@ -155,6 +155,7 @@ def test_a_door_that_loses_a_record_stops_the_ingest_before_anything_is_written(
             received_at=datetime(2024, 3, 10, tzinfo=UTC),
             is_history=False,
             bucket_count=places.lake.bucket_count,
+            files=("Patient.ndjson",),
         )
         writing = Writing(lake=places.lake, run_extract_id="ward-1", dry_run=False)
         with pytest.raises(NotInOrder, match="of 2 records 1 found"):
