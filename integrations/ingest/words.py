@@ -1,5 +1,7 @@
-"""Columns that repeat a few words. DuckDB keeps such a column as numbers that stand for words (ENUM), which spares a third
-of the work of writing Parquet; the files hold plain text all the same.
+"""Columns that repeat a few words.
+
+DuckDB keeps such a column as numbers that stand for words (ENUM), which spares a third of the work of writing Parquet;
+the files hold plain text all the same.
 """
 
 from collections.abc import Iterable
