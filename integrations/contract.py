@@ -98,8 +98,9 @@ class Contract(BaseModel):
     kind: Literal["fhir", "hl7v2", "tabular"]
     lateness: Duration
     go_live_at: AwareDatetime | None = None
+    # Daily, in the feed's time zone: in history a fact counts as known from the extract on that would have brought it.
+    history_extract_at: time | None = None
     # Every patient's dates are moved, perhaps into the future: no instant is judged by received_at.
-    history_extract_at: time | None = None  # daily, feed's time zone: in history, news counts from the next extract on
     is_date_shifted: bool = False
     is_authoritative_for: tuple[str, ...] = ()
     encounters_of: str = ""

@@ -188,7 +188,7 @@ def _known_sql(judgement: Judgement) -> str:
     history = judgement.rule.history
     instants = [EARLIEST if name == "always" else name for name in history.instants if name != "encounter_ended_at"]
     moment = f"coalesce({', '.join([*instants, 'null::timestamptz'])}) + {_interval(history.plus.total_seconds())}"
-    rule = f"next_extract({moment})"
+    rule = moment if "always" in history.instants else f"next_extract({moment})"
     cap = rule if judgement.contract.is_date_shifted else f"least({rule}, {received})"
     known = "null::timestamptz" if "encounter_ended_at" in history.instants else f"coalesce({cap}, {received})"
     closed = "null::timestamptz"

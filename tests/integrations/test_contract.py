@@ -57,6 +57,7 @@ def test_before_go_live_all_is_history(tmp_path: Path) -> None:
         ("available_at: started_at", "available_at: begun_at", 7, "begun_at is no instant"),
         ("ended: ended_at", "ended: left_at", 7, "left_at is no instant"),
         ('["Encounter*.ndjson"]', "[]", 9, "at least 1"),
+        ('["Encounter*.ndjson"]', '\n      - "*.ndjson"\n      - 7', 11, "valid string"),
         ("owner: the ward\n", "", 1, "Field required"),
         ("owner: the ward", "owner: [the", 3, "not YAML"),
         ("owner: the ward", "owner: the ward\nis_authoritative_for: [beds]", 3, "beds is no canonical table"),

@@ -108,6 +108,24 @@ def test_a_warehouse_table_is_mapped_by_sql_and_what_it_looks_up_is_counted_as_o
     assert raw == [b"2,1950-02-31,m", b"3,1850-01-01,m"]
 
 
+def test_a_word_that_a_mapping_makes_up_is_a_bad_value(open_ward: Ward) -> None:
+    folder = open_ward.places.sources / "warehouse"
+    folder.mkdir()
+    tables = '  observation: {files: ["people.csv"], mapping: observation.sql, history: {available_at: issued_at}}\n'
+    (folder / "contract.yaml").write_text(WAREHOUSE + tables)
+    (folder / "patient.sql").write_text("select record_file, record_line, id as patient_id from people")
+    (folder / "observation.sql").write_text(
+        "select record_file, record_line, id as patient_id, id as observation_id, 'http://loinc.org' as local_system, "
+        "'72166-2' as local_code, letter as status, born as value_text from people"
+    )
+    (folder / "codes.csv").write_text(CODES)
+    extract = open_ward.extract()
+    (extract / "people.csv").write_text("id,born,letter\n1,never,final\n2,daily,done\n")
+    done = open_ward.ingest(extract, night=1, source="warehouse")
+    assert done.quarantined == {"bad_value": 1}
+    assert open_ward.rows("select value_text, status from observation") == [("never", "final")]
+
+
 def test_an_extract_that_a_door_refuses_leaves_neither_bytes_nor_rows(ward: Ward) -> None:
     folder = ward.places.sources / "warehouse"
     folder.mkdir()

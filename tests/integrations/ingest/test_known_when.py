@@ -158,3 +158,25 @@ def test_a_value_that_goes_back_to_what_it_was_is_a_version_of_its_own(open_ward
         [(2.0,)],
         [(1.0,)],
     ]
+
+
+def test_in_history_what_a_daily_extract_would_have_brought_is_known_from_that_extract_on(ward: Ward) -> None:
+    file = ward.places.sources / "ward" / "contract.yaml"
+    file.write_text(file.read_text() + 'history_extract_at: "23:45:00"\n')
+    late = result("o2", issued="2024-03-02T23:50:00-06:00")
+    ward.send(is_history=True, Patient=[patient()], Encounter=[encounter(ends=ENDED)], Observation=[result(), late])
+    assert known(ward, "observation") == [("2024-03-03 05:45:00+00",), ("2024-03-04 05:45:00+00",)]
+    assert known(ward, "encounter", "ended_at is null") == [
+        (True, "2024-03-02 05:45:00+00"),
+        (False, "2024-03-05 05:45:00+00"),
+    ]
+    assert known(ward, "patient") == [("1900-01-01 00:00:00+00",)]
+
+
+def test_a_withdrawal_of_a_code_that_the_contract_has_dropped_since_is_quarantined(open_ward: Ward) -> None:
+    open_ward.send(night=1, Observation=[result()])
+    codes = open_ward.places.sources / "ward" / "codes.csv"
+    codes.write_text("\n".join(line for line in codes.read_text().splitlines() if "2160-0" not in line) + "\n")
+    without_code = {name: value for name, value in result().items() if name not in ("code", "valueQuantity")}
+    done = open_ward.send(night=2, Observation=[without_code | {"status": "entered-in-error"}])
+    assert done.quarantined == {"missing_field": 1}

@@ -69,7 +69,9 @@ def test_a_record_that_waited_and_turns_out_bad_is_quarantined_where_it_came_fro
     assert open_ward.reasons() == {"unknown_code": 1}
     report = open_ward.report("observation")
     assert (report["waiting"], report["quarantined"], report["records"]) == (0, 1, 1)
-    assert quarantine_report(open_ward.records)["rows"][0]["extract_id"] == first.extract_id
+    [row] = quarantine_report(open_ward.records, "ward")["rows"]
+    assert (row["extract_id"], row["source_line"]) == (first.extract_id, 1)
+    assert quarantine_report(open_ward.records, "lab")["rows"] == []
 
 
 def test_a_record_that_waits_and_is_sent_again_is_one_record_and_one_fact(open_ward: Ward) -> None:
