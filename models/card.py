@@ -64,7 +64,7 @@ class Card(Part):
 
 
 def load_card(use_case: UseCase) -> Card:
-    """Read card.yaml of a use case. Raises WrongUsage for an unknown key, with its line, or a card that contradicts it."""
+    """Read card.yaml of a use case. WrongUsage for an unknown key, with its line, or a card that contradicts it."""
     path = use_case.folder / "card.yaml"
     card = load_declared(path, Card)
     said = (card.use_case, card.threshold.value, tuple(each.feature for each in card.subgroups))

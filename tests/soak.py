@@ -4,6 +4,7 @@ The seed that comes next is kept in var/soak/seed, so that a later soak goes on 
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
     rounds = 0
     while time.monotonic() < until:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}", *SUITES]
-        if subprocess.run(command, cwd=CHECKOUT, check=False).returncode:
+        if subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "ROUNDS_SOAK": "1"}, check=False).returncode:
             sys.stdout.write(f"failed with seed {seed}, after {rounds} rounds in order\n")
             return 1
         seed, rounds = seed + 1, rounds + 1
