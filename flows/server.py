@@ -19,6 +19,7 @@ from integrations.settings import CHECKOUT, Settings, load_settings
 
 POOL = "rounds"
 START_TIMEOUT_SECONDS = 180
+_STARTED: dict[int, subprocess.Popen[bytes]] = {}  # by this process, so that their end is noticed
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,7 @@ def _spawn(settings: Settings, name: str, arguments: list[str], url: str) -> int
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    _STARTED[process.pid] = process
     _pid_file(settings, name).write_text(str(process.pid), encoding="ascii")
     return process.pid
 
@@ -170,12 +172,9 @@ def _read_pid(settings: Settings, name: str) -> int | None:
 
 
 def _is_running(pid: int) -> bool:
-    """Whether the process lives; a child of ours that has ended is reaped on the way."""
-    try:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
-    except ChildProcessError:
-        pass  # not a child of this process
+    """Whether the process lives; one that this process started and that has ended is reaped on the way."""
+    if pid in _STARTED:
+        return _STARTED[pid].poll() is None
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
