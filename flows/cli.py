@@ -50,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Exception as error:
         print_error(_unexpected(error))
         return 1
+    finally:
+        if opened := sys.modules.get("flows.house"):
+            opened.close_snapshot()
 
 
 def _unexpected(error: Exception) -> RoundsError:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows.house import House, clock
+from flows.house import House, clock, close_snapshot
 from flows.screen import console, say
 from flows.server import Server, environment, free_port, start_server, stop, wait_until_up
 from integrations.errors import Refused
@@ -54,6 +54,7 @@ def play(settings: Settings, *, patients: int, nights: int, scenario: str, seed:
             versions = train_and_approve(demo)
             play_nights(demo)
     show_outcome(demo.house, hospital, files, versions, seconds=time.monotonic() - began)
+    close_snapshot()
 
 
 def start_clean(settings: Settings) -> None:

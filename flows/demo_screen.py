@@ -1,6 +1,7 @@
 """The one screen at the end of the demo: who was scored, how good it was, what the fault did, where the reports lie."""
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ def show_outcome(
     )
     show_rounds(house)
     for name, version in versions.items():
-        show_quality(house, name, version, files.truth)
+        show_quality(house, name, version, files)
     show_outbox(house)
     show_fault(house)
     show_places(house)
@@ -47,7 +48,7 @@ def show_rounds(house: House) -> None:
     show_table("patients, by use case", ("use case", "rounds", "due", "scored", "held", "excluded"), rows)
 
 
-def show_quality(house: House, name: str, version: int, truth: Path) -> None:
+def show_quality(house: House, name: str, version: int, files: HospitalFiles) -> None:
     """How good the version is: on held-out history, beside the best that is possible, and on the nights' outcomes."""
     wanted = select(s.model_version).where(s.model_version.c.use_case == name, s.model_version.c.version == version)
     with house.records.read() as connection:
@@ -63,8 +64,8 @@ def show_quality(house: House, name: str, version: int, truth: Path) -> None:
         f"observed/expected {_figure(figures['observed_expected'])}"
     )
     if name == "readmission_30d":
-        say(f"  Bayes-optimal on the same rows: {_bayes(house, name, version, truth)}")
-    say(f"  {_nights(house, name, version)}")
+        say(f"  Bayes-optimal on the same rows: {_bayes(house, name, version, files.truth)}")
+    say(f"  {_nights(house, files, name, version)}")
 
 
 def show_outbox(house: House) -> None:
@@ -161,23 +162,26 @@ def _bayes(house: House, name: str, version: int, truth: Path) -> str:
     return f"AUROC {_figure(auroc)}; observed/expected {expected:.3f}" if expected else f"AUROC {_figure(auroc)}"
 
 
-def _nights(house: House, name: str, version: int) -> str:
-    """What the nights' own outcomes say, where their windows have closed."""
-    wanted = (
-        select(s.verdict)
-        .where(
-            s.verdict.c.use_case == name,
-            s.verdict.c.version == version,
-            s.verdict.c.metric.in_(("auroc", "observed_expected")),
+def _nights(house: House, files: HospitalFiles, name: str, version: int) -> str:
+    """What the nights' own outcomes say, where their windows have closed; few of them make a wide interval."""
+    import numpy as np
+
+    from flows.due import Round
+    from flows.monitor import matured_outcomes
+    from models.figures import measure
+    from models.folds import person_numbers
+
+    this = Round.of(house, name, as_of=files.nights[-1].round_at, version=version)
+    rows = matured_outcomes(house, house.open_snapshot(this.snapshot), this)
+    labels = rows["label"].to_numpy().astype(np.int64)
+    outcomes = int(labels.sum())
+    if outcomes in (0, len(labels)):
+        return (
+            f"the nights' own outcomes cannot be judged: {len(labels):,} windows have closed "
+            f"(horizon {this.case.horizon}, and lateness), {outcomes:,} of them with an outcome"
         )
-        .order_by(s.verdict.c.verdict_id)
+    figures = measure(labels, rows["probability"].to_numpy(), person_numbers(rows["person_id"].to_numpy()), seed=0)
+    return (
+        f"the nights' own matured outcomes: {len(labels):,} rows, {outcomes:,} outcomes; "
+        f"AUROC {_figure(asdict(figures.auroc))}; observed/expected {_figure(asdict(figures.observed_expected))}"
     )
-    with house.records.read() as connection:
-        newest = {row.metric: row for row in connection.execute(wanted)}
-    auroc = newest.get("auroc")
-    if auroc is None or auroc.figure is None:
-        rows = auroc.row_count if auroc else 0
-        return f"the nights' own outcomes: not to be judged yet, {rows:,} windows have closed (horizon and lateness)"
-    ratio = newest.get("observed_expected")
-    expected = f", observed/expected {ratio.figure:.3f}" if ratio and ratio.figure is not None else ""
-    return f"the nights' own outcomes: {auroc.row_count:,} matured rows, AUROC {auroc.figure:.3f}{expected}"
