@@ -5,13 +5,12 @@ Exit codes: 0 done; 1 refused, or found not in order; 2 wrong usage; 3 the envir
 
 import os
 import sys
-import traceback
-from pathlib import Path
 
 import typer
 import typer.exceptions
 
 from flows.commands import care, data, governance, model, rounding, watch
+from flows.faults import without_message
 from flows.screen import print_error
 from integrations.errors import EnvironmentFault, RoundsError, WrongUsage
 
@@ -48,23 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
         print_error(EnvironmentFault(error.strerror or type(error).__name__, where=str(error.filename or "")))
         return EnvironmentFault.exit_code
     except Exception as error:
-        print_error(_unexpected(error))
+        print_error(without_message(error))
         return 1
     finally:
         if opened := sys.modules.get("flows.house"):
             opened.close_snapshot()
-
-
-def _unexpected(error: Exception) -> RoundsError:
-    """Name the kind and place of a fault of ours, not its message: a library may have put a patient into it."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
-    shown = ours[-1] if ours else place
-    return RoundsError(
-        f"unexpected {type(error).__name__}; its message may name a patient, so it is not shown",
-        where=f"{Path(shown.filename).name}, line {shown.lineno}, in {shown.name}",
-        to_do="this is a fault of Rounds: report the kind and the place",
-    )
 
 
 if __name__ == "__main__":

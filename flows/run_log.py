@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from sqlalchemy import insert, update
 
+from flows.faults import hidden_messages
 from flows.house import House, clock
 from integrations.records import schema as s
 
@@ -23,7 +24,8 @@ def recorded_run(house: House, kind: str, *, as_of: datetime, use_case: str | No
         )
     status = "failed"
     try:
-        yield run_id
+        with hidden_messages():
+            yield run_id
         status = "done"
     finally:
         with house.records.begin() as connection:

@@ -8,6 +8,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
+from flows.faults import hidden_messages
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -15,12 +17,18 @@ R = TypeVar("R")
 def step(function: Callable[P, R]) -> Callable[P, R]:
     """Make one step of a flow. Prefect keeps its state and name, never its arguments or what it returns."""
     name = function.__name__.replace("_", " ")
-    as_task: Callable[P, R] = task(name=name, cache_policy=NO_CACHE, persist_result=False)(function)
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+        with hidden_messages():
+            return function(*args, **kwargs)
+
+    as_task: Callable[P, R] = task(name=name, cache_policy=NO_CACHE, persist_result=False)(guarded)
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if FlowRunContext.get() is None:
-            return function(*args, **kwargs)
+            return guarded(*args, **kwargs)
         return as_task(*args, **kwargs)
 
     return run
