@@ -74,6 +74,14 @@ def test_every_line_becomes_a_staged_row_with_its_place(warehouse: Warehouse) ->
     ]
 
 
+def test_a_feed_of_another_kind_may_come_before_and_after_in_one_ingest(warehouse: Warehouse) -> None:
+    warehouse.send(HEADER + b"r1,p1,99213,2024-03-01\n")
+    warehouse.connection.execute("create or replace temp view staged_procedure as select 1 as from_another_door")
+    assert warehouse.stage("procedure_id") == [("r1",)]
+    warehouse.connection.execute("create or replace temp view staged_procedure as select 2 as from_another_door")
+    assert warehouse.stage("procedure_id") == [("r1",)]
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_staged_rows_keep_times_as_text_and_leave_codes_to_the_contract(table: str) -> None:
     columns = staged_columns(table)
