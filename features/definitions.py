@@ -112,9 +112,11 @@ def feature_names(names: Sequence[str], folder: Path = VIEWS) -> tuple[str, ...]
 
 def check_features(features: Sequence[str], folder: Path = VIEWS) -> None:
     """Raise WrongUsage for a "view:feature" that no view has, or for two features of one name."""
+    names = dict.fromkeys(reference.partition(":")[0] for reference in features)
+    known_of = {name: [each.name for each in view(name, folder).features] for name in names}
     for reference in features:
         name, _, feature = reference.partition(":")
-        known = [each.name for each in view(name, folder).features]
+        known = known_of[name]
         if feature not in known:
             near = difflib.get_close_matches(feature, known, 1)
             hint = f"did you mean {name}:{near[0]}?" if near else f"known: {', '.join(known)}"

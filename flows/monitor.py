@@ -61,7 +61,7 @@ def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) 
     scored = _scores(house, this, since_window=True)
     spine = scored.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
     try:
-        frame = house.store.read(this.case.features, spine)
+        frame = house.store.look_back(lake, this.case.features, spine)
     except NotInOrder:  # a view has changed since: judge the rows by what it says now
         frame = features_of(house, lake, this.case, spine, this.snapshot)
     return frame.append_column("probability", scored["probability"])

@@ -17,8 +17,7 @@ def load_declared(path: Path, model: type[Model]) -> Model:
     """Read `path` as one `model`. Raises WrongUsage with file and line when something is unknown, missing or wrong."""
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=yaml.CSafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise WrongUsage("the file cannot be read", where=str(path), to_do="give a readable UTF-8 file") from error
     except yaml.YAMLError as error:
@@ -28,7 +27,7 @@ def load_declared(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate({} if values is None else values)
     except ValidationError as error:
-        raise _explained(error, path, root, model) from None
+        raise _explained(error, path, yaml.compose(text, Loader=yaml.CSafeLoader), model) from None
 
 
 def _explained(error: ValidationError, path: Path, root: yaml.Node | None, model: type[BaseModel]) -> WrongUsage:

@@ -92,6 +92,18 @@ def test_what_is_read_is_what_the_sql_says(store: FeatureStore, lake: duckdb.Duc
     assert read.sort_by(keys).select(by_hand.column_names).to_pylist() == by_hand.to_pylist()
 
 
+def test_looking_back_without_feast_gives_what_feast_reads(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 2), ("e2", 3), ("e1", 4)), name="first")
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 4), ("e2", 4)), name="second")
+    asked = spine_of(("e2", 4), ("e1", 4), ("e1", 2), label=[1, 0, 0])
+    assert store.look_back(lake, FEATURES, asked).equals(store.read(FEATURES, asked))
+    assert store.look_back(lake, FEATURES, asked.slice(0, 0)).equals(store.read(FEATURES, asked.slice(0, 0)))
+    with pytest.raises(NotInOrder, match="1 of 2 rows of view patient_demographics are missing"):
+        store.look_back(lake, FEATURES, spine_of(("e1", 2), ("e1", 3)))
+
+
 def test_a_night_that_was_not_computed_stops_the_read_and_is_not_filled_with_an_older_one(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
