@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export DO_NOT_TRACK := 1
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-.PHONY: demo test check bench soak parts up down lock
+.PHONY: demo test check docs bench soak parts up down lock
 
 demo: $(VENV)/.ready
 	$(BIN)/rounds demo $(ARGS)
@@ -19,6 +19,10 @@ check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Generated: the page (README.md) of every source, use case, the feature views and the canonical tables.
+docs: $(VENV)/.ready
+	$(BIN)/python -m flows.docs
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m tests.benchmarks $(ARGS)

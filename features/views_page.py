@@ -1,0 +1,60 @@
+"""The page of the feature views, for those who choose features and those who ask where a number comes from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from features.definitions import VIEWS, View, view, view_names
+from integrations.codes import Analyte, load_analytes
+from integrations.markdown import bullets, code, facts, link, page, plain, span, table
+
+STORIES = "../../tests/features/stories"
+ABOUT = """
+A feature view says what is known of a stay at prediction_time. It gives one row per row of the spine: encounter_id,
+prediction_time and one number per feature. A flag is 0 or 1; null is not known, and never stands for zero.
+
+When a record of one of a view's codes, collected in its hold window, lies in quarantine, the features of the view are
+held: they are not shown to the model as "not measured".
+""".strip()
+
+
+def views_page(folder: Path = VIEWS) -> str:
+    """Return the page of all feature views. Raises WrongUsage for a view whose header or features are not in order."""
+    views = [view(name, folder) for name in view_names(folder)]
+    analytes = load_analytes()
+    return page(
+        "The feature views",
+        "the SQL files of this folder",
+        ABOUT,
+        _overview(views),
+        *(part for each in views for part in _sections(each, analytes)),
+    )
+
+
+def _overview(views: list[View]) -> str:
+    rows = [
+        (link(each.name, f"#{each.name}"), str(len(each.features)), plain(each.owner), span(each.freshness))
+        for each in views
+    ]
+    return table(("View", "Features", "Owner", "Freshness"), rows)
+
+
+def _sections(each: View, analytes: dict[str, Analyte]) -> Iterator[str]:
+    yield f"## {each.name}"
+    yield plain(each.description)
+    yield facts(_about(each))
+    yield table(
+        ("Feature", "Unit", "What it is"),
+        [(code(one.name), plain(one.unit), plain(one.description)) for one in each.features],
+    )
+    if each.codes:
+        names = [f"{loinc} {plain(analytes[loinc].name)}" if loinc in analytes else loinc for loinc in each.codes]
+        yield "It draws on these codes (LOINC):"
+        yield bullets(names)
+
+
+def _about(each: View) -> Iterator[tuple[str, str]]:
+    yield "Owner", plain(each.owner)
+    yield "Freshness", span(each.freshness)
+    yield "Hold window", f"{span(each.hold_window)} before prediction_time" if each.codes else "none: nothing holds it"
+    yield "Lists", ", ".join(link(path.name, path.name) for path in each.reference_tables)
+    yield "Read", f"{link('its SQL', f'{each.name}.sql')}, {link('its stories', f'{STORIES}/{each.name}.yaml')}"
