@@ -27,6 +27,7 @@ for module in (data, model, governance, rounding, watch, care):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. What a library says of a patient never reaches the screen."""
+    os.umask(0o077)  # what a command writes is for its owner only, whichever library writes it
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the processor to others
     try:

@@ -1,9 +1,10 @@
 """Is this installation in order, and what is open? Reads only; nothing heavy is opened."""
 
-import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import func, select
 
@@ -38,15 +39,22 @@ def examine(house: House, now: datetime) -> list[Check]:
 
 def _home(house: House) -> Check:
     home = house.settings.home
-    mode = stat.S_IMODE(home.stat().st_mode) if home.exists() else 0o700
-    if mode & 0o077:
+    opened = list(_opened_to_others(home))
+    if opened:
         return Check(
             name="home",
             state="not in order",
-            finding=f"{home} can be read by others ({mode:o})",
-            to_do=f"chmod 700 {home}",
+            finding=f"others may read {len(opened):,} files or folders of {home}, such as {opened[0]}",
+            to_do=f"chmod -R go= {home}",
         )
     return Check(name="home", state="in order", finding=str(home))
+
+
+def _opened_to_others(home: Path) -> Iterator[Path]:
+    for path in (home, *home.rglob("*")):
+        with suppress(FileNotFoundError):  # a temporary file of something that runs
+            if not path.is_symlink() and path.stat().st_mode & 0o077:
+                yield path
 
 
 def _extracts(house: House) -> Iterator[Check]:

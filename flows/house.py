@@ -1,5 +1,6 @@
 """What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -105,7 +106,8 @@ def close_snapshot() -> None:
 
 
 def open_house(settings: Settings | None = None) -> House:
-    """Open the house that the environment names."""
+    """Open the house that the environment names. What is written from here on is for its owner only."""
+    os.umask(0o077)
     return House(settings or load_settings())
 
 

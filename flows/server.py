@@ -184,6 +184,7 @@ def _is_running(pid: int) -> bool:
 
 def main(arguments: list[str]) -> int:
     """`python -m flows.server up|down`."""
+    os.umask(0o077)
     settings = load_settings()
     if arguments == ["up"]:
         server = up(settings, settings.prefect_port)

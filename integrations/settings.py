@@ -3,7 +3,7 @@
 import difflib
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
@@ -12,6 +12,7 @@ from integrations.errors import WrongUsage
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "ROUNDS_"
+OF_THE_TESTS = ("ROUNDS_PARTS", "ROUNDS_SOAK")  # switches that say how tests run; no installation has them
 
 
 class Settings(BaseModel):
@@ -72,20 +73,32 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
     """Build Settings from ROUNDS_HOME/settings.yaml and the environment, which wins. WrongUsage on an unknown key."""
     env = dict(os.environ) if environment is None else environment
     home = Path(env.get("ROUNDS_HOME") or CHECKOUT / "var").resolve()
-    values = _file_values(home / "settings.yaml")
-    for key, text in env.items():
-        name = key.removeprefix(PREFIX).lower()
-        if key.startswith(PREFIX) and name in Settings.model_fields and name != "home":
-            values[name] = text
+    from_environment = _environment_values(env)
     try:
-        return Settings(home=home, **values)  # type: ignore[arg-type]
+        return Settings(home=home, **{**_file_values(home / "settings.yaml"), **from_environment})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise WrongUsage(f"setting {name}: {first['msg']}", where=str(home / "settings.yaml")) from None
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        where = f"environment, {PREFIX}{name.upper()}" if name in from_environment else str(home / "settings.yaml")
+        raise WrongUsage(f"setting {name}: {first['msg']}", where=where, to_do="mend the value") from None
 
 
-def _file_values(path: Path) -> dict[str, object]:
+def _environment_values(env: dict[str, str]) -> dict[str, Any]:
+    """What ROUNDS_<NAME> says of each setting, home apart."""
+    said = {key: text for key, text in env.items() if key.startswith(PREFIX) and key not in OF_THE_TESTS}
+    values = {key.removeprefix(PREFIX).lower(): text for key, text in said.items()}
+    for name in values:
+        if name not in Settings.model_fields:
+            raise WrongUsage(f"unknown setting {PREFIX}{name.upper()}", where="environment", to_do=_hint(name))
+    return {name: text for name, text in values.items() if name != "home"}
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, 1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(Settings.model_fields)}"
+
+
+def _file_values(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     text = path.read_text(encoding="utf-8")
@@ -93,7 +106,5 @@ def _file_values(path: Path) -> dict[str, object]:
     for number, line in enumerate(text.splitlines(), 1):
         name = line.split(":")[0].strip()
         if name and not line.startswith((" ", "#")) and name not in Settings.model_fields:
-            near = difflib.get_close_matches(name, Settings.model_fields, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(Settings.model_fields)}"
-            raise WrongUsage(f"unknown setting {name}", where=f"{path}, line {number}", to_do=hint)
+            raise WrongUsage(f"unknown setting {name}", where=f"{path}, line {number}", to_do=_hint(name))
     return dict(values)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -89,8 +90,40 @@ def test_the_script_and_the_module_are_the_same_from_any_folder(played: PlayedHo
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_colour_is_printed_into_a_pipe(played: PlayedHospital) -> None:
-    assert "\x1b" not in played.rounds.done("tables").out
+def shown_on_a_terminal(home: Path, **environment: str) -> str:
+    ours, theirs = pty.openpty()
+    without = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    command = [sys.executable, "-m", "flows.cli", "versions", "aki_48"]
+    environment = {**without, "TERM": "xterm-256color", "ROUNDS_HOME": str(home), **environment}
+    try:
+        subprocess.run(command, cwd=CHECKOUT, env=environment, stdout=theirs, stderr=theirs, check=False)
+        return os.read(ours, 10_000).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_an_error_is_red_on_a_terminal_but_not_where_no_color_is_set(tmp_path: Path) -> None:
+    red = "\x1b[31m"
+    assert red in shown_on_a_terminal(tmp_path)
+    plain = shown_on_a_terminal(tmp_path, NO_COLOR="1")
+    assert red not in plain
+    assert "did you mean aki_48h?" in plain
+
+
+def test_what_a_hospital_leaves_behind_is_for_its_owner_only(played: PlayedHospital) -> None:
+    home = played.rounds.home
+    assert [path for path in (home, *home.rglob("*")) if path.stat().st_mode & 0o077] == []
+    checks = {check["name"]: check for check in played.rounds.done("doctor", "--json").json["checks"]}
+    assert checks["home"]["state"] == "in order"
+
+
+def test_doctor_names_a_file_that_others_may_read(rounds: Rounds) -> None:
+    rounds.done("tables")
+    (rounds.home / "records.db").chmod(0o644)
+    checks = {check["name"]: check for check in rounds("doctor", "--json").json["checks"]}
+    assert checks["home"]["state"] == "not in order"
+    assert "records.db" in checks["home"]["finding"]
 
 
 def test_an_unknown_use_case_is_wrong_usage_with_a_hint(rounds: Rounds) -> None:

@@ -1,0 +1,46 @@
+"""Settings: the file, then the environment, and no word that means nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from integrations.errors import WrongUsage
+from integrations.settings import load_settings
+
+
+def settings_file(home: Path, text: str) -> dict[str, str]:
+    (home / "settings.yaml").write_text(text, encoding="utf-8")
+    return {"ROUNDS_HOME": str(home)}
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    environment = settings_file(tmp_path, "person: Ada\nbucket_count: 8\n")
+    assert load_settings(environment).person == "Ada"
+    settings = load_settings({**environment, "ROUNDS_PERSON": "Ben"})
+    assert (settings.person, settings.bucket_count, settings.home) == ("Ben", 8, tmp_path)
+
+
+def test_a_name_that_no_setting_has_is_refused_in_the_environment_too(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage) as refused:
+        load_settings({"ROUNDS_HOME": str(tmp_path), "ROUNDS_WRITE_BAK_TARGET": "fhir"})
+    assert refused.value.what == "unknown setting ROUNDS_WRITE_BAK_TARGET"
+    assert refused.value.to_do == "did you mean write_back_target?"
+
+
+def test_a_switch_of_the_tests_is_no_setting(tmp_path: Path) -> None:
+    assert load_settings({"ROUNDS_HOME": str(tmp_path), "ROUNDS_PARTS": "required"}).home == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "variable", "where"),
+    [("bucket_count: many\n", None, "settings.yaml"), ("", "many", "environment, ROUNDS_BUCKET_COUNT")],
+)
+def test_a_wrong_value_names_where_it_stands(tmp_path: Path, text: str, variable: str | None, where: str) -> None:
+    environment = settings_file(tmp_path, text)
+    if variable:
+        environment["ROUNDS_BUCKET_COUNT"] = variable
+    with pytest.raises(WrongUsage) as refused:
+        load_settings(environment)
+    assert refused.value.what.startswith("setting bucket_count: ")
+    assert refused.value.where is not None
+    assert refused.value.where.endswith(where)
