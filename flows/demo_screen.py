@@ -11,6 +11,7 @@ from flows.house import House
 from flows.screen import say, show_table
 from integrations.records import schema as s
 from integrations.synthetic_hospital.hospital import Hospital
+from integrations.synthetic_hospital.scenarios import SCENARIOS
 from integrations.synthetic_hospital.write import HospitalFiles
 
 SOURCE = "demo_ehr"
@@ -29,7 +30,7 @@ def show_outcome(
     for name, version in versions.items():
         show_quality(house, name, version, files)
     show_outbox(house)
-    show_fault(house)
+    show_fault(house, hospital)
     show_places(house)
 
 
@@ -45,6 +46,9 @@ def show_rounds(house: House) -> None:
     )
     with house.records.read() as connection:
         rows = [list(row) for row in connection.execute(wanted)]
+    if not rows:
+        say("no round was made: nobody is scored before a version is approved")
+        return
     show_table("patients, by use case", ("use case", "rounds", "due", "scored", "held", "excluded"), rows)
 
 
@@ -82,8 +86,9 @@ def show_outbox(house: House) -> None:
     )
 
 
-def show_fault(house: House) -> None:
+def show_fault(house: House, hospital: Hospital) -> None:
     """Which guard caught the scripted fault, and what it held."""
+    first = SCENARIOS[hospital.scenario].first_night
     place, run = s.quarantine.c, s.run.c
     caught = select(s.extract.c.received_at, place.source, place.reason, place.code, func.count()).join(
         s.extract, s.extract.c.extract_id == place.extract_id
@@ -103,6 +108,8 @@ def show_fault(house: House) -> None:
             select(s.breach.c.use_case, s.breach.c.sentence).where(s.breach.c.kind == "data fault")
         ).all()
     say()
+    if hospital.nights < first:
+        say(f"scenario {hospital.scenario} begins with night {first}, after the last night of this demo")
     if not rows:
         say("no record was quarantined and no score was held")
         return
@@ -178,7 +185,7 @@ def _nights(house: House, files: HospitalFiles, name: str, version: int) -> str:
     if outcomes in (0, len(labels)):
         return (
             f"the nights' own outcomes cannot be judged: {len(labels):,} windows have closed "
-            f"(horizon {this.case.horizon}, and lateness), {outcomes:,} of them with an outcome"
+            f"(horizon {this.case.horizon.days} days, and lateness), {outcomes:,} of them with an outcome"
         )
     figures = measure(labels, rows["probability"].to_numpy(), person_numbers(rows["person_id"].to_numpy()), seed=0)
     return (

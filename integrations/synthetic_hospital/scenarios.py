@@ -131,6 +131,7 @@ def casemix(rng: np.random.Generator, patients: Patients, stays: Stays, go_live:
 class Scenario:
     """What one scenario does to results, to people, and to the true risk from go-live on."""
 
+    first_night: int = 1
     on_results: OnResults = results_as_they_are
     on_people: OnPeople = people_as_they_are
     has_new_therapy: bool = False
@@ -139,10 +140,10 @@ class Scenario:
 
 SCENARIOS: dict[str, Scenario] = {
     "none": Scenario(),
-    "creatinine_unit": Scenario(on_results=creatinine_unit),
-    "unit_change_declared": Scenario(on_results=unit_change_declared),
-    "loinc_swap": Scenario(on_results=loinc_swap),
-    "outage": Scenario(on_results=outage),
+    "creatinine_unit": Scenario(first_night=FAULTY_NIGHTS[0], on_results=creatinine_unit),
+    "unit_change_declared": Scenario(first_night=FAULTY_NIGHTS[0], on_results=unit_change_declared),
+    "loinc_swap": Scenario(first_night=FAULTY_NIGHTS[0], on_results=loinc_swap),
+    "outage": Scenario(first_night=OUTAGE_NIGHTS[0], on_results=outage),
     "late_results": Scenario(on_results=late_results),
     "duplicates_corrections": Scenario(on_results=duplicates_corrections),
     "merged_patients": Scenario(on_people=merged_patients),
