@@ -1,5 +1,6 @@
 """Score every patient who is due, and queue what goes back to the EHR."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +13,24 @@ from flows.house import House, at, open_house
 from flows.parameters import AsOf, UseCaseName, Version, described
 from flows.run_log import recorded_run
 from flows.step import step
-from models.score_records import Circumstances, Identifier, RunAccount, Written, account_of, finish_run, write_scores
+from models.score_records import (
+    Circumstances,
+    Explanation,
+    Identifier,
+    RunAccount,
+    Written,
+    account_of,
+    finish_run,
+    stand_in_run,
+    write_scores,
+)
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
     from models.artifacts import RegisteredModel
+    from models.scoring import ScoredRows
 
 AllDue = Annotated[bool, described("Also every older prediction time that has no score, silently (purpose backfill).")]
 
@@ -30,6 +42,15 @@ class Batch:
     purpose: str
     stage: str
     frame: "pa.Table"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredBatch:
+    """A batch with what the model concluded, before it is written."""
+
+    rows: "ScoredRows"
+    under: Circumstances
+    explanations: Mapping[int, Explanation]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +82,17 @@ def score_round(house: House, this: Round, run_id: str, *, dry_run: bool) -> Sco
     rows = due_rows(house, lake, this)
     frame, holds = known_of(house, lake, this, rows.spine)
     excluded = excluded_by_reason(rows)
-    account, new, queued = RunAccount(excluded=sum(excluded.values()), reasons=excluded), 0, 0
-    for batch in batches(this, rows, frame):
-        counts, written = score_batch(house, this, model, batch, holds, run_id, dry_run)
-        account, new, queued = account + counts, new + written.scores, queued + written.outbox
-    if not dry_run:
-        finish_run(
-            house.records,
-            run_id,
-            account,
-            due=rows.count,
-            purpose=purpose_of(this, rows),
-            version=model.version,
-            snapshot_id=this.snapshot.snapshot_id,
-        )
+    scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
+    account = RunAccount(excluded=sum(excluded.values()), reasons=excluded)
+    account = sum((account_of(batch.rows, {}) for batch in scored), account)
+    written = keep(house, this, rows, scored, account, run_id, dry_run)
     return ScoringRun(
-        run_id=run_id, version=model.version, due=rows.count, account=account, new_scores=new, queued=queued
+        run_id=run_id,
+        version=model.version,
+        due=rows.count,
+        account=account,
+        new_scores=written.scores,
+        queued=written.outbox,
     )
 
 
@@ -136,35 +152,55 @@ def known_of(
 
 @step
 def score_batch(
-    house: House,
-    this: Round,
-    model: "RegisteredModel",
-    batch: Batch,
-    holds: "pa.Table",
-    run_id: str,
-    dry_run: bool,
-) -> tuple[RunAccount, Written]:
-    """Scores and explanations; then scores and outbox rows in one transaction."""
+    house: House, this: Round, model: "RegisteredModel", batch: Batch, holds: "pa.Table", run_id: str
+) -> ScoredBatch:
+    """Scores, and explanations of those that go back or ask for action."""
     from models.explanation import explain
     from models.scoring import rows_to_explain, score_rows
 
     rows = score_rows(model, batch.frame, this.case, holds)
-    written = write_scores(
-        house.records,
-        rows,
-        Circumstances(
-            run_id=run_id,
-            purpose=batch.purpose,
-            stage=batch.stage,
-            view_versions=house.store.view_versions(views_of(this.case)),
-            snapshot_id=this.snapshot.snapshot_id,
-            scored_at=this.as_of,
-        ),
-        explanations=explain(model, batch.frame, rows_to_explain(rows, is_written_back=batch.purpose == "live")),
-        identifier=_identifier(house, this.case.name),
-        dry_run=dry_run,
+    under = Circumstances(
+        run_id=run_id,
+        purpose=batch.purpose,
+        stage=batch.stage,
+        view_versions=house.store.view_versions(views_of(this.case)),
+        snapshot_id=this.snapshot.snapshot_id,
+        scored_at=this.as_of,
     )
-    return account_of(rows, {}), written
+    explanations = explain(model, batch.frame, rows_to_explain(rows, is_written_back=batch.purpose == "live"))
+    return ScoredBatch(rows=rows, under=under, explanations=explanations)
+
+
+@step
+def keep(
+    house: House,
+    this: Round,
+    rows: DueRows,
+    scored: list[ScoredBatch],
+    account: RunAccount,
+    run_id: str,
+    dry_run: bool,
+) -> Written:
+    """Scores, outbox rows and the run's account come to rest in one transaction, or none of them does."""
+    written = Written(scores=0, outbox=0, already_there=0)
+    identifier = _identifier(house, this.case.name)
+    with house.records.begin(dry_run=dry_run) as connection:
+        if dry_run:
+            stand_in_run(connection, run_id, this.as_of)
+        for batch in scored:
+            written += write_scores(
+                connection, batch.rows, batch.under, explanations=batch.explanations, identifier=identifier
+            )
+        finish_run(
+            connection,
+            run_id,
+            account,
+            due=rows.count,
+            purpose=purpose_of(this, rows),
+            version=this.scoring_version(),
+            snapshot_id=this.snapshot.snapshot_id,
+        )
+    return written
 
 
 def _identifier(house: House, use_case: str) -> Identifier:

@@ -1,4 +1,7 @@
-"""Scores come to rest: score rows and, for live ones, outbox rows in one transaction; a repeat adds nothing."""
+"""Scores come to rest: score rows, for live ones outbox rows, and the run's account; a repeat adds nothing.
+
+The caller opens the transaction and puts all of a run into it: a run that dies leaves no score that no account counts.
+"""
 
 import hashlib
 from collections import Counter
@@ -12,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, select, update
 
 from integrations.errors import NotInOrder
-from integrations.records import Every, Records, insert_new, insert_rows
+from integrations.records import Every, insert_new, insert_rows
 from integrations.records import schema as s
 from models.rows import datetimes
 from models.scoring import ScoredRows
@@ -42,6 +45,13 @@ class Written:
     outbox: int
     already_there: int
 
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            scores=self.scores + other.scores,
+            outbox=self.outbox + other.outbox,
+            already_there=self.already_there + other.already_there,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunAccount:
@@ -62,42 +72,35 @@ class RunAccount:
 
 
 def write_scores(
-    records: Records,
+    connection: Connection,
     rows: ScoredRows,
     under: Circumstances,
     *,
     explanations: Mapping[int, Explanation],
     identifier: Identifier,
-    dry_run: bool = False,
 ) -> Written:
-    """Write what is new of the rows, all or nothing, and queue new live scores for the EHR.
+    """Write what is new of the rows, and queue new live scores for the EHR, within the caller's transaction.
 
     A score is the same when site, use case, encounter, prediction_time, version and purpose are; the first one stands,
-    a held one too. A dry run does the same and takes it back.
+    a held one too.
     """
     columns = _score_columns(rows, under, explanations)
-    with records.begin(dry_run=dry_run) as connection:
-        if dry_run:
-            _stand_in_run(connection, under)
-        written = insert_rows(connection, s.score, columns, skip_existing=True)
-        queued = 0
-        if under.purpose == "live":
-            is_new = ~rows.is_held
-            if written < rows.keys.num_rows:
-                is_new &= np.isin(np.array(columns["score_id"]), _written_by(connection, under.run_id))
-            queued = insert_rows(
-                connection,
-                s.outbox,
-                _outbox_columns(columns, np.flatnonzero(is_new), under, identifier),
-                skip_existing=True,
-            )
+    written = insert_rows(connection, s.score, columns, skip_existing=True)
+    queued = 0
+    if under.purpose == "live":
+        is_new = ~rows.is_held
+        if written < rows.keys.num_rows:
+            is_new &= np.isin(np.array(columns["score_id"]), _written_by(connection, under.run_id))
+        new_rows = np.flatnonzero(is_new)
+        queued = insert_rows(
+            connection, s.outbox, _outbox_columns(columns, new_rows, under, identifier), skip_existing=True
+        )
     return Written(scores=written, outbox=queued, already_there=rows.keys.num_rows - written)
 
 
-def _stand_in_run(connection: Connection, under: Circumstances) -> None:
+def stand_in_run(connection: Connection, run_id: str, at: datetime) -> None:
     """A plan has no run that its scores could belong to; this one is taken back with them."""
-    at = under.scored_at
-    values = {"run_id": under.run_id, "kind": "score", "as_of": at, "started_at": at, "status": "running"}
+    values = {"run_id": run_id, "kind": "score", "as_of": at, "started_at": at, "status": "running"}
     insert_new(connection, s.run, [values])
 
 
@@ -116,7 +119,7 @@ def account_of(rows: ScoredRows, excluded: Mapping[str, int]) -> RunAccount:
 
 
 def finish_run(
-    records: Records,
+    connection: Connection,
     run_id: str,
     account: RunAccount,
     *,
@@ -124,22 +127,20 @@ def finish_run(
     purpose: str,
     version: int,
     snapshot_id: int,
-    dry_run: bool = False,
 ) -> None:
-    """Note the account of a scoring run. Raises NotInOrder when rows that were due are missing from it."""
+    """Note the account of a scoring run, in the transaction of its scores.
+
+    Raises NotInOrder when rows that were due are missing from it.
+    """
     if due != account.scored + account.held + account.excluded:
         raise NotInOrder(
             f"{due} rows were due; {account.scored} were scored, {account.held} held, {account.excluded} excluded",
             where=run_id,
             to_do="report this: the run does not balance and is not noted as done",
         )
-    values = {"due": due, "scored": account.scored, "held": account.held, "excluded": account.excluded}
-    with records.begin(dry_run=dry_run) as connection:
-        connection.execute(
-            update(s.run)
-            .where(s.run.c.run_id == run_id)
-            .values(**values, reasons=dict(account.reasons), purpose=purpose, version=version, snapshot_id=snapshot_id)
-        )
+    values: dict[str, Any] = {"due": due, "scored": account.scored, "held": account.held, "excluded": account.excluded}
+    values |= {"reasons": dict(account.reasons), "purpose": purpose, "version": version, "snapshot_id": snapshot_id}
+    connection.execute(update(s.run).where(s.run.c.run_id == run_id).values(**values))
 
 
 def score_id(
@@ -217,6 +218,6 @@ def _outbox_columns(
 
 
 def _written_by(connection: Connection, run_id: str) -> list[str]:
-    """The scores that this run has written, now or before it was interrupted, and that hold a probability."""
+    """The scores that this run has written and that hold a probability."""
     mine = select(s.score.c.score_id).where(s.score.c.run_id == run_id, s.score.c.status == "scored")
     return list(connection.execute(mine).scalars())

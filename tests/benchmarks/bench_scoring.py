@@ -133,13 +133,14 @@ def _write(scored: ScoredRows, folder: Path) -> Path:
         run_id="run", purpose="live", stage="live", view_versions={"bench": "0" * 12}, snapshot_id=1, scored_at=NIGHT
     )
     namespace = uuid4()
-    write_scores(
-        records,
-        scored,
-        under,
-        explanations={},
-        identifier=lambda site, encounter, at: score_identifier(namespace, site, scored.use_case, encounter, at),
-    )
+    with records.begin() as connection:
+        write_scores(
+            connection,
+            scored,
+            under,
+            explanations={},
+            identifier=lambda site, encounter, at: score_identifier(namespace, site, scored.use_case, encounter, at),
+        )
     records.close()
     return folder / "written.db"
 

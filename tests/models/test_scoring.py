@@ -66,7 +66,8 @@ def identifier(site_id: str, encounter_id: str, prediction_time: datetime) -> st
 
 def write(records: Records, rows: ScoredRows, purpose: str, **more: Any) -> Written:
     asked = {"explanations": {}, "identifier": identifier} | more
-    return write_scores(records, rows, under(purpose, asked.pop("run_id", "run-1")), **asked)
+    with records.begin(dry_run=asked.pop("dry_run", False)) as connection:
+        return write_scores(connection, rows, under(purpose, asked.pop("run_id", "run-1")), **asked)
 
 
 def counts(records: Records) -> tuple[int, int]:
@@ -218,7 +219,8 @@ def test_when_the_letter_cannot_be_written_there_is_no_score_either(frame: pa.Ta
 def test_a_run_that_balances_is_noted_with_its_reasons(frame: pa.Table, started: Records) -> None:
     rows = scored(frame, holds((*due(frame, 0), "labs", "unknown_unit"), (*due(frame, 1), "labs", "unknown_unit")))
     account = account_of(rows, {"dialysis": 3}) + RunAccount(scored=1, excluded=1, reasons={"dialysis": 1})
-    finish_run(started, "run-1", account, due=9, purpose="live", version=1, snapshot_id=1)
+    with started.begin() as connection:
+        finish_run(connection, "run-1", account, due=9, purpose="live", version=1, snapshot_id=1)
     with started.read() as connection:
         kept = connection.execute(select(s.run).where(s.run.c.run_id == "run-1")).mappings().one()
     assert (kept["due"], kept["scored"], kept["held"], kept["excluded"]) == (9, 3, 2, 4)
@@ -229,7 +231,10 @@ def test_a_run_that_balances_is_noted_with_its_reasons(frame: pa.Table, started:
 
 def test_a_run_that_lost_a_row_is_not_noted(frame: pa.Table, started: Records) -> None:
     account = account_of(scored(frame), {})
-    with pytest.raises(NotInOrder, match="5 rows were due; 4 were scored, 0 held, 0 excluded"):
-        finish_run(started, "run-1", account, due=5, purpose="live", version=1, snapshot_id=1)
+    with (
+        pytest.raises(NotInOrder, match="5 rows were due; 4 were scored, 0 held, 0 excluded"),
+        started.begin() as connection,
+    ):
+        finish_run(connection, "run-1", account, due=5, purpose="live", version=1, snapshot_id=1)
     with started.read() as connection:
         assert connection.execute(select(s.run.c.due).where(s.run.c.run_id == "run-1")).scalar_one() is None
