@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from integrations.durable import write_whole
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import bucket_sql
 from integrations.lake_files import add_action, copy_by_bucket, fsync, fsync_tree
@@ -177,8 +178,7 @@ class Lake:
     def _fix_bucket_count(self) -> None:
         path = self.root / "lake.json"
         if not path.exists():
-            path.write_text(json.dumps({"bucket_count": self.bucket_count}), encoding="utf-8")
-            fsync(path)
+            write_whole(path, json.dumps({"bucket_count": self.bucket_count}).encode())
         fixed = json.loads(path.read_text(encoding="utf-8"))["bucket_count"]
         if fixed != self.bucket_count:
             raise WrongUsage(

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -208,13 +209,15 @@ def _left(records: Records, source: str, places: IngestPlaces) -> Path:
 def _scratch(places: IngestPlaces, *, dry_run: bool) -> Iterator[IngestPlaces]:
     """A folder for this ingest alone, gone afterwards; a dry run lands there too. One ingest at a time."""
     places.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with TemporaryDirectory(dir=places.temp, prefix="ingest-") as folder:
-        own = replace(places, temp=Path(folder))
-        if dry_run:
-            yield replace(own, landing=Path(folder) / "landing")
-            return
-        with _one_at_a_time(places.temp / "ingest.lock"):
-            yield own
+    if dry_run:
+        with TemporaryDirectory(dir=places.temp, prefix="plan-") as folder:
+            yield replace(places, temp=Path(folder), landing=Path(folder) / "landing")
+        return
+    with _one_at_a_time(places.temp / "ingest.lock"):
+        for left_over in places.temp.glob("ingest-*"):
+            shutil.rmtree(left_over)  # of one that died: it held the lock, and nobody else does now
+        with TemporaryDirectory(dir=places.temp, prefix="ingest-") as folder:
+            yield replace(places, temp=Path(folder))
 
 
 @contextmanager
