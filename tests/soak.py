@@ -1,4 +1,4 @@
-"""`make soak MINUTES=n`: the property tests over and over with new seeds, until the time is up or one fails.
+"""`make soak MINUTES=n`: property and crash tests over and over with new seeds, until the time is up or one fails.
 
 The seed that comes next is kept in var/soak/seed, so that a later soak goes on where this one ended.
 """
@@ -18,20 +18,30 @@ def main(arguments: list[str]) -> int:
     """Run for the minutes asked; exit 1 with the seed of the round that failed."""
     parser = argparse.ArgumentParser(prog="soak")
     parser.add_argument("--minutes", type=float, default=10)
-    until = time.monotonic() + 60 * parser.parse_args(arguments).minutes
+    parser.add_argument("--seed", type=int, help="begin with this seed, not where the last soak ended")
+    asked = parser.parse_args(arguments)
+    until = time.monotonic() + 60 * asked.minutes
     kept = CHECKOUT / "var" / "soak" / "seed"
     kept.parent.mkdir(parents=True, exist_ok=True)
-    seed = int(kept.read_text()) if kept.exists() else 1
+    seed = asked.seed or (int(kept.read_text()) if kept.exists() else 1)
     rounds = 0
     while time.monotonic() < until:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}", *SUITES]
-        if subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "ROUNDS_SOAK": "1"}, check=False).returncode:
-            sys.stdout.write(f"failed with seed {seed}, after {rounds} rounds in order\n")
-            return 1
+        for command in _commands(seed):
+            if subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "ROUNDS_SOAK": "1"}, check=False).returncode:
+                sys.stdout.write(f"failed with seed {seed}, after {rounds} rounds in order: {' '.join(command[1:])}\n")
+                return 1
         seed, rounds = seed + 1, rounds + 1
         kept.write_text(str(seed))
     sys.stdout.write(f"{rounds} rounds in order; the next seed is {seed}\n")
     return 0
+
+
+def _commands(seed: int) -> list[list[str]]:
+    """What one round runs, each so that it can be typed again by hand."""
+    return [
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}", *SUITES],
+        [sys.executable, "-m", "tests.crash", "--seed", str(seed)],
+    ]
 
 
 if __name__ == "__main__":
