@@ -226,7 +226,7 @@ def state(home: Path) -> dict[str, Rows]:
             "outbox": _list(db, "select score_id, purpose, identifier, status, queued_at from outbox"),
             "run": _list(
                 db,
-                "select use_case, as_of, sum(due), sum(scored), sum(held), sum(excluded) from run "
+                "select use_case, as_of, sum(scored), sum(held) from run "  # who is excluded is due again each time
                 "where kind = 'score' and due is not null group by use_case, as_of",
             ),
             "audit": _list(db, "select at, kind, body, signer, signature from audit where kind <> 'write_back'"),

@@ -13,7 +13,7 @@ from tests.crash.killing import Command, Run, run
 HOSPITAL = Hospital(patients=1000, nights=1, scenario="none", seed=1)
 SMALL_HOSPITAL = Hospital(patients=20, nights=0, scenario="none", seed=2)
 PATIENTS = ("Patient", "Encounter")  # what other records wait for
-STEPS = ("first ingest", "ingest that takes up", "score", "write back")
+FIRST_INGEST, TAKES_UP, SCORE, SENT = STEPS = ("first ingest", "ingest that takes up", "score", "write back")
 A_LEASE = timedelta(minutes=20)  # what a dead process had in hand is free again after 15
 
 
@@ -36,7 +36,7 @@ def make_steps(folder: Path) -> list[Step]:
     at, night = files.history_taken_at, files.nights[0]
     results, patients = _apart(write_hospital(SMALL_HOSPITAL, folder / "small"), folder)
     nothing = folder / "nothing"
-    nothing.mkdir()
+    nothing.mkdir(mode=0o700)
     all_wait = ingest("demo_ehr", results, at, "--history")
     taken_up = ingest("demo_ehr", patients, at + timedelta(hours=1), "--history")
     waits = _grown(nothing, "waits", all_wait)

@@ -11,7 +11,7 @@ from tests.crash import doubles
 from tests.crash.crashes import Whole, crash, fresh_home, play_whole
 from tests.crash.judge import differences, findings
 from tests.crash.killing import run
-from tests.crash.steps import STEPS, Step, make_steps
+from tests.crash.steps import FIRST_INGEST, SCORE, SENT, STEPS, Step, make_steps
 
 pytestmark = pytest.mark.xdist_group("crash")
 
@@ -47,7 +47,7 @@ def test_a_step_that_is_killed_and_given_again_leaves_what_it_would_have_left(
 
 
 def test_a_home_in_which_the_step_did_nothing_differs(whole: Callable[[str], Whole]) -> None:
-    lived = whole("write back")
+    lived = whole(SENT)
     differing = {finding.partition(":")[0] for finding in differences(lived.step.before, lived.state)}
     assert differing == {"RiskAssessment", "outbox", "sent"}
 
@@ -55,9 +55,9 @@ def test_a_home_in_which_the_step_did_nothing_differs(whole: Callable[[str], Who
 @pytest.mark.parametrize(
     ("name", "double", "expected"),
     [
-        ("score", doubles.commit_scores_before_outbox, ["live scores have no outbox row", "its account says 0"]),
-        ("first ingest", doubles.commit_extract_before_account, ["is committed without an account"]),
-        ("write back", doubles.write_in_place, ["is not what was to be written"]),
+        (SCORE, doubles.commit_scores_before_outbox, ["live scores have no outbox row", "its account says 0"]),
+        (FIRST_INGEST, doubles.commit_extract_before_account, ["is committed without an account"]),
+        (SENT, doubles.write_in_place, ["is not what was to be written"]),
     ],
 )
 def test_the_judge_sees_a_broken_order(
@@ -70,7 +70,7 @@ def test_the_judge_sees_a_broken_order(
 
 
 def test_the_judge_sees_a_risk_assessment_that_was_written_twice(steps: dict[str, Step], tmp_path: Path) -> None:
-    step = steps["write back"]
+    step = steps[SENT]
     home = fresh_home(step, tmp_path)
     assert run(home, step.command(0), double=doubles.die_before_noting).was_killed
     assert findings(home) == []

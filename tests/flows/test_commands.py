@@ -17,7 +17,7 @@ from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds
 pytestmark = pytest.mark.xdist_group("played hospital")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-HEAVY = ("feast", "mlflow", "sklearn", "shap", "evidently", "prefect", "fhir")
+HEAVY = ("feast", "mlflow", "sklearn", "scipy", "skops", "shap", "evidently", "prefect", "dask", "fhir")
 READING = (
     ["tables", "--json"],
     ["quarantine", "--json"],
