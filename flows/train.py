@@ -44,6 +44,7 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
     house, moment = open_house(), at(as_of)
     with recorded_run(house, "train", as_of=moment, use_case=use_case):
         this = Round.of(house, use_case, as_of=moment)
+        house.registry.check_kept(use_case, records=house.records)
         lake = house.open_snapshot(this.snapshot)
         known = label_cohort(lake, this)
         frame, held = training_frame(house, lake, this, known)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import RowMapping, insert, select
+from sqlalchemy import RowMapping, func, insert, select
 
 from integrations.errors import NotInOrder
 from integrations.records import Records
@@ -78,6 +78,7 @@ class Registry:
         import skops.io
 
         refuse_foreign_types(skops.io.dumps(candidate.estimator), f"the candidate of {use_case.name}")
+        self.check_kept(use_case.name, records=records)
         report = evaluation_report(use_case, candidate, evaluation)
         client = self._client()
         run_id = _new_run(client, self.folder, use_case.name, candidate, evaluation)
@@ -106,6 +107,24 @@ class Registry:
         with records.begin() as connection:
             connection.execute(insert(s.model_version).values(**row))
         return version
+
+    def check_kept(self, use_case: str, *, records: Records) -> None:
+        """Raise NotInOrder where MLflow has lost versions that records keep: it would give their numbers out again."""
+        wanted = select(func.max(s.model_version.c.version)).where(s.model_version.c.use_case == use_case)
+        with records.read() as connection:
+            recorded = connection.execute(wanted).scalar()
+        if recorded is None:
+            return
+        is_there = (self.folder / "mlflow.db").exists()
+        found = self._client().search_model_versions(filter_string=f"name = '{use_case}'") if is_there else ()
+        newest = max((int(each.version) for each in found), default=0)
+        if newest < recorded:
+            raise NotInOrder(
+                f"records keep {use_case} up to version {recorded}, MLflow knows "
+                + (f"no version after {newest}" if newest else "none of them"),
+                where=str(self.folder),
+                to_do="put this folder back from the backup that belongs to these records, then train again",
+            )
 
     def load(self, use_case: str, version: int, *, records: Records) -> RegisteredModel:
         """Return a version that scores, after every file of it has been compared with the manifest in records.

@@ -242,6 +242,18 @@ def test_a_model_that_was_touched_is_refused(played: PlayedHospital, tmp_path: P
     assert "was changed after the version was registered" in answer.err
 
 
+def test_a_registry_that_is_lost_stops_a_training_before_it_begins(played: PlayedHospital, tmp_path: Path) -> None:
+    import shutil
+
+    rounds = copied(played, tmp_path)
+    shutil.rmtree(rounds.home / "mlflow")
+    answer = rounds("train", USE_CASE, "--as-of", played.files.history_taken_at.isoformat())
+    assert answer.code == 1
+    assert "records keep aki_48h up to version 1, MLflow knows none of them" in answer.err
+    assert f"where: {rounds.home / 'mlflow'}" in answer.err
+    assert "do:    put this folder back from the backup" in answer.err
+
+
 def test_a_chain_that_was_touched_is_found(played: PlayedHospital, tmp_path: Path) -> None:
     import sqlite3
 

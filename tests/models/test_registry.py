@@ -215,6 +215,31 @@ def test_loading_for_scoring_does_not_import_mlflow(shelf: Shelf) -> None:
     assert found.stdout.split() == ["1", "False"]
 
 
+def test_nothing_is_registered_beside_records_whose_versions_mlflow_has_lost(shelf: Shelf, trained: Trained) -> None:
+    shutil.rmtree(shelf.registry.folder)
+    with pytest.raises(NotInOrder, match="records keep back_soon up to version 2, MLflow knows none of them") as lost:
+        shelf.registry.register(
+            USE_CASE,
+            trained.candidate,
+            trained.evaluation,
+            records=shelf.records,
+            reference={},
+            as_of=NIGHT,
+            trained_by="ada",
+            snapshot_id=1,
+        )
+    assert lost.value.where == str(shelf.registry.folder)
+    assert "backup" in lost.value.to_do
+    assert not shelf.registry.folder.exists()
+
+
+def test_a_version_that_was_deleted_in_mlflow_is_missed(shelf: Shelf) -> None:
+    shelf.registry.check_kept(NAME, records=shelf.records)
+    shelf.registry._client().delete_model_version(NAME, "2")
+    with pytest.raises(NotInOrder, match="MLflow knows no version after 1"):
+        shelf.registry.check_kept(NAME, records=shelf.records)
+
+
 def test_a_candidate_whose_model_holds_a_foreign_type_is_not_registered(
     shelf: Shelf, trained: Trained, tmp_path: Path
 ) -> None:
