@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from models.calibration import Counts, Floats, to_risk
 from models.use_case import ChangePlan, Monitoring, PromotionGate, UseCase, WriteBack
 
 INSTANT = pa.timestamp("us", tz="UTC")
@@ -81,6 +82,19 @@ def cohort(rows: int, *, seed: int = 0, patients: int = 0, base: float = -1.6) -
             **{name: pa.array(values[:, column], from_pandas=True) for column, name in enumerate(names)},
         }
     )
+
+
+def stays(persons: int, *, rows_each: int, seed: int) -> tuple[Floats, Counts, Counts]:
+    """Return values, labels and persons: the rows of one patient are much alike and share one outcome.
+
+    The log odds are -1.5 + 0.9 first + 0.6 second value.
+    """
+    random = np.random.default_rng(seed)
+    patient = random.normal(size=(persons, 5))
+    has_outcome = random.random(persons) < to_risk(-1.5 + 0.9 * patient[:, 0] + 0.6 * patient[:, 1])
+    person = np.repeat(np.arange(persons), rows_each)
+    values = patient[person] + 0.1 * random.normal(size=(len(person), 5))
+    return values, has_outcome[person].astype(np.int64), person
 
 
 def holds(*entries: tuple[str, datetime, str, str]) -> pa.Table:

@@ -11,14 +11,14 @@ import skops.io
 from integrations.errors import NotInOrder, Refused
 from models.aki_48h.estimator import build_estimator as aki_48h
 from models.artifacts import refuse_foreign_types
-from models.calibration import calibration_line
+from models.calibration import calibration_line, to_margin
 from models.estimators import CalibratedGradientBoosting
 from models.explanation import contributions_of
 from models.matrix import as_matrix
 from models.readmission_30d.estimator import build_estimator as readmission_30d
 from models.training import labels_of, train, without_held
 from tests.models.conftest import Trained
-from tests.models.made import USE_CASE, cohort, holds, use_case
+from tests.models.made import USE_CASE, cohort, holds, stays, use_case
 
 NAMES = USE_CASE.feature_names
 
@@ -68,6 +68,29 @@ def test_the_line_finds_the_distortion_that_was_put_in() -> None:
     labels = (random.random(200_000) < 1 / (1 + np.exp(-margin))).astype(np.int64)
     intercept, slope = calibration_line(2 * margin + 1, labels)
     assert (intercept, slope) == pytest.approx((-0.5, 0.5), abs=0.02)
+
+
+def test_risks_of_new_patients_are_neither_timid_nor_bold_though_each_patient_gives_many_rows() -> None:
+    new, came_true, _ = stays(20_000, rows_each=1, seed=99)
+    slopes = []
+    for draw in range(8):
+        values, labels, persons = stays(400, rows_each=30, seed=draw)
+        recipe = CalibratedGradientBoosting(tree_count=20, learning_rate=0.15, leaf_count=4, min_leaf_rows=300)
+        risk = recipe.fit(values, labels, groups=persons).predict_proba(new)[:, 1]
+        slopes.append(calibration_line(to_margin(risk), came_true, prior_weight=0.0)[1])
+    distance = np.log(slopes)
+    assert abs(distance.mean()) < 0.10
+    assert distance.std() < 0.20
+
+
+@pytest.mark.parametrize(
+    ("enough", "share"), [pytest.param(1, 0.1, id="one fold is enough"), pytest.param(40, 1.0, id="all there are")]
+)
+def test_folds_are_left_out_until_enough_patients_with_the_outcome_have_been(enough: int, share: float) -> None:
+    values, labels, persons = stays(100, rows_each=10, seed=1)  # 180 rows with the outcome, of 18 patients
+    model = CalibratedGradientBoosting(tree_count=5, calibration_person_count=enough)
+    margins, known = model._left_out_margins(values, labels, persons)
+    assert len(margins) == len(known) == share * len(labels)
 
 
 def test_columns_that_were_never_measured_or_never_change_do_not_matter() -> None:
