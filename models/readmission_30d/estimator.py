@@ -1,4 +1,4 @@
-"""The model of readmission_30d: a few thousand discharges, so small trees and many left-out margins."""
+"""The model of readmission_30d: a few thousand discharges, so few and small trees, and every patient left out once."""
 
 from typing import Any
 
@@ -7,4 +7,4 @@ def build_estimator(seed: int) -> Any:
     """Return the unfitted model; it takes the features in the order in which the use case names them."""
     from models.estimators import CalibratedGradientBoosting
 
-    return CalibratedGradientBoosting(seed=seed, learning_rate=0.04, tree_count=150, leaf_count=6, min_leaf_rows=25)
+    return CalibratedGradientBoosting(seed=seed, learning_rate=0.08, tree_count=50, leaf_count=4, min_leaf_rows=25)
