@@ -13,10 +13,14 @@ from flows.step import step
 from integrations.errors import WrongUsage
 from integrations.fhir.risk_assessment import RiskDescription
 from integrations.records import schema as s
+from integrations.write_back.outbox import OPEN
+from integrations.write_back.permit import Permit
 from integrations.write_back.send import WriteBackCounts
 from integrations.write_back.send import write_back as send_outbox
 from models.catalog import use_cases
+from models.governance.promotion import champion
 from models.governance.stages import stage_of
+from models.use_case import UseCase
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,43 +38,48 @@ def write_back(as_of: AsOf = None) -> WriteBackCounts:
 
 @step
 def send(house: House, as_of: "datetime", *, dry_run: bool) -> WriteBackCounts:
-    """Send every score of the use cases that are live; those of a stopped one stay in the outbox."""
+    """Send the champion's scores of every site and use case that is live; those of a stopped one stay in the outbox."""
     with open_target(house, as_of) as target:
         return send_outbox(
             house.records,
             target=target,
-            describe=descriptions(house),
+            permits=permits(house),
             identifier_system=house.settings.identifier_system,
             as_of=as_of,
             dry_run=dry_run,
         )
 
 
-def descriptions(house: House) -> dict[str, RiskDescription]:
-    """What each use case that is live at every site of its queued scores says about its RiskAssessments."""
-    queued = (
-        select(s.score.c.use_case, s.score.c.site_id)
+def permits(house: House) -> dict[tuple[str, str], Permit]:
+    """What each use case may send for each site where it is live, of those that have something in the outbox."""
+    waiting = (
+        select(s.score.c.site_id, s.score.c.use_case)
         .join(s.outbox, s.outbox.c.score_id == s.score.c.score_id)
-        .where(s.outbox.c.status.in_(("queued", "failed", "sent")))
+        .where(s.outbox.c.status.in_(OPEN))
         .distinct()
     )
+    known = use_cases()
     with house.records.read() as connection:
-        stopped = {
-            row.use_case
-            for row in connection.execute(queued)
-            if stage_of(connection, row.site_id, row.use_case) != "live"
+        return {
+            (row.site_id, row.use_case): permit_of(known[row.use_case], champion(connection, row.use_case))
+            for row in connection.execute(waiting).all()
+            if row.use_case in known and stage_of(connection, row.site_id, row.use_case) == "live"
         }
-    return {
-        name: RiskDescription(
+
+
+def permit_of(case: UseCase, version: int | None) -> Permit:
+    """What a use case says about its RiskAssessments; they go out as long as such a score would be made live at all."""
+    return Permit(
+        description=RiskDescription(
             outcome_text=case.write_back.outcome_text,
             outcome_system=case.write_back.outcome_system,
             outcome_code=case.write_back.outcome_code,
             bands=case.write_back.bands,
             horizon=case.horizon,
-        )
-        for name, case in use_cases().items()
-        if name not in stopped
-    }
+        ),
+        champion=version,
+        valid_for=min(case.max_age, case.horizon),
+    )
 
 
 def open_target(house: House, as_of: "datetime") -> AbstractContextManager["Target"]:

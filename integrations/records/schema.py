@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from integrations.records.instant import Instant
@@ -231,9 +232,10 @@ outbox = Table(
     metadata,
     Column("score_id", String, primary_key=True),
     Column("purpose", String, nullable=False),
-    Column("identifier", String, nullable=False, unique=True),  # UUIDv5 in the site's secret namespace
+    Column("identifier", String, nullable=False),  # UUIDv5 in the site's secret namespace
     Column("status", String, nullable=False, index=True),
     Column("attempts", Integer, nullable=False),
+    Column("failure_count", Integer, nullable=False, server_default="0"),  # by itself, not because the target was down
     Column("queued_at", INSTANT, nullable=False),
     Column("next_attempt_at", INSTANT),
     Column("sent_at", INSTANT),
@@ -242,7 +244,15 @@ outbox = Table(
     Column("last_error", Text),
     ForeignKeyConstraint(["score_id", "purpose"], ["score.score_id", "score.purpose"]),
     CheckConstraint("purpose = 'live'", name="only_live_is_written_back"),
-    CheckConstraint("status in ('queued', 'sent', 'acknowledged', 'failed', 'dead')", name="outbox_status"),
+    CheckConstraint("status in ('queued', 'sent', 'acknowledged', 'failed', 'dead', 'void')", name="outbox_status"),
+    # a void score leaves its place to one that may go out
+    Index(
+        "outbox_identifier_once",
+        "identifier",
+        unique=True,
+        sqlite_where=text("status <> 'void'"),
+        postgresql_where=text("status <> 'void'"),
+    ),
 )
 
 # --- what was watched -------------------------------------------------------------------------------------------------

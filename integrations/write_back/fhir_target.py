@@ -2,31 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from itertools import count
 
 import httpx
 import stamina
 
 from integrations.errors import WrongUsage
-from integrations.fhir.risk_assessment import Resource
+from integrations.write_back.fhir_answers import NotNow, check_create, check_search, ids_found, issue_codes, location
 from integrations.write_back.target import Delivery, Outgoing
 
 FHIR_JSON = "application/fhir+json"
-NOT_NOW = (408, 425, 429, 500, 502, 503, 504)
-# Not about this resource: a wrong address, a token that ran out. Nothing is given up for it, and nothing else is tried.
-NOT_US = (401, 403, 404, 405)
 LONGEST_WAIT_HERE = timedelta(seconds=5)  # a longer Retry-After waits in the outbox
-
-
-class NotNow(Exception):
-    """The server may take it later."""
-
-    def __init__(self, status: int, retry_after: timedelta) -> None:
-        self.status, self.retry_after = status, retry_after
-        super().__init__(f"the server answers {status}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +29,22 @@ class FhirTarget:
     def name(self) -> str:
         return "fhir"
 
-    def send(self, batch: Sequence[Outgoing]) -> list[Delivery]:
+    def send(self, batch: Sequence[Outgoing]) -> Iterator[Delivery]:
         """Send a batch; once the server turns out to be down, the rest is put off untried."""
-        deliveries: list[Delivery] = []
+        down: Delivery | None = None
         for each in batch:
-            if deliveries and deliveries[-1].is_target_down:
-                deliveries.append(deliveries[-1])
-            else:
-                deliveries.append(self._deliver(each))
-        return deliveries
+            delivery = replace(down, is_untried=True) if down else self._deliver(each)
+            if delivery.is_target_down:
+                down = delivery
+            yield delivery
 
     def _deliver(self, outgoing: Outgoing) -> Delivery:
         try:
             return self._deliver_in_tries(outgoing)
         except NotNow as error:
-            is_down = error.status != 500  # a 500 may be this resource's own fault
-            return _put_off(str(error), retry_after=error.retry_after, is_target_down=is_down)
+            return _put_off(error.reason, retry_after=error.retry_after, is_target_down=error.is_target_down)
+        except httpx.DecodingError:
+            return _put_off("the server's answer is garbled", is_target_down=True)
         except httpx.TransportError as error:
             return _put_off(f"the server cannot be reached: {type(error).__name__}", is_target_down=True)
 
@@ -65,6 +53,8 @@ class FhirTarget:
         handed_over = count(int(outgoing.may_be_there))
 
         def once() -> Delivery:
+            if outgoing.void_because:
+                return self._look(outgoing, outgoing.void_because)
             found = self._find(outgoing) if next(handed_over) else None
             return found or self._create(outgoing)
 
@@ -76,26 +66,31 @@ class FhirTarget:
     def _create(self, outgoing: Outgoing) -> Delivery:
         headers = {"Content-Type": FHIR_JSON, "If-None-Exist": outgoing.query, "Prefer": "return=minimal"}
         answer = self.client.post("RiskAssessment", json=outgoing.resource, headers=headers)
-        _raise_when_busy(answer)
-        if answer.status_code in NOT_US or answer.is_redirect:
-            return _put_off(f"the server answers {answer.status_code} to any create", is_target_down=True)
-        if answer.is_success and (location := _location(answer)):
-            return Delivery(status="acknowledged", location=location)
+        check_create(answer)
+        if place := location(answer, outgoing):
+            return Delivery(status="acknowledged", location=place)
         if answer.is_success or answer.status_code in (409, 412):
-            return self._find(outgoing) or _put_off(f"the server answered {answer.status_code}, yet does not have it")
-        return Delivery(status="dead", reason=f"refused with {answer.status_code}{_issues(answer)}")
+            said = f"the server answered {answer.status_code}{issue_codes(answer)}"
+            return self._find(outgoing) or _put_off(f"{said}, yet does not have it")
+        return _refusal(answer)
+
+    def _look(self, outgoing: Outgoing, void_because: str) -> Delivery:
+        """Say whether one that may not be sent any more had got through before."""
+        found = self._search(outgoing)
+        if found is None:
+            return _put_off(f"{void_because}, and the server does not say whether it has it")
+        return _found(found) or Delivery(status="void", reason=void_because)
 
     def _find(self, outgoing: Outgoing) -> Delivery | None:
-        """Read back by identifier: there once, not there, or there more than once, which only people can put right."""
+        """Read back by identifier; None when it is not there, or the server has no search."""
+        return _found(self._search(outgoing) or [])
+
+    def _search(self, outgoing: Outgoing) -> list[str] | None:
+        """Return the ids under which the server holds this identifier; None when it has no search for us."""
         query = {"identifier": f"{outgoing.system}|{outgoing.identifier}"}
         answer = self.client.get("RiskAssessment", params=query, headers={"Accept": FHIR_JSON})
-        _raise_when_busy(answer)
-        if not answer.is_success:
-            return None
-        found = [each["resource"]["id"] for each in answer.json().get("entry", []) if "resource" in each]
-        if len(found) > 1:
-            return Delivery(status="dead", reason=f"the EHR holds {len(found)} of this identifier: {', '.join(found)}")
-        return Delivery(status="acknowledged", location=f"RiskAssessment/{found[0]}") if found else None
+        check_search(answer)
+        return ids_found(answer, outgoing) if answer.is_success else None
 
 
 @contextmanager
@@ -109,56 +104,32 @@ def open_fhir_target(base_url: str, token: str | None = None, *, timeout: float 
     if token and url.scheme == "http" and url.host not in ("127.0.0.1", "localhost", "::1"):
         raise WrongUsage("the token would travel unencrypted", where=base_url, to_do="give an https address")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    with httpx.Client(base_url=url, headers=headers, timeout=timeout) as client:
+    # a redirect would take token and patient elsewhere
+    with httpx.Client(base_url=url, headers=headers, timeout=timeout, follow_redirects=False) as client:
         yield FhirTarget(client=client)
+
+
+def _found(ids: Sequence[str]) -> Delivery | None:
+    """There once, not there, or there more than once, which only people can put right."""
+    if len(ids) > 1:
+        return Delivery(status="dead", reason=f"the EHR holds {len(ids)} of this identifier: {', '.join(ids)}")
+    return Delivery(status="acknowledged", location=f"RiskAssessment/{ids[0]}") if ids else None
 
 
 def _put_off(reason: str, *, retry_after: timedelta = timedelta(0), is_target_down: bool = False) -> Delivery:
     return Delivery(status="failed", reason=reason, retry_after=retry_after, is_target_down=is_target_down)
 
 
+def _refusal(answer: httpx.Response) -> Delivery:
+    """A FHIR server that will not have it says why in an OperationOutcome; without one it may be a proxy that spoke."""
+    codes = issue_codes(answer)
+    if codes or answer.status_code == 413:
+        return Delivery(status="dead", reason=f"refused with {answer.status_code}{codes}")
+    return _put_off(f"refused with {answer.status_code}, without a reason in FHIR")
+
+
 def _wait(error: Exception) -> bool | timedelta:
     """Return whether, or after how long, to try again within this run."""
     if isinstance(error, NotNow):
-        return error.retry_after <= LONGEST_WAIT_HERE and (error.retry_after or True)
+        return error.is_passing and error.retry_after <= LONGEST_WAIT_HERE and (error.retry_after or True)
     return isinstance(error, httpx.TransportError)
-
-
-def _raise_when_busy(answer: httpx.Response) -> None:
-    if answer.status_code in NOT_NOW:
-        raise NotNow(answer.status_code, _retry_after(answer))
-
-
-def _retry_after(answer: httpx.Response) -> timedelta:
-    """Read Retry-After, in seconds or as a date beside the server's own clock; zero when there is none to read."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return timedelta(seconds=int(text))
-    try:
-        wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.headers.get("Date", ""))
-    except (TypeError, ValueError):
-        return timedelta(0)
-    return max(wait, timedelta(0))
-
-
-def _location(answer: httpx.Response) -> str | None:
-    """Return `RiskAssessment/<id>` from the Location header or the body."""
-    path = answer.headers.get("Location", "").partition("/_history")[0].split("/")
-    if len(path) > 1 and path[-2] == "RiskAssessment":
-        return f"RiskAssessment/{path[-1]}"
-    body = _json(answer)
-    return f"RiskAssessment/{body['id']}" if body.get("resourceType") == "RiskAssessment" and "id" in body else None
-
-
-def _issues(answer: httpx.Response) -> str:
-    """Return the codes of the server's complaints; its words could hold a value of the patient."""
-    codes = [str(each.get("code")) for each in _json(answer).get("issue", [])]
-    return f" ({', '.join(codes)})" if codes else ""
-
-
-def _json(answer: httpx.Response) -> Resource:
-    try:
-        body = answer.json()
-    except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}

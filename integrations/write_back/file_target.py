@@ -28,22 +28,22 @@ class FileTarget:
         try:
             return self._send(batch)
         except OSError as error:
-            reason = f"the folder cannot be written: {error.strerror}"
+            reason = f"the folder cannot be used: {error.strerror}"
             return [Delivery(status="failed", reason=reason, is_target_down=True) for _ in batch]
 
     def _send(self, batch: Sequence[Outgoing]) -> list[Delivery]:
         locations = self._already_there([each for each in batch if each.may_be_there])
-        fresh = [each for each in batch if each.identifier not in locations]
+        fresh = [each for each in batch if each.identifier not in locations and not each.void_because]
         if fresh:
             name = self._write(bundle(fresh))
             locations |= {each.identifier: name for each in fresh}
-        return [Delivery(status="acknowledged", location=locations[each.identifier]) for each in batch]
+        return [_delivery(each, locations.get(each.identifier)) for each in batch]
 
     def _already_there(self, doubtful: Sequence[Outgoing]) -> dict[str, str]:
         found: dict[str, str] = {}
         for path in sorted(self.folder.glob("*.json")) if doubtful else ():
-            text = path.read_text(encoding="utf-8")
-            found |= {each.identifier: path.name for each in doubtful if each.identifier in text}
+            content = path.read_bytes()
+            found |= {each.identifier: path.name for each in doubtful if each.identifier.encode() in content}
         return found
 
     def _write(self, content: Resource) -> str:
@@ -51,6 +51,12 @@ class FileTarget:
         name = f"{self.as_of.astimezone(UTC):%Y%m%dT%H%M%SZ}-{hashlib.sha256(data).hexdigest()[:12]}.json"
         write_whole(self.folder / name, data)
         return name
+
+
+def _delivery(outgoing: Outgoing, location: str | None) -> Delivery:
+    if location is None:
+        return Delivery(status="void", reason=outgoing.void_because)
+    return Delivery(status="acknowledged", location=location)
 
 
 def bundle(batch: Sequence[Outgoing]) -> Resource:

@@ -1,9 +1,11 @@
 """The outbox: what is to go to the EHR, and what became of it.
 
-queued -> sent -> acknowledged | failed (tried again at next_attempt_at) | dead (no try will pass: for people).
+queued -> sent -> acknowledged | failed (tried again at next_attempt_at) | dead (no try will pass: for people)
+                  | void (may not go out any more: not the champion's, or too old).
 `sent` is a claim: the row was handed over and the answer is not yet noted. While its lease runs nobody else takes it;
 after that (the process died) it is sent again under the same identifier. `attempts` numbers the claims, so that one who
-comes late with an answer changes nothing.
+comes late with an answer changes nothing; a claim whose row never left the house is given back. Rows tried least go
+first, so that one on which every try breaks holds up no other.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,22 +13,31 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, func, or_, select, tuple_, update
 
 from integrations.fhir.risk_assessment import RiskScore
 from integrations.records.schema import outbox, score
 from integrations.write_back.target import Delivery
 
-STATUSES = ("queued", "sent", "acknowledged", "failed", "dead")
+STATUSES = ("queued", "sent", "acknowledged", "failed", "dead")  # as people are told
+OPEN = ("queued", "failed", "sent")
 FIRST_WAIT, LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=6)
+GIVE_UP_AFTER = 8  # failures of a row's own; a target that is down is waited for until the score is too old
+
+Keys = Collection[tuple[str, str]]  # site_id and use case
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One row of the outbox that this process may send, and the number of its try."""
+    """One row of the outbox that this process may send, and the number of its try.
+
+    `failure_count`: how often it failed by itself, and not because the target was down.
+    """
 
     score: RiskScore
+    site_id: str
     attempt: int
+    failure_count: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,32 +55,38 @@ class OutboxRow:
     last_error: str | None
 
 
-def due(connection: Connection, use_cases: Collection[str], *, as_of: datetime) -> list[RiskScore]:
-    """Return every score that would be sent now, oldest first."""
-    rows = connection.execute(_scores().where(_is_due(as_of), score.c.use_case.in_(use_cases)).order_by(*_OLDEST_FIRST))
-    return [_risk_score(row) for row in rows.mappings()]
+def due(connection: Connection, keys: Keys, *, as_of: datetime) -> list[Claim]:
+    """Return every row that would be claimed now, in order."""
+    rows = connection.execute(_rows().where(_is_due(as_of), _is_of(keys)).order_by(*_LEAST_TRIED_FIRST))
+    return [_claim(row, row["attempts"] + 1) for row in rows.mappings()]
 
 
-def claim(
-    connection: Connection, use_cases: Collection[str], *, as_of: datetime, lease: timedelta, limit: int
-) -> list[Claim]:
+def claim(connection: Connection, keys: Keys, *, as_of: datetime, lease: timedelta, limit: int) -> list[Claim]:
     """Take up to `limit` due rows for this process alone, until `as_of + lease`. The caller commits before it sends."""
     candidates = (
         select(outbox.c.score_id)
         .join(score, score.c.score_id == outbox.c.score_id)
-        .where(_is_due(as_of), score.c.use_case.in_(use_cases))
-        .order_by(*_OLDEST_FIRST)
+        .where(_is_due(as_of), _is_of(keys))
+        .order_by(*_LEAST_TRIED_FIRST)
         .limit(limit)
     )
     taken = connection.execute(
         update(outbox)
         .where(outbox.c.score_id.in_(candidates.scalar_subquery()), _is_due(as_of))
         .values(status="sent", attempts=outbox.c.attempts + 1, sent_at=as_of, next_attempt_at=as_of + lease)
-        .returning(outbox.c.score_id, outbox.c.attempts)
+        .returning(outbox.c.score_id)
     )
-    attempts = {row.score_id: row.attempts for row in taken}
-    rows = connection.execute(_scores().where(outbox.c.score_id.in_(attempts)).order_by(*_OLDEST_FIRST)).mappings()
-    return [Claim(score=_risk_score(row), attempt=attempts[row["score_id"]]) for row in rows]
+    mine = list(taken.scalars())
+    rows = connection.execute(_rows().where(outbox.c.score_id.in_(mine)).order_by(*_LEAST_TRIED_FIRST)).mappings()
+    return [_claim(row, row["attempts"]) for row in rows]
+
+
+def given_up(mine: Claim, delivery: Delivery) -> Delivery:
+    """Return the delivery as it is settled: one that fails by itself too often is dead."""
+    count = mine.failure_count + _is_own_failure(delivery)
+    if not _is_own_failure(delivery) or count < GIVE_UP_AFTER:
+        return delivery
+    return Delivery(status="dead", reason=f"given up after {count} failures, the last: {delivery.reason}")
 
 
 def settle(connection: Connection, claims: Sequence[Claim], deliveries: Sequence[Delivery], *, as_of: datetime) -> None:
@@ -78,14 +95,17 @@ def settle(connection: Connection, claims: Sequence[Claim], deliveries: Sequence
         is_mine = and_(
             outbox.c.score_id == mine.score.score_id, outbox.c.status == "sent", outbox.c.attempts == mine.attempt
         )
-        connection.execute(update(outbox).where(is_mine).values(**_outcome(delivery, mine.attempt, as_of)))
+        connection.execute(update(outbox).where(is_mine).values(**_outcome(mine, delivery, as_of)))
 
 
-def _outcome(delivery: Delivery, attempt: int, as_of: datetime) -> dict[str, Any]:
+def _outcome(mine: Claim, delivery: Delivery, as_of: datetime) -> dict[str, Any]:
     is_done, is_failed = delivery.status == "acknowledged", delivery.status == "failed"
-    wait = max(delivery.retry_after, min(FIRST_WAIT * 2 ** min(attempt - 1, 16), LONGEST_WAIT))
+    tries = mine.attempt - delivery.is_untried
+    wait = max(delivery.retry_after, min(FIRST_WAIT * 2 ** min(max(tries - 1, 0), 16), LONGEST_WAIT))
     return {
         "status": delivery.status,
+        "attempts": tries,
+        "failure_count": mine.failure_count + _is_own_failure(delivery),
         "location": delivery.location,
         "last_error": delivery.reason,
         "acknowledged_at": as_of if is_done else None,
@@ -93,10 +113,28 @@ def _outcome(delivery: Delivery, attempt: int, as_of: datetime) -> dict[str, Any
     }
 
 
+def _is_own_failure(delivery: Delivery) -> bool:
+    return delivery.status == "failed" and not delivery.is_target_down
+
+
 def outbox_report(connection: Connection) -> dict[str, int]:
-    """Return how many rows of the outbox stand at each status."""
-    counts = connection.execute(select(outbox.c.status, func.count()).group_by(outbox.c.status))
-    return dict.fromkeys(STATUSES, 0) | {status: count for status, count in counts}
+    """Return how many rows of the outbox stand at each status; void ones, which never go out either, count as dead."""
+    rows = connection.execute(select(outbox.c.status, func.count()).group_by(outbox.c.status)).all()
+    counts = {status: count for status, count in rows}
+    counts["dead"] = counts.get("dead", 0) + counts.pop("void", 0)
+    return dict.fromkeys(STATUSES, 0) | counts
+
+
+def void_report(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return how many rows are void, by use case and reason."""
+    rows = connection.execute(
+        select(score.c.use_case, outbox.c.last_error, func.count())
+        .join(score, score.c.score_id == outbox.c.score_id)
+        .where(outbox.c.status == "void")
+        .group_by(score.c.use_case, outbox.c.last_error)
+        .order_by(score.c.use_case, outbox.c.last_error)
+    )
+    return {(use_case, reason): count for use_case, reason, count in rows}
 
 
 def outbox_rows(connection: Connection, statuses: Collection[str] = ("failed", "dead")) -> list[OutboxRow]:
@@ -112,19 +150,24 @@ def outbox_rows(connection: Connection, statuses: Collection[str] = ("failed", "
 
 
 _OLDEST_FIRST = (outbox.c.queued_at, outbox.c.score_id)
+_LEAST_TRIED_FIRST = (outbox.c.attempts, *_OLDEST_FIRST)
 
 
 def _is_due(as_of: datetime) -> ColumnElement[bool]:
     is_time = or_(outbox.c.next_attempt_at.is_(None), outbox.c.next_attempt_at <= as_of)
-    is_open = outbox.c.status.in_(("queued", "failed", "sent"))
-    return and_(is_open, is_time, outbox.c.queued_at <= as_of)
+    return and_(outbox.c.status.in_(OPEN), is_time, outbox.c.queued_at <= as_of)
 
 
-def _scores() -> Any:
-    return select(score, outbox.c.identifier).join(outbox, score.c.score_id == outbox.c.score_id)
+def _is_of(keys: Keys) -> ColumnElement[bool]:
+    return tuple_(score.c.site_id, score.c.use_case).in_(list(keys))
 
 
-def _risk_score(row: RowMapping) -> RiskScore:
+def _rows() -> Select[Any]:
+    columns = (outbox.c.identifier, outbox.c.attempts, outbox.c.failure_count)
+    return select(score, *columns).join(outbox, score.c.score_id == outbox.c.score_id)
+
+
+def _claim(row: RowMapping, attempt: int) -> Claim:
     values: dict[str, Any] = {name: row[name] for name in RiskScore.__dataclass_fields__}
     values["explanation"] = row["explanation"] or ()
-    return RiskScore(**values)
+    return Claim(score=RiskScore(**values), site_id=row["site_id"], attempt=attempt, failure_count=row["failure_count"])

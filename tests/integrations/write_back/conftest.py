@@ -13,6 +13,7 @@ from sqlalchemy import insert
 from integrations.fhir.risk_assessment import RiskDescription, RiskScore
 from integrations.records import Records
 from integrations.records.schema import outbox, run, score, snapshot
+from integrations.write_back.permit import Permit
 
 NIGHT = datetime(2024, 7, 2, 6, tzinfo=UTC)
 SERVER = Path(__file__).parent / "fhir_server"
@@ -28,9 +29,13 @@ READMISSION = RiskDescription(
 Queue = Callable[..., list[str]]
 
 
+LIVE = Permit(description=READMISSION, champion=3, valid_for=timedelta(hours=72))
+
+
 @pytest.fixture
-def describe() -> dict[str, RiskDescription]:
-    return {"readmission_30d": READMISSION}
+def permits() -> dict[tuple[str, str], Permit]:
+    """readmission_30d is live at the site demo, and version 3 is its champion."""
+    return {("demo", "readmission_30d"): LIVE}
 
 
 @pytest.fixture

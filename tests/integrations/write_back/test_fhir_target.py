@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import Connection
 
 from integrations.errors import WrongUsage
-from integrations.fhir.risk_assessment import RiskDescription, RiskScore, risk_assessment
+from integrations.fhir.risk_assessment import RiskScore, risk_assessment
 from integrations.records import Records
 from integrations.write_back.fhir_target import FhirTarget, open_fhir_target
 from integrations.write_back.file_target import bundle
 from integrations.write_back.outbox import outbox_report, outbox_rows
+from integrations.write_back.permit import Permits
 from integrations.write_back.send import write_back
 from integrations.write_back.target import Delivery, Outgoing
 from tests.integrations.write_back.conftest import NIGHT, READMISSION, Queue
 
 SYSTEM = "urn:rounds:score"
 MOMENT = timedelta(milliseconds=1)
-Describe = dict[str, RiskDescription]
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def held_by(ehr: httpx.Client) -> list[str]:
 
 @pytest.mark.part
 def test_a_real_server_takes_each_score_once_however_often_it_is_sent(
-    sqlite_records: Records, queue_sqlite: Queue, describe: Describe, ehr: httpx.Client
+    sqlite_records: Records, queue_sqlite: Queue, permits: Permits, ehr: httpx.Client
 ) -> None:
     queue_sqlite("1", "2")
     with open_fhir_target(str(ehr.base_url), "token") as target:
@@ -53,7 +54,7 @@ def test_a_real_server_takes_each_score_once_however_often_it_is_sent(
             counts = write_back(
                 sqlite_records,
                 target=target,
-                describe=describe,
+                permits=permits,
                 identifier_system=SYSTEM,
                 as_of=NIGHT + timedelta(days=night),
             )
@@ -67,17 +68,17 @@ def test_a_real_server_takes_each_score_once_however_often_it_is_sent(
 
 @pytest.mark.part
 def test_one_that_died_between_its_post_and_its_commit_leaves_one_behind(
-    sqlite_records: Records, queue_sqlite: Queue, describe: Describe, ehr: httpx.Client
+    sqlite_records: Records, queue_sqlite: Queue, permits: Permits, ehr: httpx.Client
 ) -> None:
     queue_sqlite("1")
     dying = DiesAfterPost(sqlite_records.engine)
     with open_fhir_target(str(ehr.base_url)) as target:
         with pytest.raises(KeyboardInterrupt):
-            write_back(dying, target=target, describe=describe, identifier_system=SYSTEM, as_of=NIGHT)
+            write_back(dying, target=target, permits=permits, identifier_system=SYSTEM, as_of=NIGHT)
         assert held_by(ehr) == ["Patient/1"]
         for minutes in (1, 20):
             moment = NIGHT + timedelta(minutes=minutes)
-            write_back(sqlite_records, target=target, describe=describe, identifier_system=SYSTEM, as_of=moment)
+            write_back(sqlite_records, target=target, permits=permits, identifier_system=SYSTEM, as_of=moment)
     assert held_by(ehr) == ["Patient/1"]
     with sqlite_records.read() as connection:
         assert outbox_report(connection)["acknowledged"] == 1
@@ -104,7 +105,7 @@ def test_a_real_server_refuses_what_is_no_risk_assessment_and_the_reason_holds_n
 ) -> None:
     outgoing.resource["colour"] = "red"
     with open_fhir_target(str(ehr.base_url)) as target:
-        assert target.send([outgoing]) == [Delivery(status="dead", reason="refused with 400 (structure)")]
+        assert list(target.send([outgoing])) == [Delivery(status="dead", reason="refused with 400 (structure)")]
 
 
 @pytest.mark.part
@@ -129,8 +130,23 @@ def test_two_of_one_identifier_are_for_people_to_put_right(outgoing: Outgoing, e
 
 Answer = Callable[[httpx.Request], httpx.Response]
 CREATED = httpx.Response(201, headers={"Location": "https://ehr.test/fhir/RiskAssessment/9/_history/1"})
-FOUND = httpx.Response(200, json={"entry": [{"resource": {"resourceType": "RiskAssessment", "id": "9"}}]})
+OURS = {
+    "resourceType": "RiskAssessment",
+    "id": "9",
+    "identifier": [{"system": SYSTEM, "value": "6a4c2c7e-97fb-5a8e-9dbb-b4f4a3e7d001"}],
+}
+ANOTHER = OURS | {"id": "8", "identifier": [{"system": SYSTEM, "value": "another"}]}
+REMARK = {"resourceType": "OperationOutcome", "id": "remark", "issue": []}
+
+
+def searchset(*resources: Any, mode: str = "match") -> httpx.Response:
+    entries = [{"resource": each, "search": {"mode": mode}} for each in resources]
+    return httpx.Response(200, json={"resourceType": "Bundle", "type": "searchset", "entry": entries})
+
+
+FOUND = searchset(OURS)
 NONE = httpx.Response(200, json={"resourceType": "Bundle"})
+LOGIN_PAGE = httpx.Response(200, text="<html>sign in</html>")
 ACKNOWLEDGED = Delivery(status="acknowledged", location="RiskAssessment/9")
 
 
@@ -147,7 +163,7 @@ def asked(outgoing: Outgoing, *answers: httpx.Response | Exception, count: int =
         return response
 
     with httpx.Client(base_url="https://ehr.test/fhir/", transport=httpx.MockTransport(answer)) as client:
-        return FhirTarget(client=client, first_wait=MOMENT).send([outgoing] * count), methods
+        return list(FhirTarget(client=client, first_wait=MOMENT).send([outgoing] * count)), methods
 
 
 def test_a_busy_server_is_asked_again_after_a_look_whether_it_took_it(outgoing: Outgoing) -> None:
@@ -185,7 +201,7 @@ def test_a_long_wait_is_left_to_the_outbox_and_the_rest_is_put_off_untried(
 ) -> None:
     deliveries, methods = asked(outgoing, httpx.Response(429, headers=headers), count=3)
     put_off = Delivery(status="failed", reason="the server answers 429", retry_after=wait, is_target_down=True)
-    assert deliveries == [put_off] * 3
+    assert deliveries == [put_off, *[replace(put_off, is_untried=True)] * 2]
     assert methods == ["POST"]
 
 
@@ -202,7 +218,7 @@ def test_a_500_puts_off_this_one_alone(outgoing: Outgoing) -> None:
     assert [each.status for each in deliveries] == ["failed", "acknowledged"]
 
 
-@pytest.mark.parametrize("status", [302, 401, 403, 404])
+@pytest.mark.parametrize("status", [302, 307, 401, 403, 404, 407, 410, 415])
 def test_a_wrong_address_or_token_gives_nothing_up(outgoing: Outgoing, status: int) -> None:
     (delivery,), _ = asked(outgoing, httpx.Response(status))
     assert (delivery.status, delivery.is_target_down) == ("failed", True)
@@ -214,6 +230,160 @@ def test_a_refusal_is_final_and_keeps_only_codes(outgoing: Outgoing) -> None:
     assert delivery == Delivery(status="dead", reason="refused with 422 (invariant)")
     (delivery,), _ = asked(outgoing, httpx.Response(413, json=[]))
     assert delivery == Delivery(status="dead", reason="refused with 413")
+
+
+def test_a_bare_refusal_may_be_a_proxys_and_is_tried_again(outgoing: Outgoing) -> None:
+    (delivery,), _ = asked(outgoing, httpx.Response(400, text="<html>Bad Request</html>"))
+    assert delivery == Delivery(status="failed", reason="refused with 400, without a reason in FHIR")
+
+
+@pytest.mark.parametrize("status", [408, 423, 425, 429, 501, 502, 505, 507, 508, 511, 520, 524, 599])
+def test_a_server_that_is_not_well_gives_nothing_up(outgoing: Outgoing, status: int) -> None:
+    busy = httpx.Response(status, headers={"Retry-After": "60"})
+    (delivery,), methods = asked(outgoing, busy)
+    assert (delivery.status, delivery.is_target_down) == ("failed", True)
+    assert (delivery.reason, delivery.retry_after) == (f"the server answers {status}", timedelta(minutes=1))
+    assert methods == ["POST"]
+
+
+@pytest.mark.parametrize("text", ["99999999999999999999", "Tue, 02 Jul 2999 06:10:00 GMT"])
+def test_nobody_can_make_us_wait_longer_than_a_day(outgoing: Outgoing, text: str) -> None:
+    headers = {"Retry-After": text, "Date": "Tue, 02 Jul 2024 06:00:00 GMT"}
+    (delivery,), _ = asked(outgoing, httpx.Response(503, headers=headers))
+    assert delivery.retry_after == timedelta(days=1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("may_be_there", [False, True])
+def test_a_redirect_is_not_followed_and_says_what_to_set(outgoing: Outgoing, status: int, may_be_there: bool) -> None:
+    away = httpx.Response(status, headers={"Location": "https://elsewhere.test/RiskAssessment/9"})
+    (delivery,), methods = asked(replace(outgoing, may_be_there=may_be_there), away)
+    assert (delivery.status, delivery.is_target_down) == ("failed", True)
+    assert "ROUNDS_FHIR_BASE_URL" in str(delivery.reason)
+    assert methods == ["GET" if may_be_there else "POST"]
+
+
+def test_the_opened_connection_carries_the_token_nowhere_else(outgoing: Outgoing) -> None:
+    with open_fhir_target("https://ehr.test/fhir", "token") as target:
+        assert target.client.headers["Authorization"] == "Bearer token"
+        assert not target.client.follow_redirects
+
+
+# --- what a search tells ---
+
+
+def test_a_remark_of_the_search_is_no_score_of_ours(outgoing: Outgoing) -> None:
+    again = replace(outgoing, may_be_there=True)
+    nameless = {"resourceType": "OperationOutcome", "issue": []}
+    for remark in (REMARK, nameless):
+        assert asked(again, searchset(remark, mode="outcome"), CREATED) == ([ACKNOWLEDGED], ["GET", "POST"])
+        assert asked(again, searchset(remark), CREATED) == ([ACKNOWLEDGED], ["GET", "POST"])
+    one_and_remark = httpx.Response(
+        200,
+        json={
+            "resourceType": "Bundle",
+            "entry": [{"resource": OURS}, {"resource": REMARK, "search": {"mode": "outcome"}}],
+        },
+    )
+    assert asked(again, one_and_remark) == ([ACKNOWLEDGED], ["GET"])
+
+
+def test_a_server_that_returns_all_it_has_is_not_believed_to_have_ours(outgoing: Outgoing) -> None:
+    again = replace(outgoing, may_be_there=True)
+    assert asked(again, searchset(ANOTHER, ANOTHER), CREATED) == ([ACKNOWLEDGED], ["GET", "POST"])
+    assert asked(again, searchset(ANOTHER, OURS)) == ([ACKNOWLEDGED], ["GET"])
+    assert asked(again, searchset(OURS, OURS)) == ([ACKNOWLEDGED], ["GET"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        LOGIN_PAGE,
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"resourceType": "OperationOutcome", "issue": [{"severity": "error"}]}),
+        httpx.Response(200, json={"resourceType": "Bundle", "entry": 7}),
+        httpx.Response(200, json={"resourceType": "Bundle", "entry": ["x"]}),
+        httpx.Response(200, json={"resourceType": "Bundle", "entry": [{"resource": OURS | {"id": 9}}]}),
+        httpx.Response(200, json={"resourceType": "Bundle", "entry": [{"resource": OURS | {"id": "a b"}}]}),
+        httpx.Response(200, text="[" * 100_000),
+    ],
+)
+def test_an_answer_that_cannot_be_read_puts_it_off(outgoing: Outgoing, answer: httpx.Response) -> None:
+    (delivery, other), methods = asked(replace(outgoing, may_be_there=True), answer, count=2)
+    assert (delivery.status, delivery.is_target_down) == ("failed", True)
+    assert "is there a login page or a proxy in between?" in str(delivery.reason)
+    assert other == replace(delivery, is_untried=True)
+    assert methods == ["GET"]
+
+
+def test_a_login_page_in_place_of_a_create_is_no_acknowledgement(outgoing: Outgoing) -> None:
+    (delivery,), methods = asked(outgoing, LOGIN_PAGE, LOGIN_PAGE)
+    assert (delivery.status, delivery.is_target_down) == ("failed", True)
+    assert methods == ["POST", "GET"]
+
+
+def test_a_garbled_answer_puts_it_off(outgoing: Outgoing) -> None:
+    (delivery,), _ = asked(outgoing, httpx.DecodingError("bad gzip of patient Example"))
+    assert delivery == Delivery(status="failed", reason="the server's answer is garbled", is_target_down=True)
+
+
+# --- what a create tells ---
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_a_new_one_and_one_that_was_there_are_acknowledged_alike(outgoing: Outgoing, status: int) -> None:
+    for place in ("RiskAssessment/9", "/fhir/RiskAssessment/9/_history/2", "https://ehr.test/fhir/RiskAssessment/9"):
+        assert asked(outgoing, httpx.Response(status, headers={"Location": place})) == ([ACKNOWLEDGED], ["POST"])
+    assert asked(outgoing, httpx.Response(status, json=OURS)) == ([ACKNOWLEDGED], ["POST"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(412),
+        httpx.Response(409),
+        httpx.Response(202, headers={"Location": "RiskAssessment/9"}),
+        httpx.Response(204),
+        httpx.Response(200, headers={"Location": "https://ehr.test/login?next=/fhir/RiskAssessment/9"}),
+        httpx.Response(200, headers={"Location": "https://[ehr/RiskAssessment/9"}),
+        httpx.Response(201, headers={"Location": "https://ehr.test/fhir/RiskAssessment/"}),
+        httpx.Response(200, json=ANOTHER),
+        httpx.Response(200, json={"id": "9"}),
+        httpx.Response(200, json=OURS | {"id": None}),
+        httpx.Response(
+            200,
+            headers={"Location": "RiskAssessment/9"},
+            json={"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]},
+        ),
+    ],
+)
+def test_an_answer_that_proves_nothing_is_read_back(outgoing: Outgoing, answer: httpx.Response) -> None:
+    assert asked(outgoing, answer, FOUND) == ([ACKNOWLEDGED], ["POST", "GET"])
+    (delivery,), _ = asked(outgoing, answer, NONE)
+    assert delivery.status == "failed"
+    assert not delivery.is_target_down
+    assert "yet does not have it" in str(delivery.reason)
+
+
+def test_a_reason_holds_no_word_of_the_server_in_place_of_a_code(outgoing: Outgoing) -> None:
+    complaint = {"issue": [{"code": "Patient Example"}, "x", {"code": "invalid"}]}
+    (delivery,), _ = asked(outgoing, httpx.Response(422, json=complaint))
+    assert delivery == Delivery(status="dead", reason="refused with 422 (unknown, invalid)")
+
+
+# --- one that may not go out any more ---
+
+
+def test_one_that_may_not_go_out_any_more_is_looked_for_and_never_created(outgoing: Outgoing) -> None:
+    late = replace(outgoing, may_be_there=True, void_because="older than 72 h")
+    assert asked(late, FOUND) == ([ACKNOWLEDGED], ["GET"])
+    assert asked(late, NONE) == ([Delivery(status="void", reason="older than 72 h")], ["GET"])
+    (delivery,), methods = asked(late, httpx.ReadError("cut"), httpx.Response(503), LOGIN_PAGE)
+    assert (delivery.status, methods) == ("failed", ["GET"] * 3)
+    (delivery,), methods = asked(late, httpx.Response(400))
+    assert delivery.status == "failed"
+    assert delivery.reason == "older than 72 h, and the server does not say whether it has it"
+    assert methods == ["GET"]
 
 
 def test_a_token_does_not_travel_in_the_clear(outgoing: Outgoing) -> None:

@@ -306,6 +306,7 @@ def create_outbox() -> None:
         sa.Column("identifier", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failure_count", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
@@ -313,14 +314,23 @@ def create_outbox() -> None:
         sa.Column("location", sa.String(), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.CheckConstraint("purpose = 'live'", name="only_live_is_written_back"),
-        sa.CheckConstraint("status in ('queued', 'sent', 'acknowledged', 'failed', 'dead')", name="outbox_status"),
+        sa.CheckConstraint(
+            "status in ('queued', 'sent', 'acknowledged', 'failed', 'dead', 'void')", name="outbox_status"
+        ),
         sa.ForeignKeyConstraint(
             ["score_id", "purpose"], ["score.score_id", "score.purpose"], name="outbox_score_id_points"
         ),
         sa.PrimaryKeyConstraint("score_id", name="outbox_key"),
-        sa.UniqueConstraint("identifier", name="outbox_identifier_once"),
     )
     op.create_index("outbox_status_index", "outbox", ["status"], unique=False)
+    op.create_index(
+        "outbox_identifier_once",
+        "outbox",
+        ["identifier"],
+        unique=True,
+        sqlite_where=sa.text("status <> 'void'"),
+        postgresql_where=sa.text("status <> 'void'"),
+    )
 
 
 def create_quarantine() -> None:
