@@ -12,6 +12,7 @@ from flows.house import House
 from flows.nights import missing_rounds
 from integrations.records import schema as s
 from integrations.records.audit_check import verify
+from integrations.write_back.outbox import void_report
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ def examine(house: House, now: datetime) -> list[Check]:
         _chain(house),
         *_breaches(house),
         _outbox(house),
+        *_void(house),
         *_set_aside(house),
         *_nights(house, now),
     ]
@@ -109,6 +111,14 @@ def _outbox(house: House) -> Check:
     if stuck:
         return Check(name="outbox", state="open", finding=finding, to_do="rounds outbox; rounds write-back")
     return Check(name="outbox", state="in order", finding=finding)
+
+
+def _void(house: House) -> Iterator[Check]:
+    """Scores that were never sent, by rule; nobody has to act, but somebody may ask."""
+    with house.records.read() as connection:
+        report = void_report(connection)
+    for (use_case, reason), count in report.items():
+        yield Check(name=f"void: {use_case}", state="in order", finding=f"{count:,} scores were not sent: {reason}")
 
 
 def _set_aside(house: House) -> Iterator[Check]:

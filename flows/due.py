@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from flows.house import House, Snapshot
 from flows.step import step
@@ -149,13 +149,14 @@ def with_released(
 def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar | None"]:
     """What has a score already, and since when rounds are made: rows missed after that are caught up.
 
-    The champion takes a row up where no version has scored it; another version where it has not done so itself.
+    The champion takes a row up where no version has scored it, or where another's live score was not let out to the
+    EHR; another version where it has not done so itself.
     """
     import pyarrow as pa
 
     mine = s.score.c.use_case == this.case.name
     if this.is_champion:
-        mine &= s.score.c.purpose != "shadow"
+        mine &= (s.score.c.purpose != "shadow") & ~_is_withdrawn(this)
     else:
         mine &= s.score.c.version == this.version
     keys = connection.execute(select(s.score.c.encounter_id, s.score.c.prediction_time).where(mine)).all()
@@ -171,3 +172,13 @@ def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar
         }
     )
     return table, (pa.scalar(since, instants) if since else None)
+
+
+def _is_withdrawn(this: Round) -> ColumnElement[bool]:
+    """A score of another version that is void, while it is early enough for the champion to give one in its place."""
+    void = select(s.outbox.c.score_id).where(s.outbox.c.status == "void")
+    return and_(
+        s.score.c.score_id.in_(void),
+        s.score.c.version != this.version,
+        s.score.c.prediction_time >= this.as_of - this.case.max_age,
+    )

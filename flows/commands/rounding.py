@@ -166,25 +166,27 @@ def write_back(as_of: AsOf = None, dry_run: DryRun = False, as_json: AsJson = Fa
     if dry_run:
         say(
             f"{counts.due:,} due: {counts.resources:,} RiskAssessments would be sent, "
-            f"{counts.invalid:,} are not fit to send"
+            f"{counts.withheld:,} may not go out any more, {counts.invalid:,} are not fit to send"
         )
         return
     say(
         f"{counts.due:,} due: {counts.acknowledged:,} acknowledged, {counts.failed:,} to be tried again, "
-        f"{counts.dead:,} dead"
+        f"{counts.dead:,} dead, {counts.void:,} void"
     )
 
 
 def outbox(as_json: AsJson = False) -> None:
-    """Show how many scores wait for the EHR, and what became of the others."""
+    """Show how many scores wait for the EHR, and what became of the others. Void ones count as dead."""
     from flows.house import open_house
-    from integrations.write_back.outbox import outbox_report, outbox_rows
+    from integrations.write_back.outbox import outbox_report, outbox_rows, void_report
 
     with open_house().records.read() as connection:
-        report, stuck = outbox_report(connection), outbox_rows(connection)
+        report, stuck, void = outbox_report(connection), outbox_rows(connection), void_report(connection)
     if as_json:
         print_json(report)
         return
     show_table("outbox", tuple(report), [list(report.values())])
     for row in stuck[:20]:
         say(f"{row.status}: score {row.score_id} of {row.use_case}, {row.attempts} attempts: {row.last_error}")
+    for (use_case, reason), count in void.items():
+        say(f"of the dead, void: {count:,} scores of {use_case}: {reason}")
