@@ -131,11 +131,15 @@ class FeatureStore:
             }
         )
         store = self._feast()
-        temp = self.folder / "tmp"
-        ibis.set_backend(ibis.duckdb.connect(memory_limit="1GB", temp_directory=str(temp), threads=2))
-        rows: pa.Table = store.get_historical_features(
-            entity_df=entities.to_pandas(), features=features, full_feature_names=True
-        ).to_arrow()
+        backend = ibis.duckdb.connect(memory_limit="1GB", temp_directory=str(self.folder / "tmp"), threads=2)
+        ibis.set_backend(backend)
+        try:
+            rows: pa.Table = store.get_historical_features(
+                entity_df=entities.to_pandas(), features=features, full_feature_names=True
+            ).to_arrow()
+        finally:
+            ibis.options.default_backend = None
+            backend.disconnect()  # else it stays open, with its memory, as long as the process
         return rows.sort_by("spine_row")
 
     def _feast(self) -> Any:

@@ -1,5 +1,6 @@
 """What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
 
+import atexit
 import os
 import re
 import threading
@@ -83,6 +84,8 @@ class House:
             close_snapshot()
             _OPEN.connection = self._opened(snapshot)
             _OPEN.key = key
+            atexit.unregister(close_snapshot)
+            atexit.register(close_snapshot)  # a worker's process ends where no command of ours sees it
         connection: duckdb.DuckDBPyConnection = _OPEN.connection
         return connection
 
@@ -103,6 +106,7 @@ def close_snapshot() -> None:
     if getattr(_OPEN, "key", None) is not None:
         _OPEN.key = None
         _OPEN.connection.close()
+        del _OPEN.connection
 
 
 def open_house(settings: Settings | None = None) -> House:

@@ -42,10 +42,24 @@ def contributions_of(estimator: Any, matrix: Floats) -> Floats:
     """Return what each feature adds to the margin of each row."""
     if estimator.model_ is None:
         return np.zeros(matrix.shape)
+    explainer = _shap().TreeExplainer(estimator.model_, feature_perturbation="tree_path_dependent")
+    values: Floats = explainer.shap_values(matrix, check_additivity=False)
+    return values
+
+
+def _shap() -> Any:
+    """Import shap, and let go of whoever asked for it.
+
+    It keeps the error of each library that it misses, and with its traceback all callers and what they had open: the
+    tables of a whole snapshot, until the process ends.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its plots, which nobody asked for
         import shap
+        from shap.utils._general import import_errors
 
-    explainer = shap.TreeExplainer(estimator.model_, feature_perturbation="tree_path_dependent")
-    values: Floats = explainer.shap_values(matrix, check_additivity=False)
-    return values
+    for _, missed in import_errors.values():
+        error: BaseException | None = missed
+        while error is not None:
+            error.__traceback__, error = None, error.__context__
+    return shap

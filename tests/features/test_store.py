@@ -104,6 +104,14 @@ def test_looking_back_without_feast_gives_what_feast_reads(
         store.look_back(lake, FEATURES, spine_of(("e1", 2), ("e1", 3)))
 
 
+def test_a_read_leaves_no_database_open(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
+    import ibis
+
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 3)), name="night")
+    store.read(FEATURES, spine_of(("e1", 3)))
+    assert ibis.options.default_backend is None
+
+
 def test_a_night_that_was_not_computed_stops_the_read_and_is_not_filled_with_an_older_one(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:

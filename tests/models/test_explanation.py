@@ -1,5 +1,9 @@
 """Why a score is what it is."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -58,3 +62,25 @@ def test_the_features_that_drive_the_outcome_are_named_most_often(model: Registe
 
 def test_nobody_to_explain_is_nothing_to_do(model: RegisteredModel) -> None:
     assert explain(model, cohort(5), []) == {}
+
+
+def test_whoever_asked_for_an_explanation_is_let_go() -> None:
+    program = """
+import weakref
+import numpy as np
+from models.explanation import contributions_of
+from tests.models.made import small_estimator
+
+class OpenTables: pass
+
+def caller():
+    tables, rows = OpenTables(), np.random.default_rng(1).normal(size=(200, 2))
+    contributions_of(small_estimator(1).fit(rows, rows[:, 0] > 1), rows[:1])
+    return weakref.ref(tables)
+
+print(caller()() is None)
+"""
+    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root, timeout=120)
+    assert (found.stdout, found.stderr) == ("True\n", "")
