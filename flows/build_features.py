@@ -9,7 +9,7 @@ from flows.due import Round, due_rows
 from flows.house import House, Snapshot, at, open_house
 from flows.parameters import AsOf, UseCaseName
 from flows.run_log import recorded_run
-from flows.step import step
+from flows.step import step, tell
 from models.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -26,14 +26,18 @@ def build_features(use_case: UseCaseName, as_of: AsOf = None) -> int:
         lake = house.open_snapshot(this.snapshot)
         spine = due_rows(house, lake, this).spine
         compute(house, lake, this.case, spine, this.snapshot)
-        put_online(house, this)
+        online = put_online(house, this)
+        tell(
+            f"{use_case}: {spine.num_rows:,} due rows in, {spine.num_rows:,} rows out of each of "
+            f"{len(views_of(this.case))} views, {online:,} rows put online"
+        )
         return int(spine.num_rows)
 
 
 @step
-def put_online(house: House, this: Round) -> None:
-    """Put the newest row of each stay into the online store; an older one never wins."""
-    house.store.materialize(this.as_of, views_of(this.case))
+def put_online(house: House, this: Round) -> int:
+    """Put the newest row of each stay into the online store; an older one never wins. Returns the rows of all views."""
+    return house.store.materialize(this.as_of, views_of(this.case))
 
 
 @step

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, RUSAGE_SELF, getrusage
 from typing import Any
 
 from sqlalchemy import func, select
@@ -26,12 +27,19 @@ def show_outcome(
         f"{hospital.patients:,} patients, {files.resource_count:,} FHIR resources, {files.message_count:,} HL7 v2 "
         f"messages, {hospital.nights} nights, scenario {hospital.scenario}, seed {hospital.seed}: {seconds:.0f} s"
     )
+    show_memory()
     show_rounds(house)
     for name, version in versions.items():
         show_quality(house, name, version, files)
     show_outbox(house)
     show_fault(house, hospital)
     show_places(house)
+
+
+def show_memory() -> None:
+    """What the demo took at most: this process, and the largest of those it started and has seen end."""
+    own, beside = (getrusage(who).ru_maxrss / 1024 for who in (RUSAGE_SELF, RUSAGE_CHILDREN))
+    say(f"peak memory: {own:,.0f} MB in the demo, {beside:,.0f} MB in the largest process beside it (Prefect's server)")
 
 
 def show_rounds(house: House) -> None:

@@ -9,7 +9,7 @@ from prefect import flow
 from flows.house import House, at, open_house, places
 from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
-from flows.step import step
+from flows.step import step, tell
 from integrations.ingest import IngestResult
 from integrations.ingest import ingest as ingest_extract
 
@@ -27,7 +27,15 @@ def ingest(
     """Land one extract of a source and bring it into the canonical tables."""
     house, moment = open_house(), at(as_of)
     with recorded_run(house, "ingest", as_of=moment):
-        return land_and_map(house, source, Path(path) if path else None, is_history, moment)
+        result = land_and_map(house, source, Path(path) if path else None, is_history, moment)
+        for table, account in result.accounts.items():
+            tell(
+                f"{result.extract_id}: {account.received:,} records of {table} in = {account.mapped:,} mapped "
+                f"+ {account.unchanged:,} unchanged + {account.out_of_scope:,} out of scope "
+                f"+ {account.waiting:,} waiting + {account.quarantined:,} quarantined; "
+                f"{account.rows_written:,} rows out"
+            )
+        return result
 
 
 @step

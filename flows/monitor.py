@@ -12,7 +12,7 @@ from flows.due import Round
 from flows.house import House, at, open_house
 from flows.parameters import AsOf, UseCaseName, described
 from flows.run_log import recorded_run
-from flows.step import on_server, step
+from flows.step import on_server, step, tell
 from integrations.errors import NotInOrder, Refused
 from integrations.records import schema as s
 from models.cohort import labelled
@@ -41,6 +41,10 @@ def monitor(use_case: UseCaseName, as_of: AsOf = None, with_report: WithReport =
         window = scored_window(house, lake, this)
         matured = matured_outcomes(house, lake, this)
         result = judge_window(house, this, window, matured, run_id, with_report)
+        tell(
+            f"{use_case} version {this.version}: {window.num_rows:,} rows of the window and {matured.num_rows:,} final "
+            f"outcomes in, {len(result.verdicts):,} verdicts out, {len(result.breaches):,} breaches open"
+        )
         if on_server():
             emit_drift(house, this, result)
         return result

@@ -12,7 +12,7 @@ from flows.due import DueRows, Round, due_rows
 from flows.house import House, at, open_house
 from flows.parameters import AsOf, UseCaseName, Version, described
 from flows.run_log import recorded_run
-from flows.step import step
+from flows.step import step, tell
 from models.score_records import (
     Circumstances,
     Explanation,
@@ -72,7 +72,14 @@ def score(use_case: UseCaseName, as_of: AsOf = None, version: Version = None, al
     this = Round.of(house, use_case, as_of=moment, version=version, all_due=all_due)
     this.scoring_version()
     with recorded_run(house, "score", as_of=moment, use_case=use_case) as run_id:
-        return score_round(house, this, run_id, dry_run=False)
+        run = score_round(house, this, run_id, dry_run=False)
+        account = run.account
+        tell(
+            f"{use_case} version {run.version}: {run.due:,} due rows in = {account.scored:,} scored "
+            f"+ {account.held:,} held + {account.excluded:,} excluded; {run.new_scores:,} new scores out, "
+            f"{run.queued:,} queued for the EHR"
+        )
+        return run
 
 
 def score_round(house: House, this: Round, run_id: str, *, dry_run: bool) -> ScoringRun:

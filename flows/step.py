@@ -1,10 +1,11 @@
 """One body, two ways to run it: inside a Prefect run a step is a task, outside of one it is just its function."""
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
@@ -40,6 +41,12 @@ def run_flow(flow: Any, *, has_server: bool, **parameters: Any) -> Any:
     Starting an ephemeral server costs 15 CPU seconds per command, so a typed command without a server pays for none.
     """
     return flow(**parameters) if has_server else flow.fn(**parameters)
+
+
+def tell(sentence: str) -> None:
+    """Log what went in and came out, in ids and counts: in the flow run's log where there is one."""
+    log = get_run_logger() if on_server() else logging.getLogger("rounds")
+    log.info(sentence)
 
 
 def on_server() -> bool:

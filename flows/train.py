@@ -11,7 +11,7 @@ from flows.due import Round
 from flows.house import House, at, open_house
 from flows.parameters import AsOf, UseCaseName, described
 from flows.run_log import recorded_run
-from flows.step import step
+from flows.step import step, tell
 from models.cohort import Labelled, cohort, labelled
 from models.evaluation import Champion, evaluate
 from models.gate import Evaluation
@@ -51,6 +51,10 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
         candidate = fit(this, frame, held, seed)
         evaluation = judge(house, this, frame, seed)
         version = register(house, this, candidate, evaluation, frame, trained_by)
+        tell(
+            f"{use_case}: {sum(known.reasons.values()):,} cohort rows in, {known.rows.num_rows:,} with a final label "
+            f"= {frame.num_rows:,} learnt from + {held:,} held; version {version} out, gate: {evaluation.gate}"
+        )
         return TrainingRun(
             version=version,
             row_count=frame.num_rows,

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from flows.house import House, at, open_house
 from flows.parameters import AsOf
 from flows.run_log import recorded_run
-from flows.step import step
+from flows.step import step, tell
 from integrations.errors import WrongUsage
 from integrations.fhir.risk_assessment import RiskDescription
 from integrations.records import schema as s
@@ -33,7 +33,12 @@ def write_back(as_of: AsOf = None) -> WriteBackCounts:
     """Send queued scores to the EHR as RiskAssessments, and take up those that failed before."""
     house, moment = open_house(), at(as_of)
     with recorded_run(house, "write_back", as_of=moment):
-        return send(house, moment, dry_run=False)
+        counts = send(house, moment, dry_run=False)
+        tell(
+            f"{counts.due:,} scores in = {counts.acknowledged:,} acknowledged + {counts.failed:,} to be tried again "
+            f"+ {counts.dead:,} dead; {counts.resources:,} RiskAssessments out"
+        )
+        return counts
 
 
 @step

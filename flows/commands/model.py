@@ -60,7 +60,10 @@ def train(
             }
         )
         return
-    say(f"{use_case} version {run.version}: {run.row_count:,} rows in, {run.held_row_count:,} held rows left out")
+    say(
+        f"{use_case} version {run.version}: {sum(run.label_reasons.values()):,} cohort rows, "
+        f"{run.row_count:,} rows in, {run.held_row_count:,} held rows left out"
+    )
     for reason, count in run.label_reasons.items():
         say(f"  label: {count:,} {reason}")
     say(f"gate: {run.evaluation.gate}")

@@ -74,7 +74,14 @@ def test_the_steps_of_a_deployed_flow_are_its_tasks(prefect: Prefect) -> None:
     body = {"flow_runs": {"id": {"any_": [run["id"]]}}}
     tasks = prefect.client.post("/task_runs/filter", json=body).raise_for_status().json()
     names = {task["name"].rpartition("-")[0] for task in tasks}
-    assert {"approved model", "due rows", "known of", "score batch"} <= names
+    assert {"approved model", "due rows", "known of", "score batch", "keep"} <= names
+
+
+def test_a_deployed_flow_logs_how_many_rows_went_in_and_out(prefect: Prefect) -> None:
+    [run] = prefect.runs_of("score_aki_48h")
+    body = {"logs": {"flow_run_id": {"any_": [run["id"]]}}}
+    logs = prefect.client.post("/logs/filter", json=body).raise_for_status().json()
+    assert [log for log in logs if "due rows in" in log["message"] and "queued for the EHR" in log["message"]]
 
 
 def test_a_parameter_that_is_no_choice_of_the_form_is_refused(prefect: Prefect) -> None:
