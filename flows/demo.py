@@ -1,6 +1,6 @@
 """`rounds demo`: a synthetic hospital through the real flows, as any other installation would run them.
 
-Only the hospital and its two people are for show. Its state is an ordinary ROUNDS_HOME: every command works on it
+Only the hospital and its three people are for show. Its state is an ordinary ROUNDS_HOME: every command works on it
 afterwards.
 """
 
@@ -21,10 +21,10 @@ from integrations.settings import Settings
 from integrations.synthetic_hospital.hospital import Hospital
 from integrations.synthetic_hospital.write import HospitalFiles, Night, write_hospital
 
-PEOPLE = (("Ada Osei", "governance"), ("Ben Ruiz", "clinician"))
+PEOPLE = (("Ada Osei", "governance"), ("Ben Ruiz", "clinician"), ("Cleo Park", "engineer"))
 FOR_SHOW = "approved for the demo"
 SITE = "demo"
-TRAINER = "demo engineer"
+TRAINER = "Cleo Park"
 
 
 @dataclass(frozen=True)
@@ -107,13 +107,14 @@ def train_and_approve(demo: Demo) -> dict[str, int]:
     from models.catalog import use_case_names
 
     keys = make_people(demo)
+    approvers = {name: key for name, key in keys.items() if name != TRAINER}
     versions = {}
     for name in use_case_names():
         with progress_step(demo.progress, f"train {name}"):
             run = train(name, as_of=demo.files.history_taken_at, trained_by=TRAINER)
         versions[name] = run.version
         if run.evaluation.gate == "pass":
-            approve_and_go_live(demo, name, run.version, keys)
+            approve_and_go_live(demo, name, run.version, approvers)
         else:
             demo.progress.console.print(
                 f"{name}: the gate says {run.evaluation.gate}, so nobody is scored", markup=False
@@ -122,7 +123,7 @@ def train_and_approve(demo: Demo) -> dict[str, int]:
 
 
 def make_people(demo: Demo) -> dict[str, Path]:
-    """Register two people with keys of their own. Both keys lie side by side: fit for a show, not for a hospital."""
+    """Register people with keys of their own. The keys lie side by side: fit for a show, not for a hospital."""
     from models.governance.people import add_person
     from models.governance.signing import load_signer
 
@@ -166,6 +167,7 @@ def approve_and_go_live(demo: Demo, name: str, version: int, keys: dict[str, Pat
         set_stage(
             demo.house.records,
             site_id=SITE,
+            sites=(SITE,),
             use_case=name,
             stage="live",
             signer=load_signer(person, key),

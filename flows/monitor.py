@@ -1,6 +1,5 @@
 """Judge the last window of scores against the reference: a breach is a row first, then an event that opens training."""
 
-import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,16 +88,13 @@ def judge_window(
     house: House, this: Round, window: "pa.Table", matured: "pa.Table", run_id: str, with_report: bool
 ) -> MonitoringResult:
     """Full data for the verdict, a sample for the report; figures and breaches go to records."""
-    from models.artifacts import REFERENCE
-
     version = this.scoring_version()
-    reference = house.registry.artifact(this.case.name, version, REFERENCE, records=house.records)
     return watch(
         house.records,
         this.case,
         version=version,
         window=window,
-        reference=json.loads(reference),
+        reference=house.registry.reference(this.case.name, version, records=house.records),
         matured=matured,
         findings=_findings(house, this),
         as_of=this.as_of,

@@ -49,6 +49,12 @@ def tell(sentence: str) -> None:
     log.info(sentence)
 
 
+def is_deployed() -> bool:
+    """Whether the body that asks runs in a deployment: by its schedule, an event, or the server's form."""
+    context = FlowRunContext.get()
+    return context is not None and context.flow_run is not None and context.flow_run.deployment_id is not None
+
+
 def on_server() -> bool:
     """Whether the body that asks runs as a Prefect flow run."""
     return FlowRunContext.get() is not None

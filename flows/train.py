@@ -11,10 +11,12 @@ from flows.due import Round
 from flows.house import House, at, open_house
 from flows.parameters import AsOf, UseCaseName, described
 from flows.run_log import recorded_run
-from flows.step import step, tell
+from flows.step import is_deployed, step, tell
 from models.cohort import Labelled, cohort, labelled
 from models.evaluation import Champion, evaluate
 from models.gate import Evaluation
+from models.governance.people import trainer_of_name
+from models.governance.versions import SERVICE, UNNAMED
 from models.training import Candidate, without_held
 from models.training import train as fit_candidate
 
@@ -22,8 +24,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-SERVICE = "service:train"
-TrainedBy = Annotated[str, described("Who trains; a trainer cannot approve. Scheduled runs are service:train.")]
+TrainedBy = Annotated[str, described("Who trains; a trainer cannot approve. Empty: service:train, as scheduled runs.")]
 Seed = Annotated[int, described("The same seed over the same snapshot gives the same model.", minimum=0)]
 
 
@@ -39,9 +40,10 @@ class TrainingRun:
 
 
 @flow(name="train")
-def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by: TrainedBy = SERVICE) -> TrainingRun:
+def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by: TrainedBy = "") -> TrainingRun:
     """Train a candidate on all rows whose outcome is known, judge it on patients it has not seen, and register it."""
     house, moment = open_house(), at(as_of)
+    trainer = who_trains(house, trained_by)
     with recorded_run(house, "train", as_of=moment, use_case=use_case):
         this = Round.of(house, use_case, as_of=moment)
         house.registry.check_kept(use_case, records=house.records)
@@ -50,7 +52,7 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
         frame, held = training_frame(house, lake, this, known)
         candidate = fit(this, frame, held, seed)
         evaluation = judge(house, this, frame, seed)
-        version = register(house, this, candidate, evaluation, frame, trained_by)
+        version = register(house, this, candidate, evaluation, frame, trainer)
         tell(
             f"{use_case}: {sum(known.reasons.values()):,} cohort rows in, {known.rows.num_rows:,} with a final label "
             f"= {frame.num_rows:,} learnt from + {held:,} held; version {version} out, gate: {evaluation.gate}"
@@ -70,6 +72,13 @@ def plan(house: House, use_case: str, moment: datetime) -> dict[str, int]:
     lake = house.open_snapshot(this.snapshot)
     labels = label_cohort(lake, this).rows["label"].to_pylist()
     return {"rows": len(labels), "outcomes": sum(labels)}
+
+
+def who_trains(house: House, name: str) -> str:
+    """The trainer as records will name them: a registered person, the service in a deployment, else nobody known."""
+    if name:
+        return trainer_of_name(house.records, name)
+    return SERVICE if is_deployed() else UNNAMED
 
 
 @step
@@ -134,31 +143,7 @@ def _champion(house: House, this: Round) -> Champion | None:
     """The version that scores today, verified, with the rows of its own evaluation."""
     if this.version is None:
         return None
-    from sqlalchemy import select
-
-    from integrations.records import schema as s
-    from models.artifacts import HELD_OUT
-
-    name, version = this.case.name, this.version
-    wanted = select(s.model_version.c.trained_at).where(
-        s.model_version.c.use_case == name, s.model_version.c.version == version
-    )
-    with house.records.read() as connection:
-        trained_at = connection.execute(wanted).scalar_one()
-    content = house.registry.artifact(name, version, HELD_OUT, records=house.records)
-    return Champion(
-        version=version,
-        scorer=house.registry.load(name, version, records=house.records),
-        trained_at=trained_at,
-        held_out=_read_parquet(content),
-    )
-
-
-def _read_parquet(content: bytes) -> "pa.Table":
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    return pq.read_table(pa.BufferReader(content))
+    return house.registry.champion(this.case.name, this.version, records=house.records)
 
 
 def _has_shifted_dates(frame: "pa.Table") -> bool:

@@ -189,6 +189,11 @@ def load_contract(source: str, sources: Path = SOURCES) -> Contract:
     return contract
 
 
+def known_sites(sources: Path = SOURCES) -> list[str]:
+    """Every site_id that a contract names."""
+    return sorted({load_contract(source, sources).site_id for source in known_sources(sources)})
+
+
 def known_sources(sources: Path = SOURCES) -> list[str]:
     """Every feed that has a contract, by name."""
     return sorted(path.parent.name for path in sources.glob(f"*/{FILE_NAME}"))

@@ -7,6 +7,9 @@ RoundsError                what, where, what to do; exit code 1
 └── EnvironmentFault       disk, network, port, a missing part; exit code 3
 """
 
+import difflib
+from collections.abc import Collection
+
 
 class RoundsError(Exception):
     """What went wrong, where, and what to do. Carries ids and counts, never a name or a value of a patient."""
@@ -38,3 +41,9 @@ class EnvironmentFault(RoundsError):
     """A disk, a network, a port or a part of the machine is not as needed."""
 
     exit_code = 3
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """What to do about a name that is not among those known: the nearest one, or all of them."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"

@@ -1,10 +1,9 @@
 """Every use case there is: a folder of models/ whose use_case.py declares USE_CASE is one."""
 
-import difflib
 import importlib
 from pathlib import Path
 
-from integrations.errors import WrongUsage
+from integrations.errors import WrongUsage, did_you_mean
 from models.use_case import UseCase
 
 MODELS = Path(__file__).resolve().parent
@@ -32,6 +31,4 @@ def use_case(name: str) -> UseCase:
 def check_name(name: str) -> None:
     """Raise WrongUsage for a name that no folder has, without importing any use case."""
     if name not in use_case_names():
-        near = difflib.get_close_matches(name, use_case_names(), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(use_case_names())}"
-        raise WrongUsage(f"unknown use case {name}", where="models", to_do=hint)
+        raise WrongUsage(f"unknown use case {name}", where="models", to_do=did_you_mean(name, use_case_names()))

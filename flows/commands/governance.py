@@ -113,6 +113,8 @@ def approve(
         dry_run=dry_run,
     )
     signed = f"{use_case} version {version}: approved by {', '.join(approval.approved_by)}"
+    if not approval.is_trainer_known:
+        say("note: this version was trained without a name; see to it that neither of you trained it")
     if dry_run:
         say(f"would be signed. {signed}{'; it would be promoted' if approval.is_complete else ''}")
     elif approval.is_complete:
@@ -131,8 +133,10 @@ def stage(
     site: Annotated[str, typer.Option(help="The site_id of the hospital, as the contracts of its feeds name it.")],
     dry_run: DryRun = False,
 ) -> None:
-    """Set what a site lets a use case do. off and silent need one person, live needs two: one asks, another grants."""
+    """Set what a site lets a use case do. off and silent need one person; live two: one asks, another grants."""
     from flows.house import clock, open_house
+    from integrations.contract import known_sites
+    from integrations.records.decision_check import LIVE_REQUEST_LASTS
     from models.catalog import check_name
     from models.governance.signing import load_signer
     from models.governance.stages import set_stage
@@ -141,6 +145,7 @@ def stage(
     change = set_stage(
         open_house().records,
         site_id=site,
+        sites=known_sites(),
         use_case=use_case,
         stage=stage,
         signer=load_signer(by, key),
@@ -149,12 +154,14 @@ def stage(
         dry_run=dry_run,
     )
     would = "would be" if dry_run else "is"
+    if change.expired_request_by:
+        say(f"the request of {change.expired_request_by} has expired, it was older than {LIVE_REQUEST_LASTS.days} days")
     if change.is_granted:
         say(f"{use_case} {would} {change.stage} at {change.site_id}")
     else:
         say(
             f"{change.asked} {would} asked for; {use_case} stays {change.stage} at {change.site_id} "
-            "until another person grants it"
+            f"until another person grants it, within {LIVE_REQUEST_LASTS.days} days"
         )
 
 

@@ -19,7 +19,10 @@ def train(
     use_case: UseCaseName,
     as_of: AsOf = None,
     trained_by: Annotated[
-        str | None, typer.Option("--as", help="Who trains; a trainer cannot approve. Default: the person in settings.")
+        str | None,
+        typer.Option(
+            "--as", help="Who trains, as registered; a trainer cannot approve. Default: the person in settings."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed over the same snapshot gives the same model.", min=0)] = 0,
     dry_run: DryRun = False,
@@ -31,7 +34,9 @@ def train(
     from flows.step import run_flow
 
     moment, house = at(instant(as_of)), open_house()
+    trainer = trained_by or house.settings.person
     if dry_run:
+        flow.who_trains(house, trainer)
         plan = flow.plan(house, use_case, moment)
         if as_json:
             print_json(plan)
@@ -47,7 +52,7 @@ def train(
         use_case=use_case,
         as_of=moment,
         seed=seed,
-        trained_by=trained_by or house.settings.person or flow.SERVICE,
+        trained_by=trainer,
     )
     if as_json:
         print_json(

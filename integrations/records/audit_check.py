@@ -10,14 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Connection, Row, select
 
 from integrations.records import audit
-from integrations.records.audit import Anchor
+from integrations.records.audit import Anchor, Entry
+from integrations.records.decision_check import APPROVED, ROLLED_BACK, STAGE_REQUESTED, STAGE_SET, Decisions
+from integrations.records.person_name import folded
 from integrations.records.schema import audit as audit_table
 from integrations.records.schema import person as person_table
 
 PERSON_ADDED = "person_added"
 PERSON_REMOVED = "person_removed"
 MUST_BE_SIGNED = frozenset(
-    {PERSON_ADDED, PERSON_REMOVED, "approved", "stage_requested", "stage_set", "rolled_back"}
+    {PERSON_ADDED, PERSON_REMOVED, APPROVED, ROLLED_BACK, STAGE_REQUESTED, STAGE_SET}
 )  # PERSON_ADDED: but for the first ones, whom the owner of the machine adds
 
 
@@ -46,21 +48,30 @@ class _Walk:
     signatures: set[str] = field(default_factory=set)
 
     @property
+    def present(self) -> set[str]:
+        return {name for name, person in self.people.items() if person.removed_seq is None}
+
+    @property
     def has_governance(self) -> bool:
-        return any(person.role == "governance" and person.removed_seq is None for person in self.people.values())
+        return any(self.people[name].role == "governance" for name in self.present)
 
 
 def verify(connection: Connection, anchor: Anchor | None = None) -> list[Finding]:
     """All that is wrong with the chain, in order; an empty list when all is well.
 
-    Finds a changed entry, a missing one, a signature that is not of the person registered at that time, a register of
-    people that differs from the chain and, given an `anchor` kept elsewhere, an end that was cut off or rewritten.
+    Finds a changed entry, a missing one, a signature that is not of the person registered at that time, a decision that
+    needs two people and does not have them, a register of people that differs from the chain and, given an `anchor`
+    kept elsewhere, an end that was cut off or rewritten.
     """
     walk, findings = _Walk(Anchor(0, audit.GENESIS)), list[Finding]()
+    decisions = Decisions.of(connection)
     rows = connection.execute(select(audit_table).order_by(audit_table.c.seq), execution_options={"yield_per": 1000})
     for row in rows:
         findings += _check_link(row, walk.last)
-        findings += _check_signature(row, walk)
+        entry = Entry(**{**row._asdict(), "body": _body(row)})
+        unsigned = list(_check_signature(entry, walk))
+        findings += unsigned or [Finding(row.seq, what) for what in decisions.read(entry, walk.present)]
+        findings += _note_people(entry, walk)
         walk.last = Anchor(row.seq, row.hash)
         if anchor and row.seq == anchor.seq and row.hash != anchor.hash:
             findings.append(Finding(row.seq, "is not the entry that the anchor names"))
@@ -87,26 +98,42 @@ def _check_link(row: Row[Any], last: Anchor) -> Iterator[Finding]:
         yield Finding(row.seq, "was changed after it was written")
 
 
-def _check_signature(row: Row[Any], walk: _Walk) -> Iterator[Finding]:
-    body = json.loads(row.body)
-    if row.signer is None:
-        if row.kind in MUST_BE_SIGNED and (row.kind != PERSON_ADDED or walk.has_governance):
-            yield Finding(row.seq, "is not signed")
-    else:
-        signer = walk.people.get(row.signer)
-        if signer is None or signer.removed_seq is not None:
-            yield Finding(row.seq, f"{row.signer} was not registered at that time")
-        elif not is_signed_by(signer.public_key, row.signature, audit.signed_text(row.kind, body, row.at)):
-            yield Finding(row.seq, f"is not signed with the key of {row.signer}")
-        elif row.kind in (PERSON_ADDED, PERSON_REMOVED) and signer.role != "governance":
-            yield Finding(row.seq, f"{row.signer} is not of governance")
-        if row.signature in walk.signatures:
-            yield Finding(row.seq, "carries a signature that was used before")
-        walk.signatures.add(row.signature)
-    if row.kind == PERSON_ADDED:
-        walk.people[body["name"]] = _Person(body["role"], body["public_key"], row.seq)
-    elif row.kind == PERSON_REMOVED and body["name"] in walk.people:
-        walk.people[body["name"]].removed_seq = row.seq
+def _check_signature(entry: Entry, walk: _Walk) -> Iterator[Finding]:
+    if entry.signer is None:
+        if entry.kind in MUST_BE_SIGNED and (entry.kind != PERSON_ADDED or walk.has_governance):
+            yield Finding(entry.seq, "is not signed")
+        return
+    signer = walk.people.get(entry.signer)
+    if signer is None or signer.removed_seq is not None:
+        yield Finding(entry.seq, f"{entry.signer} was not registered at that time")
+    elif not is_signed_by(signer.public_key, entry.signature, audit.signed_text(entry.kind, entry.body, entry.at)):
+        yield Finding(entry.seq, f"is not signed with the key of {entry.signer}")
+    elif entry.kind in (PERSON_ADDED, PERSON_REMOVED) and signer.role != "governance":
+        yield Finding(entry.seq, f"{entry.signer} is not of governance")
+    if entry.signature in walk.signatures:
+        yield Finding(entry.seq, "carries a signature that was used before")
+    walk.signatures.add(str(entry.signature))
+
+
+def _note_people(entry: Entry, walk: _Walk) -> Iterator[Finding]:
+    """Take in who came and who left; nobody comes twice, by a spelling of the name or with the same key."""
+    name, key = str(entry.body.get("name")), str(entry.body.get("public_key"))
+    if entry.kind == PERSON_ADDED:
+        for known, person in walk.people.items():
+            if folded(known) == folded(name) or person.public_key == key:
+                yield Finding(entry.seq, f"registers {name}, who by name or key is {known}")
+        walk.people[name] = _Person(str(entry.body.get("role")), key, entry.seq)
+    elif entry.kind == PERSON_REMOVED and name in walk.people:
+        walk.people[name].removed_seq = entry.seq
+
+
+def _body(row: Row[Any]) -> dict[str, Any]:
+    """What an entry says; nothing when somebody has put in what is no document, which its hash shows."""
+    try:
+        body = json.loads(row.body)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _check_people(connection: Connection, walk: _Walk) -> Iterator[Finding]:

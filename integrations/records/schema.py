@@ -144,7 +144,7 @@ person = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("role", String, nullable=False),
-    Column("public_key", String, nullable=False),
+    Column("public_key", String, nullable=False, unique=True),
     Column("added_seq", Integer, ForeignKey("audit.seq"), nullable=False),
     Column("removed_seq", Integer, ForeignKey("audit.seq")),
     CheckConstraint("role in ('engineer', 'governance', 'clinician')", name="person_role"),

@@ -2,6 +2,7 @@
 
 The rule: the gate has passed; two different registered people have signed; neither of them trained the version. What
 they sign names the hashes of the artifact's manifest and of the evaluation report: a touched version has no approval.
+Nobody is known to have trained a version that was trained without a name; then the approvers see to that themselves.
 """
 
 from dataclasses import dataclass
@@ -11,12 +12,10 @@ from sqlalchemy import Connection
 
 from integrations.errors import Refused
 from integrations.records import Records, audit
+from integrations.records.decision_check import APPROVED, PEOPLE_NEEDED, ROLLED_BACK, SIGNED_OF_A_VERSION
+from integrations.records.person_name import folded
 from models.governance.signing import Signer, checked_reason, present_people, sign_entry, signed_entries
 from models.governance.versions import Version, find_version
-
-APPROVED = "approved"
-ROLLED_BACK = "rolled_back"
-PEOPLE_NEEDED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +25,7 @@ class Approval:
     use_case: str
     version: int
     approved_by: tuple[str, ...]
+    is_trainer_known: bool = True
 
     @property
     def is_complete(self) -> bool:
@@ -56,7 +56,7 @@ def approve(
             raise Refused(
                 f"the gate of {use_case} {version} says {found.gate}: {sentences}", to_do="train another version"
             )
-        if signer.name == found.trained_by:
+        if folded(signer.name) == folded(found.trained_by):
             raise Refused(f"{signer.name} trained {use_case} {version}", to_do="ask two others to approve it")
         if signer.name in {entry.signer for entry in standing_approvals(connection, found)}:
             raise Refused(f"{signer.name} has approved {use_case} {version} already", to_do="ask another person")
@@ -67,10 +67,10 @@ def approve(
 
 def approval_of(connection: Connection, use_case: str, version: int) -> Approval:
     """Who has approved this version, of those still in the register."""
-    present = present_people(connection)
-    entries = standing_approvals(connection, find_version(connection, use_case, version))
-    names = dict.fromkeys(entry.signer for entry in entries if entry.signer in present)
-    return Approval(use_case=use_case, version=version, approved_by=tuple(str(name) for name in names))
+    present, found = present_people(connection), find_version(connection, use_case, version)
+    names = dict.fromkeys(str(entry.signer) for entry in standing_approvals(connection, found))
+    counted = tuple(name for name in names if name in present and folded(name) != folded(found.trained_by))
+    return Approval(use_case=use_case, version=version, approved_by=counted, is_trainer_known=found.is_trainer_known)
 
 
 def standing_approvals(connection: Connection, version: Version) -> list[audit.Entry]:
@@ -86,10 +86,4 @@ def approvals_of_artifact(connection: Connection, version: Version) -> list[audi
 
 
 def _signed_of(version: Version) -> dict[str, str | int]:
-    return {
-        "use_case": version.use_case,
-        "version": version.version,
-        "manifest_hash": version.manifest_hash,
-        "report_hash": version.report_hash,
-        "decision": "approve",
-    }
+    return {name: getattr(version, name) for name in SIGNED_OF_A_VERSION} | {"decision": "approve"}

@@ -10,11 +10,13 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, insert, select, update
 
-from integrations.errors import Refused, WrongUsage
+from integrations.errors import Refused, WrongUsage, did_you_mean
 from integrations.records import Records, audit
 from integrations.records.audit_check import PERSON_ADDED, PERSON_REMOVED
+from integrations.records.person_name import folded
 from integrations.records.schema import person
-from models.governance.signing import Signer, checked_reason, sign_entry, written_key
+from models.governance.signing import Signer, checked_reason, present_people, sign_entry, written_key
+from models.governance.versions import UNNAMED
 
 ROLES = ("engineer", "governance", "clinician")
 NAME = re.compile(r"\w[\w .'-]{0,63}")  # no colon: service:train is nobody
@@ -46,7 +48,7 @@ def add_person(
     The first one is added by whoever owns ROUNDS_HOME; later ones need the signature of a governance person. As long as
     the register holds none of governance, the owner may still add one, or nobody ever could.
     """
-    if not NAME.fullmatch(name) or role not in ROLES:
+    if not _is_a_name(name) or role not in ROLES:
         raise WrongUsage(
             f"{name} with the role {role} cannot be registered",
             to_do=f"a name of letters, digits, blank . ' - and one of the roles {', '.join(ROLES)}",
@@ -57,8 +59,10 @@ def add_person(
     body = {"name": name, "role": role, "public_key": Signer(name, key).public_key}
     with nullcontext() if dry_run else written_key(key_out, key), records.begin(dry_run=dry_run) as connection:
         audit.hold(connection)
-        if name in {known.name for known in _people(connection)}:
-            raise Refused(f"the name {name} is or was in use", to_do="choose another name; names are not used again")
+        alike = [known.name for known in _people(connection) if folded(known.name) == folded(name)]
+        if alike:
+            to_do = "choose a name that differs in more than case and blanks; names are not used again"
+            raise Refused(f"the name {name} is or was in use, as {alike[0]}", to_do=to_do)
         if signer is None:
             _check_owner_may_add(connection, role, home)
             seq = audit.append(connection, kind=PERSON_ADDED, body=body, at=as_of)
@@ -84,10 +88,31 @@ def remove_person(
         connection.execute(update(person).where(person.c.name == name).values(removed_seq=seq))
 
 
+def trainer_of_name(records: Records, name: str) -> str:
+    """The trainer as records will name them: in the spelling of the register, once anybody stands in it.
+
+    Refused for a name that is not registered: its bearer could approve what they have trained.
+    """
+    if not _is_a_name(name):
+        raise WrongUsage(f"{name} is no name of a person", to_do="--as NAME, as registered by rounds people add")
+    with records.read() as connection:
+        registered = present_people(connection)
+    if not registered:
+        return name
+    alike = [known for known in registered if folded(known) == folded(name)]
+    if not alike:
+        raise Refused(f"{name} is not registered, so cannot train in that name", to_do=did_you_mean(name, registered))
+    return alike[0]
+
+
 def list_people(records: Records) -> list[Person]:
     """Everybody who is or was in the register, by name."""
     with records.read() as connection:
         return _people(connection)
+
+
+def _is_a_name(name: str) -> bool:
+    return NAME.fullmatch(name) is not None and folded(name) not in ("", UNNAMED)
 
 
 def _people(connection: Connection) -> list[Person]:

@@ -8,17 +8,10 @@ from sqlalchemy import Connection
 
 from integrations.errors import NotInOrder, Refused
 from integrations.records import Records, audit
-from models.governance.approvals import (
-    PEOPLE_NEEDED,
-    ROLLED_BACK,
-    approval_of,
-    approvals_of_artifact,
-    standing_approvals,
-)
-from models.governance.signing import Signer, checked_reason, sign_entry, signed_entries
+from integrations.records.decision_check import PEOPLE_NEEDED, PROMOTED, ROLLED_BACK, standing_signers
+from models.governance.approvals import approval_of, approvals_of_artifact, standing_approvals
+from models.governance.signing import Signer, checked_reason, people_at, sign_entry, signed_entries
 from models.governance.versions import all_versions, find_version
-
-PROMOTED = "promoted"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +29,10 @@ def promote(records: Records, *, use_case: str, version: int, as_of: datetime, d
     with records.begin(dry_run=dry_run) as connection:
         audit.hold(connection)
         found = find_version(connection, use_case, version)
-        line = _champions(connection, use_case)
-        if line[-1:] == [version]:
-            return Promotion(use_case=use_case, champion=version, previous=_last(line[:-1]), is_new=False)
+        line = _promotions_in_force(connection, use_case)
+        before = [_version(entry) for entry in line]
+        if before[-1:] == [version] and _is_approved(connection, line[-1]):
+            return Promotion(use_case=use_case, champion=version, previous=_last(before[:-1]), is_new=False)
         approval = approval_of(connection, use_case, version)
         if not approval.is_complete:
             raise Refused(
@@ -46,7 +40,7 @@ def promote(records: Records, *, use_case: str, version: int, as_of: datetime, d
                 to_do=f"rounds approve {use_case} {version} --as NAME --key FILE --reason TEXT",
             )
         signed = [entry.seq for entry in standing_approvals(connection, found) if entry.signer in approval.approved_by]
-        previous = _last(line)
+        previous = _last(before)
         body = {"use_case": use_case, "version": version, "previous": previous, "approvals": signed}
         audit.append(connection, kind=PROMOTED, body=body, at=as_of)
     return Promotion(use_case=use_case, champion=version, previous=previous)
@@ -59,7 +53,7 @@ def rollback(
     checked = checked_reason(reason)
     with records.begin(dry_run=dry_run) as connection:
         audit.hold(connection)
-        line = _champions(connection, use_case)
+        line = [_version(entry) for entry in _promotions_in_force(connection, use_case)]
         if len(line) < 2:
             raise Refused(
                 f"{use_case} has no earlier champion to go back to",
@@ -71,8 +65,22 @@ def rollback(
 
 
 def champion(connection: Connection, use_case: str) -> int | None:
-    """The version in use, or None. Raises NotInOrder when it was touched after two people had signed it."""
-    return _last(_champions(connection, use_case))
+    """The version in use, or None.
+
+    Raises NotInOrder unless its promotion names two people's signatures over what the register of models shows now,
+    all given since the version was last rolled back. A rollback by one person ends such a promotion.
+    """
+    line = _promotions_in_force(connection, use_case)
+    if not line:
+        return None
+    version = _version(line[-1])
+    if not _is_approved(connection, line[-1]):
+        raise NotInOrder(
+            f"{use_case} {version} is champion without {PEOPLE_NEEDED} signatures over its artifact and report",
+            where=f"audit chain, entry {line[-1].seq}",
+            to_do=f"rounds audit verify; until it is explained, rounds rollback {use_case} or stage it off",
+        )
+    return version
 
 
 def challenger(connection: Connection, use_case: str) -> int | None:
@@ -99,21 +107,26 @@ def versions_report(records: Records, use_case: str) -> list[dict[str, Any]]:
         ]
 
 
-def _champions(connection: Connection, use_case: str) -> list[int]:
-    """The champions in order, the one in use last; a rollback takes the last one away."""
-    line: list[int] = []
+def _promotions_in_force(connection: Connection, use_case: str) -> list[audit.Entry]:
+    """The promotions in order, the champion's last; a rollback takes the last one away."""
+    line: list[audit.Entry] = []
     for entry in _moves(connection, use_case):
         if entry.kind == PROMOTED:
-            line.append(int(entry.body["version"]))
-        else:
+            line.append(entry)
+        elif line:
             line.pop()
-    if line:
-        _check_still_approved(connection, use_case, line[-1])
     return line
 
 
-def _last(line: list[int]) -> int | None:
-    return line[-1] if line else None
+def _is_approved(connection: Connection, promotion: audit.Entry) -> bool:
+    """Whether two people stood behind a promotion when it was written."""
+    found = find_version(connection, promotion.body["use_case"], _version(promotion))
+    rollbacks = signed_entries(connection, ROLLED_BACK, use_case=found.use_case, rolled_back=found.version)
+    since = max((entry.seq for entry in rollbacks if entry.seq < promotion.seq), default=0)
+    present = people_at(connection, promotion.seq)
+    approvals = [entry for entry in approvals_of_artifact(connection, found) if entry.signer in present]
+    signers = standing_signers(promotion, approvals, since=since, trained_by=found.trained_by)
+    return len(signers) >= PEOPLE_NEEDED
 
 
 def _moves(connection: Connection, use_case: str) -> list[audit.Entry]:
@@ -122,19 +135,9 @@ def _moves(connection: Connection, use_case: str) -> list[audit.Entry]:
     return sorted([*promoted, *rolled_back], key=lambda entry: entry.seq)
 
 
-def _check_still_approved(connection: Connection, use_case: str, version: int) -> None:
-    """The champion's promotion names signed approvals of the very hashes that the register of models shows now."""
-    found = find_version(connection, use_case, version)
-    named = {
-        seq
-        for entry in audit.entries(connection, PROMOTED)
-        if (entry.body["use_case"], entry.body["version"]) == (use_case, version)
-        for seq in entry.body["approvals"]
-    }
-    signers = {entry.signer for entry in approvals_of_artifact(connection, found) if entry.seq in named}
-    if len(signers - {found.trained_by}) < PEOPLE_NEEDED:
-        raise NotInOrder(
-            f"{use_case} {version} is champion without {PEOPLE_NEEDED} signatures over its artifact and report",
-            where="audit chain",
-            to_do="rounds audit verify; stop the use case until it is explained",
-        )
+def _version(promotion: audit.Entry) -> int:
+    return int(promotion.body["version"])
+
+
+def _last(line: list[int]) -> int | None:
+    return line[-1] if line else None

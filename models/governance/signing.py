@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from sqlalchemy import Connection, Row, select
 
-from integrations.errors import NotInOrder, Refused, WrongUsage
+from integrations.errors import NotInOrder, Refused, WrongUsage, did_you_mean
 from integrations.records import audit
 from integrations.records.audit_check import is_signed_by
 from integrations.records.schema import person
@@ -81,7 +81,11 @@ def sign_entry(
     """Append a signed decision, return its number. Refused unless the signer is registered with this key and role."""
     row = connection.execute(select(person).where(person.c.name == signer.name)).first()
     if row is None:
-        raise Refused(f"{signer.name} is not registered", to_do="rounds people add NAME --role ROLE --key-out FILE")
+        registered = present_people(connection)
+        to_do = (
+            did_you_mean(signer.name, registered) if registered else "rounds people add NAME --role R --key-out FILE"
+        )
+        raise Refused(f"{signer.name} is not registered", to_do=to_do)
     if row.removed_seq is not None:
         raise Refused(f"{signer.name} was removed by entry {row.removed_seq}")
     if row.public_key != signer.public_key:
@@ -95,7 +99,8 @@ def sign_entry(
 def signed_entries(connection: Connection, *kinds: str, **about: str | int) -> list[audit.Entry]:
     """The decisions of these kinds about (use_case=..., version=...), oldest first, each signature checked.
 
-    Raises NotInOrder at the first one that its signer cannot have written.
+    Raises NotInOrder at the first one that its signer cannot have written: another's key, a signature used before, or
+    a time at which the signer was not registered.
     """
     people: dict[str | None, Row[Any]] = {row.name: row for row in connection.execute(select(person))}
     found = [
@@ -103,21 +108,36 @@ def signed_entries(connection: Connection, *kinds: str, **about: str | int) -> l
         for entry in audit.entries(connection, *kinds)
         if all(entry.body.get(name) == value for name, value in about.items())
     ]
+    signatures: set[str | None] = set()
     for entry in found:
         signer = people.get(entry.signer)
         message = audit.signed_text(entry.kind, entry.body, entry.at)
         if signer is None or not is_signed_by(signer.public_key, entry.signature, message):
-            raise NotInOrder(
-                f"entry {entry.seq} ({entry.kind}) is not signed by a registered person",
-                where="audit chain",
-                to_do="rounds audit verify",
-            )
+            raise _not_in_order(entry, "is not signed by a registered person")
+        if not _is_present(signer, entry.seq):
+            raise _not_in_order(entry, "is signed by somebody who was not registered at that time")
+        if entry.signature in signatures:
+            raise _not_in_order(entry, "carries a signature that was used before")
+        signatures.add(entry.signature)
     return found
 
 
 def present_people(connection: Connection) -> set[str]:
     """The names of those who are registered and not removed."""
     return set(connection.execute(select(person.c.name).where(person.c.removed_seq.is_(None))).scalars())
+
+
+def people_at(connection: Connection, seq: int) -> set[str]:
+    """The names of those who were registered, and not removed, when entry `seq` was written."""
+    return {row.name for row in connection.execute(select(person)) if _is_present(row, seq)}
+
+
+def _is_present(row: Row[Any], seq: int) -> bool:
+    return bool(row.added_seq < seq and (row.removed_seq is None or seq < row.removed_seq))
+
+
+def _not_in_order(entry: audit.Entry, what: str) -> NotInOrder:
+    return NotInOrder(f"entry {entry.seq} ({entry.kind}) {what}", where="audit chain", to_do="rounds audit verify")
 
 
 def checked_reason(reason: str) -> str:

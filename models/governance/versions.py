@@ -9,6 +9,9 @@ from sqlalchemy import Connection, select
 from integrations.errors import Refused
 from integrations.records.schema import model_version
 
+SERVICE = "service:train"  # who trains in a scheduled run; nobody can be registered by this name
+UNNAMED = "unnamed"  # who trained by hand and gave no name; nor by this one
+
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
@@ -22,6 +25,11 @@ class Version:
     report_hash: str
     gate: str
     reasons: Sequence[str]
+
+    @property
+    def is_trainer_known(self) -> bool:
+        """False when somebody trained it by hand and gave no name."""
+        return self.trained_by != UNNAMED
 
 
 _COLUMNS = [model_version.c[name] for name in Version.__dataclass_fields__]

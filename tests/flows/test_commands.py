@@ -164,6 +164,30 @@ def test_before_anything_came_in_the_commands_say_so(rounds: Rounds) -> None:
     assert "nothing has been ingested yet" in refused.err
 
 
+def test_who_trains_is_somebody_registered_once_anybody_is(rounds: Rounds, tmp_path: Path) -> None:
+    assert "nothing has been ingested yet" in rounds("train", USE_CASE, "--as", "Adda").err
+    rounds.done("people", "add", "Ada Osei", "--role", "governance", "--key-out", str(tmp_path / "ada.key"))
+    for dry_run in ([], ["--dry-run"]):
+        refused = rounds("train", USE_CASE, "--as", "Ada Osej", *dry_run)
+        assert refused.code == 1
+        assert "Ada Osej is not registered" in refused.err
+        assert "did you mean Ada Osei?" in refused.err
+        assert "nothing has been ingested yet" in rounds("train", USE_CASE, "--as", "ada  osei", *dry_run).err
+    assert "nothing has been ingested yet" in rounds("train", USE_CASE).err
+    assert "no name of a person" in rounds("train", USE_CASE, "--as", "service:train").err
+
+
+def test_a_stage_at_a_mistyped_site_is_wrong_usage_and_changes_nothing(played: PlayedHospital, tmp_path: Path) -> None:
+    rounds = copied(played, tmp_path)
+    ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "patients harmed")
+    before = rounds.done("audit", "verify", "--json").json
+    for stage in ("off", "silent", "live"):
+        answer = rounds("stage", USE_CASE, stage, "--site", "demi", *ada)
+        assert answer.code == 2
+        assert "did you mean demo?" in answer.err
+    assert rounds.done("audit", "verify", "--json").json == before
+
+
 def test_without_an_approved_version_nobody_is_scored(played: PlayedHospital) -> None:
     answer = played.rounds("score", "readmission_30d")
     assert answer.code == 1
@@ -179,6 +203,10 @@ def test_too_few_patients_are_said_plainly_and_the_candidate_is_kept(played: Pla
     [version] = played.rounds.done("versions", "readmission_30d", "--json").json["versions"]
     assert version["gate"] == "not enough data"
     assert version["aliases"] == []
+    ben = ("--as", "Ben", "--key", str(played.rounds.home.parent / "ben.key"), "--reason", "hope")
+    refused = played.rounds("approve", "readmission_30d", "1", *ben)
+    assert refused.code == 1
+    assert "says not enough data: There are too few patients to judge" in refused.err
     scored = played.rounds.done("score", "readmission_30d", "--all-due", "--version", "1", "--as-of", at, "--json").json
     assert scored["scored"] == scored["due"] - scored["excluded"] > 0
     assert scored["queued"] == 0
@@ -300,7 +328,10 @@ def test_decisions_are_planned_signed_and_refused(played: PlayedHospital, tmp_pa
     stolen = ("--as", "Ada", "--key", str(key / "ben.key"), "--reason", "because")
     assert rounds("stage", USE_CASE, "silent", "--site", "demo", *stolen).code == 1
     assert "is silent" in rounds.done("stage", USE_CASE, "silent", "--site", "demo", *ben).out
-    assert "until another person grants it" in rounds.done("stage", USE_CASE, "live", "--site", "demo", *ada).out
+    assert (
+        "until another person grants it, within 7 days"
+        in rounds.done("stage", USE_CASE, "live", "--site", "demo", *ada).out
+    )
     assert "removed Ben" in rounds.done("people", "remove", "Ben", *ada).out
     assert (
         rounds("people", "add", "Di", "--role", "engineer", "--key-out", str(tmp_path / "di"), "--as", "Ada").code == 2
@@ -318,13 +349,19 @@ def test_a_second_version_is_promoted_and_rolled_back(played: PlayedHospital, tm
     people = [
         ("--as", name, "--key", str(keys / f"{name.lower()}.key"), "--reason", "newer data") for name in ("Ada", "Ben")
     ]
-    assert "one more person is needed" in rounds.done("approve", USE_CASE, "2", *people[0]).out
+    first = rounds.done("approve", USE_CASE, "2", *people[0]).out
+    assert "trained without a name" in first
+    assert "one more person is needed" in first
     assert "it would be promoted" in rounds.done("approve", USE_CASE, "2", *people[1], "--dry-run").out
     assert "it is champion now" in rounds.done("approve", USE_CASE, "2", *people[1]).out
     assert "version 1 would be champion again" in rounds.done("rollback", USE_CASE, *people[0], "--dry-run").out
     assert "version 1 is champion again, in place of 2" in rounds.done("rollback", USE_CASE, *people[0]).out
     aliases = {row["version"]: row["aliases"] for row in rounds.done("versions", USE_CASE, "--json").json["versions"]}
     assert aliases[1] == ["champion"]
+    assert "has 0 of 2 approvals" in rounds("promote", USE_CASE, "2").err
+    rounds.done("approve", USE_CASE, "2", *people[0])
+    assert "has 1 of 2 approvals" in rounds("promote", USE_CASE, "2").err
+    assert "it is champion now" in rounds.done("approve", USE_CASE, "2", *people[1]).out
 
 
 def test_a_backup_restores_to_a_home_that_answers_the_same(played: PlayedHospital, tmp_path: Path) -> None:

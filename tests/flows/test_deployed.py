@@ -11,6 +11,7 @@ import pytest
 from flows.demo import start_clean
 from flows.server import api_url, down, free_port, up
 from integrations.errors import EnvironmentFault, Refused
+from integrations.records import open_records
 from integrations.settings import Settings, load_settings
 from tests.flows.conftest import PlayedHospital, Rounds
 from tests.flows.test_commands import copied
@@ -107,6 +108,11 @@ def test_a_drift_event_runs_train_for_its_use_case_and_promotes_nothing(prefect:
     versions = prefect.rounds.done("versions", "aki_48h", "--json").json["versions"]
     assert [version["version"] for version in versions] == [1, 2]
     assert versions[0]["aliases"] == ["champion"]
+    records = open_records(prefect.settings.records)
+    with records.read() as connection:
+        trainers = connection.exec_driver_sql("select trained_by from model_version where use_case = 'aki_48h'")
+        assert trainers.scalars().all() == ["unnamed", "service:train"]
+    records.close()
 
 
 def test_a_command_runs_as_a_flow_where_a_server_is_configured(

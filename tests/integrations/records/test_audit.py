@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, insert, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from integrations.records import Records, audit
 from integrations.records.audit import Anchor
@@ -32,8 +32,8 @@ def write_signed(
     return audit.append(connection, kind=kind, body=body, at=NOON, signer=signer, signature=signature)
 
 
-def register(connection: Connection, name: str = "ana", role: str = "governance") -> int:
-    body = {"name": name, "role": role, "public_key": PUBLIC}
+def register(connection: Connection, name: str = "ana", role: str = "governance", key: str = PUBLIC) -> int:
+    body = {"name": name, "role": role, "public_key": key}
     seq = audit.append(connection, kind="person_added", body=body, at=NOON)
     connection.execute(insert(person).values(**body, added_seq=seq))
     return seq
@@ -218,7 +218,7 @@ def test_a_decision_without_a_signature_is_found(records: Records) -> None:
     with records.begin() as connection:
         register(connection)
         audit.append(connection, kind="stage_set", body={"stage": "live"}, at=NOON)
-        register(connection, "eve")
+        register(connection, "eve", key="another")
     assert findings(records) == [Finding(2, "is not signed"), Finding(3, "is not signed")]
 
 
@@ -232,10 +232,32 @@ def test_a_signature_before_registration_or_after_removal_is_found(records: Reco
     assert findings(records) == [Finding(seq, "ana was not registered at that time") for seq in (1, 4)]
 
 
+def test_one_key_is_not_registered_for_two(records: Records) -> None:
+    with records.begin() as connection:
+        register(connection)
+    with pytest.raises(IntegrityError), records.begin() as connection:
+        register(connection, "eve", "engineer")
+
+
+@pytest.mark.parametrize(("name", "key"), [("eve", PUBLIC), ("ANA", "another"), ("a na", "another")])
+def test_a_second_name_of_one_person_is_found(records: Records, name: str, key: str) -> None:
+    with records.begin() as connection:
+        register(connection, role="engineer")
+        body = {"name": name, "role": "engineer", "public_key": key}
+        audit.append(connection, kind="person_added", body=body, at=NOON)
+    assert Finding(2, f"registers {name}, who by name or key is ana") in findings(records)
+
+
+def test_a_body_that_is_no_document_is_found_as_changed(records: Records) -> None:
+    write(records, 2)
+    tamper(records, "update audit set body = 'nothing', kind = 'promoted' where seq = 2")
+    assert findings(records)[0] == Finding(2, "was changed after it was written")
+
+
 def test_people_are_added_by_governance_alone(records: Records) -> None:
     with records.begin() as connection:
         register(connection, "ana", "engineer")
-        body = {"name": "eve", "role": "governance", "public_key": PUBLIC}
+        body = {"name": "eve", "role": "governance", "public_key": "another"}
         seq = write_signed(connection, "person_added", body)
         connection.execute(insert(person).values(**body, added_seq=seq))
     assert findings(records) == [Finding(2, "ana is not of governance")]
@@ -247,7 +269,7 @@ def test_people_are_added_by_governance_alone(records: Records) -> None:
         "update person set role = 'clinician'",
         "update person set public_key = 'another'",
         "delete from person",
-        "insert into person select 'eve', role, public_key, added_seq, null from person",
+        "insert into person select 'eve', role, 'another', added_seq, null from person",
     ],
 )
 def test_a_register_of_people_that_differs_from_the_chain_is_found(records: Records, statement: str) -> None:

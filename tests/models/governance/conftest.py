@@ -73,8 +73,15 @@ class Office:
         return self.promote(version)
 
     def stage(self, stage: str, by: str, **other: Any) -> StageChange:
-        given = {"site_id": "demo", "use_case": "aki_48h", "signer": self.signers[by], "reason": "as planned", **other}
-        return set_stage(self.records, stage=stage, as_of=self.now(), **given)
+        given = {
+            "site_id": "demo",
+            "sites": ("annex", "demo"),
+            "use_case": "aki_48h",
+            "signer": self.signers[by],
+            "reason": "as planned",
+            **other,
+        }
+        return set_stage(self.records, **{"stage": stage, "as_of": self.now(), **given})
 
     def read(self, question: Callable[..., Any], *about: Any, **other: Any) -> Any:
         with self.records.read() as connection:
@@ -85,6 +92,15 @@ class Office:
 
     def findings(self) -> list[Finding]:
         return list(self.read(verify))
+
+
+def repeat(office: Office, kind: str) -> None:
+    """Write every entry of a kind a second time, as somebody could who can write to the database."""
+    with office.records.begin() as connection:
+        for entry in list(audit.entries(connection, kind)):
+            audit.append(
+                connection, kind=kind, body=entry.body, at=entry.at, signer=entry.signer, signature=entry.signature
+            )
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from sqlalchemy import text
 
 from integrations.errors import NotInOrder, Refused, WrongUsage
 from integrations.records import audit
+from integrations.records.audit_check import Finding
 from models.governance.approvals import approval_of
 from models.governance.people import remove_person
-from tests.models.governance.conftest import Office
+from tests.models.governance.conftest import Office, repeat
 
 
 def test_the_second_person_makes_the_approval_complete(office: Office) -> None:
@@ -47,6 +48,30 @@ def test_the_trainer_does_not_approve_their_own_version(office: Office) -> None:
         office.approve(1, "emil")
     office.train(2, by="gero")
     assert office.approve(2, "emil").approved_by == ("emil",)
+
+
+@pytest.mark.parametrize("trainer", ["ada osei", "Ada  Osei", "ADA.OSEI", "\uff21da Osei"])
+def test_the_trainer_is_known_in_any_spelling(office: Office, trainer: str) -> None:
+    office.add("Ada Osei", "engineer", by="gero")
+    office.train(1, by=trainer)
+    with pytest.raises(Refused, match="Ada Osei trained aki_48h 1"):
+        office.approve(1, "Ada Osei")
+
+
+def test_an_approval_of_the_trainer_from_before_is_not_counted(office: Office) -> None:
+    office.train(1)
+    office.approve(1, "gero")
+    with office.records.begin() as connection:
+        connection.execute(text("update model_version set trained_by = 'Gero'"))
+    assert office.approve(1, "clara").approved_by == ("clara",)
+
+
+def test_a_version_trained_without_a_name_is_approved_by_two_who_are_told(office: Office) -> None:
+    office.train(1, by="unnamed")
+    office.train(2)
+    assert not office.approve(1, "gero").is_trainer_known
+    assert office.approve(1, "clara").is_complete
+    assert office.approve(2, "gero").is_trainer_known
 
 
 @pytest.mark.parametrize("gate", ["fail", "not enough data"])
@@ -106,6 +131,28 @@ def test_a_forged_approval_stops_the_reader(office: Office) -> None:
             connection, kind="approved", body=true.body, at=office.now(), signer="clara", signature=true.signature
         )
     with pytest.raises(NotInOrder, match=r"entry 5 \(approved\) is not signed"):
+        office.approve(1, "emil")
+
+
+def test_a_signature_that_comes_again_stops_the_reader(office: Office) -> None:
+    office.train(1)
+    office.approve(1, "gero")
+    repeat(office, "approved")
+    with pytest.raises(NotInOrder, match="carries a signature that was used before"):
+        office.approve(1, "clara")
+    assert office.findings() == [Finding(5, "carries a signature that was used before")]
+
+
+def test_a_signature_given_after_the_signer_was_removed_stops_the_reader(office: Office) -> None:
+    office.train(1)
+    office.approve(1, "gero")
+    (true,) = office.read(lambda connection: list(audit.entries(connection, "approved")))
+    remove_person(office.records, name="clara", signer=office.signers["gero"], reason="left", as_of=office.now())
+    with office.records.begin() as connection:
+        at = office.now()
+        signature = office.signers["clara"].key.sign(audit.signed_text("approved", true.body, at)).hex()
+        audit.append(connection, kind="approved", body=true.body, at=at, signer="clara", signature=signature)
+    with pytest.raises(NotInOrder, match="not registered at that time"):
         office.approve(1, "emil")
 
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sqlalchemy import text
 
 from integrations.errors import Refused, WrongUsage
-from models.governance.people import add_person, list_people, remove_person
+from models.governance.people import add_person, list_people, remove_person, trainer_of_name
 from models.governance.signing import Signer, load_signer
 from tests.models.governance.conftest import Office
 
@@ -85,7 +85,35 @@ def test_a_name_is_used_once(office: Office) -> None:
     assert not (office.home / "new.pem").exists()
 
 
-@pytest.mark.parametrize(("name", "role"), [("service:train", "engineer"), ("", "engineer"), ("eve", "king")])
+@pytest.mark.parametrize("name", ["Emil", "EMIL", "e mil", "e.mil", "\uff45mil"])
+def test_a_name_that_looks_like_a_registered_one_is_refused(office: Office, name: str) -> None:
+    with pytest.raises(Refused, match="is or was in use, as emil"):
+        office.add(name, "engineer", by="gero")
+    assert not (office.home / f"{name}.pem").exists()
+
+
+def test_a_trainer_is_named_as_the_register_names_them(office: Office) -> None:
+    assert trainer_of_name(office.records, "EMIL") == "emil"
+    with pytest.raises(Refused, match=r"emli is not registered(.|\n)*did you mean emil\?"):
+        trainer_of_name(office.records, "emli")
+
+
+def test_before_anybody_is_registered_every_name_may_train_but_none_that_is_no_name(empty_office: Office) -> None:
+    assert trainer_of_name(empty_office.records, "emil") == "emil"
+    for name in ("service:train", "Unnamed", "- -"):
+        with pytest.raises(WrongUsage, match="no name of a person"):
+            trainer_of_name(empty_office.records, name)
+
+
+def test_somebody_removed_does_not_train(office: Office) -> None:
+    remove_person(office.records, name="emil", signer=office.signers["gero"], reason="left", as_of=office.now())
+    with pytest.raises(Refused, match="emil is not registered"):
+        trainer_of_name(office.records, "emil")
+
+
+@pytest.mark.parametrize(
+    ("name", "role"), [("service:train", "engineer"), ("", "engineer"), ("unnamed", "engineer"), ("eve", "king")]
+)
 def test_a_name_or_role_that_is_none_is_wrong_usage(empty_office: Office, name: str, role: str) -> None:
     with pytest.raises(WrongUsage, match="cannot be registered"):
         empty_office.add(name, role)

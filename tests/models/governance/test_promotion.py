@@ -5,9 +5,10 @@ from sqlalchemy import text
 
 from integrations.errors import NotInOrder, Refused, WrongUsage
 from integrations.records import audit
+from integrations.records.audit_check import Finding
 from models.governance.people import remove_person
 from models.governance.promotion import challenger, champion, promote, rollback, versions_report
-from tests.models.governance.conftest import MONDAY, Office
+from tests.models.governance.conftest import MONDAY, Office, repeat
 
 
 def roll_back(office: Office, by: str = "emil", reason: str = "too many alarms", dry_run: bool = False) -> object:
@@ -108,6 +109,64 @@ def test_a_version_rolled_back_needs_new_approvals_to_return(office: Office) -> 
         office.promote(2)
     office.make_champion(2)
     assert office.read(champion, "aki_48h") == 2
+
+
+def write_promotion(office: Office, version: int) -> None:
+    """Write a promotion that names every approval the version ever had, as who can write to the database could."""
+    with office.records.begin() as connection:
+        approved = [entry.seq for entry in audit.entries(connection, "approved") if entry.body["version"] == version]
+        body = {"use_case": "aki_48h", "version": version, "previous": 1, "approvals": approved}
+        audit.append(connection, kind="promoted", body=body, at=office.now())
+
+
+def test_a_promotion_written_after_a_rollback_over_the_old_approvals_is_found_and_rolled_back(office: Office) -> None:
+    for version in (1, 2):
+        office.train(version)
+        office.make_champion(version)
+    roll_back(office)
+    write_promotion(office, 2)
+    with pytest.raises(NotInOrder, match="aki_48h 2 is champion without 2 signatures"):
+        office.read(champion, "aki_48h")
+    assert office.findings() == [Finding(11, "promotes aki_48h 2 without 2 approvals that stand")]
+    with pytest.raises(Refused, match="has 0 of 2 approvals"):
+        office.promote(2)
+    assert roll_back(office) == 1
+    assert office.read(champion, "aki_48h") == 1
+
+
+@pytest.mark.parametrize("kind", ["approved", "rolled_back"])
+def test_signatures_written_again_promote_and_roll_back_nothing(office: Office, kind: str) -> None:
+    for version in (1, 2, 3):
+        office.train(version)
+        office.make_champion(version)
+    roll_back(office)
+    repeat(office, kind)
+    with pytest.raises(NotInOrder, match="used before"):
+        office.promote(3)
+    assert {finding.what for finding in office.findings()} == {"carries a signature that was used before"}
+
+
+def test_a_promotion_over_approvals_of_somebody_removed_before_it_is_not_in_order(office: Office) -> None:
+    office.train(1)
+    office.approve(1, "gero")
+    office.approve(1, "clara")
+    remove_person(office.records, name="clara", signer=office.signers["gero"], reason="left", as_of=office.now())
+    write_promotion(office, 1)
+    with pytest.raises(NotInOrder, match="champion without 2 signatures"):
+        office.read(champion, "aki_48h")
+    assert office.findings() == [Finding(7, "promotes aki_48h 1 without 2 approvals that stand")]
+
+
+def test_the_trainer_s_own_approval_and_a_version_that_nobody_registered_are_found(office: Office) -> None:
+    office.train(1)
+    office.make_champion(1)
+    write_promotion(office, 9)
+    with office.records.begin() as connection:
+        connection.execute(text("update model_version set trained_by = 'Clara'"))
+    assert office.findings() == [
+        Finding(6, "promotes aki_48h 1 without 2 approvals that stand"),
+        Finding(7, "promotes a version that is not registered"),
+    ]
 
 
 def test_the_challenger_is_the_newest_passing_version_that_was_never_promoted(office: Office) -> None:

@@ -1,17 +1,20 @@
 """How far a use case may go at a site."""
 
+from datetime import timedelta
+
 import pytest
 
 from integrations.errors import NotInOrder, Refused, WrongUsage
 from integrations.records import audit
+from integrations.records.audit_check import Finding
 from models.governance.people import remove_person
 from models.governance.signing import sign_entry
 from models.governance.stages import stage_of
-from tests.models.governance.conftest import Office
+from tests.models.governance.conftest import MONDAY, Office
 
 
-def in_force(office: Office, site_id: str = "demo", use_case: str = "aki_48h", **other: object) -> object:
-    return office.read(stage_of, site_id, use_case, **other)
+def in_force(office: Office, site_id: str = "demo", use_case: str = "aki_48h") -> object:
+    return office.read(stage_of, site_id, use_case)
 
 
 def test_every_site_begins_off_and_a_promotion_does_not_change_it(office: Office) -> None:
@@ -73,10 +76,50 @@ def test_a_stage_is_of_one_site_and_one_use_case(office: Office) -> None:
     assert in_force(office, use_case="readmission_30d") == "off"
 
 
-@pytest.mark.parametrize(("at_most", "expected"), [("off", "off"), ("silent", "silent"), ("live", "silent")])
-def test_a_flag_lowers_the_stage_and_never_raises_it(office: Office, at_most: str, expected: str) -> None:
+@pytest.mark.parametrize("stage", ["off", "silent", "live"])
+def test_a_mistyped_site_is_refused_with_the_nearest_one_and_nothing_is_written(office: Office, stage: str) -> None:
     office.stage("silent", "emil")
-    assert in_force(office, at_most=at_most) == expected
+    before = office.entries()
+    with pytest.raises(WrongUsage, match=r"no contract names the site dmeo(.|\n)*did you mean demo\?"):
+        office.stage(stage, "emil", site_id="dmeo")
+    assert office.entries() == before
+    assert in_force(office) == "silent"
+
+
+def test_a_site_whose_contract_is_gone_can_still_be_stopped_once(office: Office) -> None:
+    office.stage("silent", "emil")
+    assert office.stage("off", "emil", sites=("annex",)).stage == "off"
+    with pytest.raises(WrongUsage, match="no contract names the site demo"):
+        office.stage("off", "emil", sites=("annex",))
+
+
+def test_a_request_for_live_can_be_granted_for_seven_days(office: Office) -> None:
+    office.stage("live", "gero", as_of=MONDAY)
+    assert office.stage("live", "clara", as_of=MONDAY + timedelta(days=7)).is_granted
+    assert office.findings() == []
+
+
+def test_a_request_for_live_that_has_expired_does_not_count_and_the_next_one_asks_anew(office: Office) -> None:
+    office.stage("live", "gero", as_of=MONDAY)
+    late = MONDAY + timedelta(days=7, seconds=1)
+    asked = office.stage("live", "clara", as_of=late)
+    assert (asked.is_granted, asked.expired_request_by, in_force(office)) == (False, "gero", "off")
+    assert office.stage("live", "gero", as_of=late).is_granted
+    office.stage("off", "gero", as_of=late)
+    office.stage("live", "gero", as_of=late)
+    again = office.stage("live", "gero", as_of=late + timedelta(days=8))
+    assert (again.is_granted, again.expired_request_by) == (False, "gero")
+
+
+def test_live_granted_on_an_expired_request_is_not_in_order_and_is_found(office: Office) -> None:
+    office.stage("live", "gero", as_of=MONDAY)
+    body = {"site_id": "demo", "use_case": "aki_48h", "stage": "live", "reason": "hurry", "request": office.entries()}
+    with office.records.begin() as connection:
+        late = MONDAY + timedelta(days=300)
+        sign_entry(connection, office.signers["clara"], kind="stage_set", body=body, at=late)
+    with pytest.raises(NotInOrder, match="asked for it in the 7 days before"):
+        in_force(office)
+    assert office.findings() == [Finding(5, "sets live without a request of a second person in the week before")]
 
 
 @pytest.mark.parametrize("body", [{}, {"request": 4}, {"request": 99}])

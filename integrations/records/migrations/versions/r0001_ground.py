@@ -197,6 +197,7 @@ def create_person() -> None:
         sa.ForeignKeyConstraint(["added_seq"], ["audit.seq"], name="person_added_seq_points"),
         sa.ForeignKeyConstraint(["removed_seq"], ["audit.seq"], name="person_removed_seq_points"),
         sa.PrimaryKeyConstraint("name", name="person_key"),
+        sa.UniqueConstraint("public_key", name="person_public_key_once"),
     )
 
 
