@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from flows.audit_chain import check_chain
 from flows.house import House
 from flows.nights import missing_rounds
 from integrations.records import schema as s
-from integrations.records.audit_check import verify
 from integrations.write_back.outbox import void_report
 
 
@@ -76,14 +76,13 @@ def _extracts(house: House) -> Iterator[Check]:
 
 
 def _chain(house: House) -> Check:
-    with house.records.read() as connection:
-        findings = verify(connection)
-        count = connection.execute(select(func.count()).select_from(s.audit)).scalar_one()
-    if findings:
-        return Check(
-            name="audit chain", state="not in order", finding=f"{len(findings)} findings", to_do="rounds audit verify"
-        )
-    return Check(name="audit chain", state="in order", finding=f"{count} entries, every link and signature holds")
+    check = check_chain(house)
+    if check.findings:
+        first = check.findings[0]
+        finding = f"{len(check.findings)} findings, the first: entry {first.seq}: {first.what}"
+        return Check(name="audit chain", state="not in order", finding=finding, to_do="rounds audit verify")
+    finding = f"{check.head.seq} entries, every link and signature holds"
+    return Check(name="audit chain", state="in order", finding=finding)
 
 
 def _breaches(house: House) -> Iterator[Check]:

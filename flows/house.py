@@ -15,6 +15,7 @@ from sqlalchemy import desc, select
 from integrations.errors import Refused
 from integrations.records import Records, open_records
 from integrations.records import schema as s
+from integrations.records.kept_head import FILE_NAME
 from integrations.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class House:
     @cached_property
     def records(self) -> Records:
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return open_records(self.settings.records)
+        return open_records(self.settings.records, self.settings.home / FILE_NAME)
 
     @cached_property
     def lake(self) -> "Lake":

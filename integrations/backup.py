@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from integrations.errors import EnvironmentFault, Refused
 from integrations.records import Records, audit
+from integrations.records.kept_head import FILE_NAME as HEAD
 
 MANIFEST = "manifest.json"
 INSIDE = "home/"
@@ -75,9 +76,9 @@ def _survey(home: Path, target: Path, records: Records) -> tuple[dict[str, Path]
     databases = {path for path in files if _is_sqlite(path)}
     companions = {Path(f"{path}{suffix}") for path in databases for suffix in SQLITE_COMPANIONS}
 
-    def order(path: Path) -> tuple[bool, bool, bool]:
+    def order(path: Path) -> tuple[bool, bool, bool, bool]:
         """What points to others before what it points to, since files are added all the time and changed never."""
-        return path.resolve() != database, path not in databases, "_delta_log" not in path.parts
+        return path != home / HEAD, path.resolve() != database, path not in databases, "_delta_log" not in path.parts
 
     kept = sorted((path for path in files if path not in companions), key=order)
     return {path.relative_to(home).as_posix(): path for path in kept}, left_out

@@ -35,21 +35,29 @@ def demo(
 
 
 @audit_app.command("verify")
-def verify(as_json: AsJson = False) -> int:
-    """Check every link and every signature of the chain; exit 1 when one does not hold."""
+def verify(
+    anchor: Annotated[
+        str | None,
+        typer.Option(help="A head that this command printed earlier, a file that holds one, or an archive of backup."),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Check every link, signature and decision of the chain, and print its head to write down; exit 1 on a finding."""
+    from flows.audit_chain import check_chain
     from flows.house import open_house
-    from integrations.records.audit_check import verify as verify_chain
+    from integrations.anchor import read_anchor
 
-    with open_house().records.read() as connection:
-        findings = verify_chain(connection)
+    check = check_chain(open_house(), *([read_anchor(anchor)] if anchor else []))
     if as_json:
-        print_json({"findings": [{"seq": finding.seq, "what": finding.what} for finding in findings]})
-    elif findings:
-        for finding in findings:
-            say(f"entry {finding.seq}: {finding.what}")
-    else:
-        say("the chain holds: every link and every signature")
-    return 1 if findings else 0
+        findings = [{"seq": finding.seq, "what": finding.what} for finding in check.findings]
+        print_json({"findings": findings, "entry_count": check.head.seq, "head": str(check.head)})
+        return 1 if findings else 0
+    for finding in check.findings:
+        say(f"entry {finding.seq}: {finding.what}")
+    if not check.findings:
+        say("the chain holds: every link, every signature, every decision")
+    say(f"{check.head.seq:,} entries; to write down for --anchor: {check.head}")
+    return 1 if check.findings else 0
 
 
 def backup(
@@ -60,6 +68,7 @@ def backup(
 ) -> None:
     """Copy ROUNDS_HOME, secrets included, into one archive that restore can verify."""
     from flows.house import clock, open_house
+    from integrations.anchor import read_anchor
     from integrations.backup import backup as write_archive
 
     house = open_house()
@@ -67,12 +76,17 @@ def backup(
     say(f"{made.file_count:,} files, {made.byte_count:,} bytes {'would be' if dry_run else 'are'} in {target}")
     for left_out in made.left_out:
         say(f"left out: {left_out}")
+    if not dry_run:
+        say(f"it holds the audit chain up to {read_anchor(str(target))}: rounds audit verify --anchor {target}")
 
 
 def restore(
     archive: Annotated[Path, typer.Argument(help="An archive of rounds backup.")], dry_run: DryRun = False
-) -> None:
-    """Put an archive back into an empty ROUNDS_HOME, once every file of it has been verified."""
+) -> int:
+    """Put an archive back into an empty ROUNDS_HOME, once every file of it has been verified; exit 1 on a bad chain."""
+    from flows.audit_chain import check_chain
+    from flows.house import open_house
+    from integrations.anchor import read_anchor
     from integrations.restore import restore as read_archive
     from integrations.settings import load_settings
 
@@ -81,3 +95,10 @@ def restore(
     say(f"{found.file_count:,} files verified{'' if dry_run else f' and put into {home}'}")
     for left_out in found.left_out:
         say(f"left out of the backup: {left_out}")
+    if dry_run or not (home / "records.db").exists():
+        return 0
+    check = check_chain(open_house(), read_anchor(str(archive)))
+    for finding in check.findings:
+        say(f"audit chain, entry {finding.seq}: {finding.what}")
+    say(f"the audit chain ends at {check.head}; decide again what was decided since, first of all who is to be off")
+    return 1 if check.findings else 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from sqlalchemy import Connection, Row, insert, select, text
 from integrations.records.schema import audit
 
 GENESIS = "0" * 64  # what the first entry follows
+HASH = re.compile("[0-9a-f]{64}")
+NEW_HEAD = "audit head of this transaction"  # where append() leaves it, for Records to keep once it is committed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,17 @@ class Entry:
 class Anchor:
     """The end of the chain at some moment, kept elsewhere, so that a chain cut short later is found."""
 
-    seq: int
+    seq: int  # 0: not known, or before the first entry
     hash: str
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.hash}"
+
+    @classmethod
+    def read(cls, text: str) -> "Anchor":
+        """Read NUMBER:HASH, or a hash alone; what is neither becomes a hash that no entry has."""
+        number, colon, sealed = text.strip().partition(":")
+        return cls(int(number), sealed) if colon and number.isdecimal() else cls(0, text.strip())
 
 
 def hold(connection: Connection) -> None:
@@ -57,6 +69,7 @@ def append(
     hold(connection)
     last = head(connection)
     seq, sealed = last.seq + 1, canonical(body)
+    new = Anchor(seq, _hash(last.hash, seq, at, kind, sealed, signer, signature))
     connection.execute(
         insert(audit).values(
             seq=seq,
@@ -66,9 +79,10 @@ def append(
             signer=signer,
             signature=signature,
             previous_hash=last.hash,
-            hash=_hash(last.hash, seq, at, kind, sealed, signer, signature),
+            hash=new.hash,
         )
     )
+    connection.info[NEW_HEAD] = new
     return seq
 
 

@@ -1,7 +1,7 @@
 """Look whether anybody has changed, removed or forged an entry of the audit chain."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,7 @@ class _Walk:
     """What is known after the entries read so far."""
 
     last: Anchor
+    unmet: set[str]  # hashes of anchors that no entry had
     people: dict[str, _Person] = field(default_factory=dict)
     signatures: set[str] = field(default_factory=set)
 
@@ -56,14 +57,14 @@ class _Walk:
         return any(self.people[name].role == "governance" for name in self.present)
 
 
-def verify(connection: Connection, anchor: Anchor | None = None) -> list[Finding]:
+def verify(connection: Connection, *anchors: Anchor) -> list[Finding]:
     """All that is wrong with the chain, in order; an empty list when all is well.
 
     Finds a changed entry, a missing one, a signature that is not of the person registered at that time, a decision that
-    needs two people and does not have them, a register of people that differs from the chain and, given an `anchor`
-    kept elsewhere, an end that was cut off or rewritten.
+    needs two people and does not have them, a register of people that differs from the chain and, given
+    `anchors` kept elsewhere, an end that was cut off or rewritten.
     """
-    walk, findings = _Walk(Anchor(0, audit.GENESIS)), list[Finding]()
+    walk, findings = _Walk(Anchor(0, audit.GENESIS), {anchor.hash for anchor in anchors}), list[Finding]()
     decisions = Decisions.of(connection)
     rows = connection.execute(select(audit_table).order_by(audit_table.c.seq), execution_options={"yield_per": 1000})
     for row in rows:
@@ -73,10 +74,10 @@ def verify(connection: Connection, anchor: Anchor | None = None) -> list[Finding
         findings += unsigned or [Finding(row.seq, what) for what in decisions.read(entry, walk.present)]
         findings += _note_people(entry, walk)
         walk.last = Anchor(row.seq, row.hash)
-        if anchor and row.seq == anchor.seq and row.hash != anchor.hash:
+        if any(row.seq == anchor.seq and row.hash != anchor.hash for anchor in anchors):
             findings.append(Finding(row.seq, "is not the entry that the anchor names"))
-    if anchor and walk.last.seq < anchor.seq:
-        findings.append(Finding(walk.last.seq + 1, f"entries up to {anchor.seq} are missing at the end"))
+        walk.unmet.discard(row.hash)
+    findings += _check_end(walk, anchors)
     return findings + list(_check_people(connection, walk))
 
 
@@ -96,6 +97,16 @@ def _check_link(row: Row[Any], last: Anchor) -> Iterator[Finding]:
         yield Finding(row.seq, "does not follow the entry before it")
     if audit.row_hash(row) != row.hash:
         yield Finding(row.seq, "was changed after it was written")
+
+
+def _check_end(walk: _Walk, anchors: Collection[Anchor]) -> Iterator[Finding]:
+    end = walk.last.seq
+    cut = max((anchor.seq for anchor in anchors), default=0)
+    if cut > end:
+        yield Finding(end + 1, f"entries up to {cut} are missing at the end")
+    for anchor in anchors:
+        if anchor.seq == 0 and anchor.hash in walk.unmet - {audit.GENESIS}:
+            yield Finding(end + 1, f"no entry has the hash {anchor.hash[:12]} of the anchor")
 
 
 def _check_signature(entry: Entry, walk: _Walk) -> Iterator[Finding]:

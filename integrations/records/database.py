@@ -13,6 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from integrations.errors import EnvironmentFault, NotInOrder, WrongUsage
+from integrations.records.audit import NEW_HEAD, Anchor
+from integrations.records.kept_head import is_in_chain, keep_head, kept_head
 
 CURRENT_REVISION = "0001"  # the newest file of migrations/versions
 BUSY_TIMEOUT_MS = 30_000
@@ -23,14 +25,25 @@ class Records:
     """The open database. In SQLite one writes at a time; a reader sees one moment."""
 
     engine: Engine
+    head_file: Path | None = None  # where the end of the audit chain is kept as well; see kept_head.py
 
     @contextmanager
     def begin(self, *, dry_run: bool = False) -> Iterator[Connection]:
         """Write in one transaction: all of it or, on an exception or in a dry run, nothing."""
         with self.engine.connect() as connection, connection.begin() as transaction:
+            connection.info.pop(NEW_HEAD, None)
             yield connection
             if dry_run:
                 transaction.rollback()
+                return
+            head: Anchor | None = connection.info.pop(NEW_HEAD, None)
+            is_to_be_kept = head is not None and is_in_chain(connection, self.kept_head())
+        if self.head_file and head and is_to_be_kept:
+            keep_head(self.head_file, head)
+
+    def kept_head(self) -> Anchor | None:
+        """The end of the audit chain as it is kept beside the records, if it is."""
+        return kept_head(self.head_file) if self.head_file else None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -53,7 +66,7 @@ class Records:
         self.engine.dispose()
 
 
-def open_records(url: str) -> Records:
+def open_records(url: str, head_file: Path | None = None) -> Records:
     """Open the records at a SQLAlchemy URL; a new or older database is brought to the current tables first.
 
     Raises WrongUsage for another kind of database, EnvironmentFault when it cannot be reached, NotInOrder when a newer
@@ -75,7 +88,7 @@ def open_records(url: str) -> Records:
         reason = str(error.orig).strip() if isinstance(error, DatabaseError) else str(error)
         to_do = "check ROUNDS_RECORDS_URL, the server and the rights on the file"
         raise EnvironmentFault(f"the records cannot be opened: {reason}", where=where, to_do=to_do) from error
-    return Records(engine)
+    return Records(engine, head_file)
 
 
 def migrate(engine: Engine) -> None:

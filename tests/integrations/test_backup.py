@@ -94,6 +94,14 @@ def test_records_come_first_and_a_table_s_log_before_its_files(
     assert names[-1] == "manifest.json"
 
 
+def test_the_kept_head_of_the_chain_comes_before_the_records_that_must_reach_it(
+    filled: Path, sqlite_records: Records, tmp_path: Path
+) -> None:
+    (filled / "audit_head").write_text("1:abc")
+    backup(filled, tmp_path / "b.tar", records=sqlite_records, as_of=NIGHT)
+    assert members(tmp_path / "b.tar")[:2] == ["home/audit_head", "home/records.db"]
+
+
 def test_the_manifest_keeps_the_end_of_the_audit_chain(filled: Path, sqlite_records: Records, tmp_path: Path) -> None:
     backup(filled, tmp_path / "b.tar", records=sqlite_records, as_of=NIGHT)
     with tarfile.open(tmp_path / "b.tar") as tar:

@@ -1,7 +1,9 @@
 """The audit chain only grows, and whatever is done to it is found at the entry where it was done."""
 
+import stat
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -52,7 +54,7 @@ def tamper(records: Records, statement: str) -> None:
 
 def findings(records: Records, anchor: Anchor | None = None) -> list[Finding]:
     with records.read() as connection:
-        return verify(connection, anchor)
+        return verify(connection, *([anchor] if anchor else []))
 
 
 def test_an_untouched_chain_is_in_order(records: Records) -> None:
@@ -189,6 +191,52 @@ def test_an_end_written_anew_is_found_by_the_anchor(records: Records) -> None:
     tamper(records, "delete from audit where seq = 3")
     write(records, 2)
     assert findings(records, anchor) == [Finding(3, "is not the entry that the anchor names")]
+
+
+def test_an_anchor_may_be_a_hash_alone(records: Records) -> None:
+    write(records, 3)
+    with records.read() as connection:
+        second = [entry.hash for entry in audit.entries(connection)][1]
+    assert findings(records, Anchor.read(second)) == []
+    assert findings(records, Anchor.read("a" * 64)) == [Finding(4, "no entry has the hash aaaaaaaaaaaa of the anchor")]
+    assert findings(records, Anchor(0, audit.GENESIS)) == []
+
+
+def append_and_fail(connection: Connection) -> None:
+    audit.append(connection, kind="sent", body={}, at=NOON)
+    connection.execute(text("delete from audit"))
+
+
+def test_the_head_is_kept_beside_the_records_once_an_entry_is_committed(records: Records, home: Path) -> None:
+    kept = Records(records.engine, home / "audit_head")
+    write(kept, 2)
+    with kept.begin(dry_run=True) as connection:
+        audit.append(connection, kind="sent", body={}, at=NOON)
+    with pytest.raises(DBAPIError), kept.begin() as connection:
+        append_and_fail(connection)
+    with kept.begin() as connection:
+        head = audit.head(connection)
+    assert kept.kept_head() == head == Anchor(2, head.hash)
+    assert stat.S_IMODE((home / "audit_head").stat().st_mode) == 0o600
+    write(kept)
+    assert findings(kept, kept.kept_head()) == []
+
+
+def test_a_head_that_the_chain_has_lost_stays_as_proof(records: Records, home: Path) -> None:
+    kept = Records(records.engine, home / "audit_head")
+    write(kept, 3)
+    tamper(kept, "delete from audit where seq = 3")
+    assert findings(kept, kept.kept_head()) == [Finding(3, "entries up to 3 are missing at the end")]
+    write(kept, 2, kind="stopped")
+    assert findings(kept, kept.kept_head()) == [Finding(3, "is not the entry that the anchor names")]
+
+
+def test_a_kept_head_that_cannot_be_read_is_a_finding_and_stops_no_decision(records: Records, home: Path) -> None:
+    kept = Records(records.engine, home / "audit_head")
+    (home / "audit_head").write_bytes(b"\xff and then a letter")
+    write(kept)
+    [finding] = findings(kept, kept.kept_head())
+    assert "of the anchor" in finding.what
 
 
 def test_a_signature_of_the_registered_key_is_in_order(records: Records) -> None:
