@@ -127,6 +127,7 @@ def register(
         candidate,
         evaluation,
         records=house.records,
+        reports=house.settings.reports,
         reference=build_reference(frame, this.case.feature_names, predictions=evaluation.held_out),
         as_of=this.as_of,
         trained_by=trained_by,

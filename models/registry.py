@@ -41,6 +41,7 @@ from models.artifacts import (
 from models.evaluation import Champion
 from models.evaluation_report import evaluation_report
 from models.gate import Evaluation
+from models.kept_report import keep_report
 from models.training import Candidate
 from models.use_case import UseCase
 
@@ -65,6 +66,7 @@ class Registry:
         evaluation: Evaluation,
         *,
         records: Records,
+        reports: Path,
         reference: Mapping[str, Any],
         as_of: datetime,
         trained_by: str,
@@ -73,7 +75,7 @@ class Registry:
         """Keep a candidate and all that was found out about it, and return its version.
 
         `reference` is what monitoring compares with. The version counts from the moment at which its manifest is in
-        records; files without one are never loaded.
+        records; files without one are never loaded. `reports` gets the evaluation report that people read and sign.
         """
         import skops.io
 
@@ -106,6 +108,15 @@ class Registry:
         }
         with records.begin() as connection:
             connection.execute(insert(s.model_version).values(**row))
+            keep_report(
+                connection,
+                reports,
+                report,
+                kind="evaluation",
+                use_case=use_case.name,
+                version=version,
+                created_at=as_of,
+            )
         return version
 
     def check_kept(self, use_case: str, *, records: Records) -> None:

@@ -56,12 +56,13 @@ def monitor(
 
 
 def report(use_case: UseCaseName, as_json: AsJson = False) -> None:
-    """Show where the reports lie: drift reports and the evaluations of versions."""
+    """Show where the reports lie, with their hashes: drift reports and the evaluations that people sign."""
     from sqlalchemy import select
 
     from flows.house import open_house
     from integrations.records import schema as s
     from models.catalog import check_name
+    from models.kept_report import report_state
 
     check_name(use_case)
     house = open_house()
@@ -74,13 +75,14 @@ def report(use_case: UseCaseName, as_json: AsJson = False) -> None:
                 "created_at": row.created_at,
                 "path": str(house.settings.reports / row.path),
                 "sha256": row.sha256,
+                "state": report_state(house.settings.reports / row.path, row.sha256),
             }
             for row in connection.execute(wanted)
         ]
     if as_json:
         print_json({"reports": rows})
         return
-    show_dicts(f"reports of {use_case}", rows, ("kind", "version", "created_at", "path"))
+    show_dicts(f"reports of {use_case}", rows, ("kind", "version", "created_at", "path", "sha256", "state"))
 
 
 def doctor(as_json: AsJson = False) -> int:

@@ -1,6 +1,5 @@
 """The report for people: our verdict on top, pictures of a sample below. One file, never changed, readable offline."""
 
-import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -10,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from sqlalchemy import insert
 
-from integrations.durable import write_whole
 from integrations.records import Records
-from integrations.records.schema import report
 from models.calibration import Floats
+from models.kept_report import keep_report
 from models.matrix import as_matrix
 from models.monitoring.page import OFFLINE_ONLY, STYLE, verdict_page
 from models.monitoring.reference import PREDICTION
@@ -36,14 +33,11 @@ def write_report(
 ) -> str:
     """Write the report, note its sha256 in records, and return its file name, which holds part of that."""
     data = report_html(result, window, reference).encode()
-    sha256 = hashlib.sha256(data).hexdigest()
     its = result.window
-    name = f"drift-{its.use_case}-v{its.version}-{its.end:%Y%m%dT%H%M%SZ}-{sha256[:12]}.html"
-    write_whole(folder / name, data, mode=0o400)
-    values = {"use_case": its.use_case, "version": its.version, "kind": "drift", "created_at": created_at}
     with records.begin() as connection:
-        connection.execute(insert(report).values(**values, path=name, sha256=sha256))
-    return name
+        return keep_report(
+            connection, folder, data, kind="drift", use_case=its.use_case, version=its.version, created_at=created_at
+        )
 
 
 def report_html(result: MonitoringResult, window: pa.Table, reference: Mapping[str, Any]) -> str:

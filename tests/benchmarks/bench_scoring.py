@@ -164,6 +164,7 @@ def _register(case: UseCase, frame: pa.Table, records: Records, registry: Regist
         reference={},
         as_of=NIGHT,
         trained_by="bench",
+        reports=registry.folder.parent / "reports",
         snapshot_id=1,
     )
 

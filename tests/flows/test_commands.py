@@ -1,13 +1,16 @@
 """What a person meets at the command line: help, errors, exit codes, JSON."""
 
 import csv
+import hashlib
 import io
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -256,8 +259,27 @@ def test_the_monitor_says_what_it_saw_and_plans_without_a_trace(played: PlayedHo
     assert plan["rows"] == played.deeds[f"monitor {len(played.files.nights)}"]["rows"]
     answer = played.rounds.done("monitor", USE_CASE, *at)
     assert f"{USE_CASE} version 1" in answer.out
-    [report] = played.rounds.done("report", USE_CASE, "--json").json["reports"]
-    assert Path(report["path"]).read_text().lstrip().startswith("<!DOCTYPE html>")
+    evaluation, drift = played.rounds.done("report", USE_CASE, "--json").json["reports"]
+    assert (evaluation["kind"], evaluation["version"], drift["kind"]) == ("evaluation", 1, "drift")
+    for report in (evaluation, drift):
+        content = Path(report["path"]).read_bytes()
+        assert content.lstrip().lower().startswith(b"<!doctype html>")
+        assert hashlib.sha256(content).hexdigest() == report["sha256"]
+        assert report["state"] == "as written"
+    assert {body["report_hash"] for body in approvals(played.rounds)} == {evaluation["sha256"]}
+
+
+def test_a_report_that_was_touched_or_taken_away_is_said(played: PlayedHospital, tmp_path: Path) -> None:
+    rounds = copied(played, tmp_path)
+    for state in ("as written", "changed", "missing"):
+        evaluation = rounds.done("report", USE_CASE, "--json").json["reports"][0]
+        assert evaluation["state"] == state
+        path = Path(evaluation["path"])
+        if state == "as written":
+            path.chmod(0o600)
+            path.write_bytes(path.read_bytes() + b" ")
+        elif state == "changed":
+            path.unlink()
 
 
 def test_a_model_that_was_touched_is_refused(played: PlayedHospital, tmp_path: Path) -> None:
@@ -283,8 +305,6 @@ def test_a_registry_that_is_lost_stops_a_training_before_it_begins(played: Playe
 
 
 def test_a_chain_that_was_touched_is_found(played: PlayedHospital, tmp_path: Path) -> None:
-    import sqlite3
-
     rounds = copied(played, tmp_path)
     with sqlite3.connect(rounds.home / "records.db") as connection:
         for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
@@ -294,6 +314,31 @@ def test_a_chain_that_was_touched_is_found(played: PlayedHospital, tmp_path: Pat
     assert answer.code == 1
     assert "entry 2" in answer.out
     assert rounds("doctor").code == 1
+
+
+def test_a_chain_whose_end_was_cut_off_is_found_by_the_head_that_was_kept(
+    played: PlayedHospital, tmp_path: Path
+) -> None:
+    rounds = copied(played, tmp_path)
+    ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "patients harmed")
+    rounds.done("stage", USE_CASE, "off", "--site", "demo", *ada)
+    head = rounds.done("audit", "verify", "--json").json["head"]
+    assert f"--anchor: {head}" in rounds.done("audit", "verify", "--anchor", head).out
+    with sqlite3.connect(rounds.home / "records.db") as connection:
+        guards = connection.execute("select name, sql from sqlite_master where type = 'trigger'").fetchall()
+        for name, _ in guards:
+            connection.execute(f"drop trigger {name}")
+        connection.execute("delete from audit where seq = (select max(seq) from audit)")
+        for _, statement in guards:
+            connection.execute(statement)
+    for command in (("audit", "verify"), ("audit", "verify", "--anchor", head), ("doctor", "--json")):
+        found = rounds(*command)
+        assert found.code == 1
+        assert "missing at the end" in found.out
+    (rounds.home / "audit_head").unlink()
+    assert rounds("audit", "verify").code == 0
+    assert rounds("audit", "verify", "--anchor", head).code == 1
+    assert rounds("audit", "verify", "--anchor", "nothing").code == 2
 
 
 def test_a_use_case_that_is_off_scores_nobody_and_sends_nothing(played: PlayedHospital, tmp_path: Path) -> None:
@@ -368,10 +413,13 @@ def test_a_backup_restores_to_a_home_that_answers_the_same(played: PlayedHospita
     archive = tmp_path / "rounds.tar"
     assert "would be" in played.rounds.done("backup", str(archive), "--dry-run").out
     assert not archive.exists()
-    played.rounds.done("backup", str(archive))
+    head = played.rounds.done("audit", "verify", "--json").json["head"]
+    assert f"up to {head}" in played.rounds.done("backup", str(archive)).out
+    played.rounds.done("audit", "verify", "--anchor", str(archive))
     restored = Rounds(tmp_path / "restored")
     assert "verified" in restored.done("restore", str(archive), "--dry-run").out
-    restored.done("restore", str(archive))
+    assert f"the audit chain ends at {head}" in restored.done("restore", str(archive)).out
+    restored.done("doctor")
     for command in READING[:7]:
         assert restored.done(*command).out == played.rounds.done(*command).out
     assert restored("restore", str(archive)).code == 1
@@ -391,6 +439,12 @@ def test_an_unexpected_fault_does_not_print_its_message(rounds: Rounds, capsys: 
     said = capsys.readouterr()
     assert "unexpected KeyError" in said.err
     assert "Doe" not in said.out + said.err
+
+
+def approvals(rounds: Rounds) -> list[dict[str, Any]]:
+    """What was signed, as the chain has it."""
+    with sqlite3.connect(rounds.home / "records.db") as connection:
+        return [json.loads(body) for (body,) in connection.execute("select body from audit where kind = 'approved'")]
 
 
 def copied(played: PlayedHospital, folder: Path) -> Rounds:

@@ -59,6 +59,7 @@ def registered(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Pa
             trained.candidate,
             trained.evaluation,
             records=records,
+            reports=home / "reports",
             reference={"labs:creatinine_mg_dl": [1.0, 2.0]},
             as_of=NIGHT,
             trained_by="ada",
@@ -98,6 +99,21 @@ def test_records_keep_the_verdict_and_the_hashes_that_people_sign(shelf: Shelf, 
     report = shelf.registry.artifact(NAME, 1, "report.html", records=shelf.records)
     assert hashlib.sha256(report).hexdigest() == row["report_hash"]
     assert shelf.registry.load(NAME, 1, records=shelf.records).manifest_hash == row["manifest_hash"]
+
+
+def test_the_report_that_people_sign_is_listed_and_lies_among_the_reports(shelf: Shelf) -> None:
+    with shelf.records.read() as connection:
+        listed = connection.execute(select(s.report).order_by(s.report.c.version)).mappings().all()
+        signed = connection.execute(select(s.model_version.c.report_hash)).scalars().all()
+    assert [(row["kind"], row["use_case"], row["version"], row["created_at"]) for row in listed] == [
+        ("evaluation", NAME, 1, NIGHT),
+        ("evaluation", NAME, 2, NIGHT),
+    ]
+    assert [row["sha256"] for row in listed] == signed
+    for row in listed:
+        path = shelf.registry.folder.parent / "reports" / row["path"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == row["sha256"]
+        assert path.stat().st_mode & 0o777 == 0o400
 
 
 def test_what_monitoring_and_the_demo_need_lies_beside_the_model(shelf: Shelf, trained: Trained) -> None:
@@ -251,6 +267,7 @@ def test_a_candidate_whose_model_holds_a_foreign_type_is_not_registered(
             candidate,
             trained.evaluation,
             records=shelf.records,
+            reports=tmp_path / "reports",
             reference={},
             as_of=NIGHT,
             trained_by="ada",
