@@ -55,12 +55,17 @@ class History(BaseModel):
 
 
 class PatientsOf(BaseModel):
-    """Whose patients the feed speaks of: known by an identifier `system` that `source` has linked."""
+    """Whose patients the feed speaks of: known by an identifier `system` that `source` has linked.
+
+    assigning_authorities: what an HL7 v2 sender writes for the system (PID-3, CX.4) where it writes no universal id: a
+    namespace such as `DEMO`; an empty word where it sends none. An identifier of any other authority is a stranger's.
+    """
 
     model_config = STRICT
 
     system: str
     source: str
+    assigning_authorities: tuple[str, ...] = ()
 
 
 class TabularInput(BaseModel):
@@ -105,6 +110,8 @@ class Contract(BaseModel):
     is_authoritative_for: tuple[str, ...] = ()
     encounters_of: str = ""
     patients_of: PatientsOf | None = None
+    # The identifier systems that name one person and are never given to another: only these link patients.
+    person_systems: tuple[str, ...] = ()
     files_out_of_scope: dict[str, str] = {}
     inputs: dict[str, TabularInput] = {}
     tables: dict[str, TableContract] = Field(min_length=1)
@@ -159,6 +166,17 @@ class Contract(BaseModel):
                 raise ValueError(f"{name}: {unknown[0]} belongs to no input")
         return self
 
+    @model_validator(mode="after")
+    def _say_whom_they_speak_of(self) -> Self:
+        if "patient_link" in self.tables and not self.person_systems:
+            raise ValueError("patient_link needs person_systems: the identifier systems that name one person")
+        if self.kind == "hl7v2" and self.patients_of is None:
+            raise ValueError("an hl7v2 feed needs patients_of: its messages bring results, not patients")
+        of = self.patients_of
+        if of and "patient_link" in self.tables and of.system not in self.person_systems:
+            raise ValueError(f"patients_of: {of.system} must be one of person_systems")
+        return self
+
     @property
     def zone(self) -> ZoneInfo:
         """The time zone in which the feed writes an instant that has no offset."""
@@ -186,12 +204,25 @@ def load_contract(source: str, sources: Path = SOURCES) -> Contract:
     if contract.source != source:
         problem = f"source is {contract.source}, its folder {source}"
         raise WrongUsage(problem, where=str(path), to_do="name both the same")
+    if contract.patients_of:
+        _refuse_unlinked(contract.patients_of, path, sources)
     return contract
 
 
 def known_sites(sources: Path = SOURCES) -> list[str]:
     """Every site_id that a contract names."""
     return sorted({load_contract(source, sources).site_id for source in known_sources(sources)})
+
+
+def _refuse_unlinked(patients_of: PatientsOf, path: Path, sources: Path) -> None:
+    """Refuse a system by which the other feed links nobody: every row would wait for ever."""
+    other = load_declared(sources / patients_of.source / FILE_NAME, Contract)
+    if patients_of.system not in other.person_systems:
+        raise WrongUsage(
+            f"patients_of: {patients_of.source} links nobody by {patients_of.system}",
+            where=str(path),
+            to_do=f"name one of its person_systems: {', '.join(other.person_systems) or 'it has none'}",
+        )
 
 
 def known_sources(sources: Path = SOURCES) -> list[str]:

@@ -1,8 +1,9 @@
 """Identity: which patient ids are one person, as of any time.
 
-Two ids that share (system, value) in patient_link are one person while both links were known and not withdrawn; so are
-the ends of a chain while every link of it held. Facts keep the id they came with. An identifier that more than
-MOST_IDS_OF_A_PERSON ids share is a placeholder (999999, unknown) and names nobody.
+patient_link holds only identifiers of the systems that a contract's person_systems names. Two ids that share
+(system, value) in it are one person while both links were known and not withdrawn; so are the ends of a chain while
+every link of it held. Facts keep the id they came with. An identifier that more than MOST_IDS_OF_A_PERSON ids share is
+a filler after all (4711) and names nobody.
 """
 
 import hashlib

@@ -27,7 +27,7 @@ def source_page(source: str, sources: Path = SOURCES) -> str:
         f"{link(FILE_NAME, FILE_NAME)} and {link('codes.csv', 'codes.csv')}",
         plain(said.get((), "")),
         notes if (folder / NOTES).exists() else "",
-        facts(_feed(contract)),
+        facts(_feed(contract, said)),
         "## What it fills",
         _fills(contract),
         "## What counts as known in the past",
@@ -38,7 +38,7 @@ def source_page(source: str, sources: Path = SOURCES) -> str:
     )
 
 
-def _feed(contract: Contract) -> Iterator[tuple[str, str]]:
+def _feed(contract: Contract, said: Mapping[Place, str]) -> Iterator[tuple[str, str]]:
     """Say who answers for the feed, how it speaks, and when."""
     live = f"{contract.go_live_at:%Y-%m-%d %H:%M %Z}" if contract.go_live_at else "never: all that it sends is history"
     daily = f"as of extracts at {contract.history_extract_at:%H:%M} each day" if contract.history_extract_at else ""
@@ -56,6 +56,23 @@ def _feed(contract: Contract) -> Iterator[tuple[str, str]]:
     if contract.patients_of:
         system = code(contract.patients_of.system)
         yield "Patients", f"those whom {_other(contract.patients_of.source)} has linked to an identifier of {system}"
+        yield (
+            "Their authority",
+            f"as that system, or written {_authorities(contract)}" if _authorities(contract) else "",
+        )
+    yield "One person is", _persons(contract, said)
+
+
+def _authorities(contract: Contract) -> str:
+    named = contract.patients_of.assigning_authorities if contract.patients_of else ()
+    return ", ".join(code(name) if name else "as nothing" for name in named)
+
+
+def _persons(contract: Contract, said: Mapping[Place, str]) -> str:
+    """Say by which identifier systems patients are linked, and why by these."""
+    why = plain(said.get(("person_systems",), ""))
+    systems = codes(contract.person_systems)
+    return f"who shares an identifier of {systems}{f' ({why})' if why else ''}" if systems else ""
 
 
 def _other(source: str) -> str:

@@ -81,7 +81,8 @@ PATIENT = Table(
 PATIENT_LINK = Table(
     "patient_link",
     "link_id",
-    "one identifier of one patient; two patients who share (system, value) are one person",
+    "one identifier that names one person, of the systems in the contract's person_systems; two patients who share "
+    "(system, value) are one person",
     (
         Column("link_id", "text", "source-scoped: patient, system and value", is_required=True),
         Column("system", "text", "namespace of the identifier, a URI", is_required=True),

@@ -2,6 +2,7 @@
 
 import re
 
+from integrations.contract import PatientsOf
 from integrations.hl7v2.header import Header, read_header
 from integrations.hl7v2.patients import Patient, read_patient
 from integrations.hl7v2.result import Around, read_result
@@ -12,7 +13,7 @@ RESULTS = ("ORU^R01", "ORU")
 SEGMENT_NAME = re.compile(rb"[A-Z][A-Z0-9]{2}(?![A-Za-z0-9])")
 
 
-def read_message(file: str, first: int, segments: list[bytes], rows: Rows) -> None:
+def read_message(file: str, first: int, segments: list[bytes], patients_of: PatientsOf, rows: Rows) -> None:
     """Add the rows of one message whose first segment has the number `first`."""
     header = read_header(segments[0])
     if header.problem_detail:
@@ -21,7 +22,7 @@ def read_message(file: str, first: int, segments: list[bytes], rows: Rows) -> No
         reason = f"message {header.message_type}"
         rows.observation.append(ObservationRow(file, first, is_empty=True, out_of_scope_reason=reason))
     else:
-        _read_results(file, first, _texts(segments, header.charset), header, rows)
+        _read_results(file, first, _texts(segments, header.charset), header, patients_of, rows)
 
 
 def _refuse(file: str, first: int, segments: list[bytes], detail: str, rows: Rows) -> None:
@@ -43,7 +44,7 @@ def _texts(segments: list[bytes], charset: str) -> list[str]:
         return [segment.decode(charset, errors="replace") for segment in segments]
 
 
-def _read_results(file: str, first: int, texts: list[str], header: Header, rows: Rows) -> None:
+def _read_results(file: str, first: int, texts: list[str], header: Header, patients_of: PatientsOf, rows: Rows) -> None:
     around = Around(issued_at=header.sent_at)
     for line, text in enumerate(texts, first):
         fields = text.split(header.field)
@@ -52,7 +53,7 @@ def _read_results(file: str, first: int, texts: list[str], header: Header, rows:
             is_text = UNREADABLE not in text
             rows.observation.append(read_result(file, line, fields, header, around, is_text=is_text))
         elif name == "PID":
-            around = _patient(file, line, fields, header, rows)
+            around = _patient(file, line, fields, header, patients_of, rows)
         elif name == "PV1":
             around.encounter_id = _read(fields, 19, header, around, "PV1")
         elif name == "OBR":
@@ -62,20 +63,24 @@ def _read_results(file: str, first: int, texts: list[str], header: Header, rows:
             around = Around(issued_at=header.sent_at)  # it may have been the next patient
 
 
-def _patient(file: str, line: int, fields: list[str], header: Header, rows: Rows) -> Around:
+def _patient(file: str, line: int, fields: list[str], header: Header, patients_of: PatientsOf, rows: Rows) -> Around:
     """Begin another patient; stay and order of the one before are not theirs."""
     sent = fields[3] if len(fields) > 3 else ""
     if UNREADABLE in sent:
         rows.patient_link.append(LinkRow(file, line, "bad_segment", "PID-3", issued_at=header.sent_at))
         return Around(unreadable="PID-3", issued_at=header.sent_at)
-    patient = read_patient(sent, header)
+    patient = read_patient(sent, header, patients_of)
     rows.patient_link.extend(_links(file, line, patient, header.sent_at))
-    return Around(unreadable=None, patient_id=patient.patient_id, issued_at=header.sent_at)
+    return Around(
+        unreadable=None, patient_id=patient.patient_id, patient_problem=patient.problem, issued_at=header.sent_at
+    )
 
 
 def _links(file: str, line: int, patient: Patient, issued_at: str | None) -> list[LinkRow]:
     """One row per identifier; a PID without any still counts."""
     head = LinkRow(file, line, patient_id=patient.patient_id, issued_at=issued_at)
+    if patient.problem:
+        return [head._replace(problem=patient.problem, problem_detail="PID-3")]
     if not patient.identifiers:
         return [head._replace(is_empty=True, out_of_scope_reason="no_identifier")]
     return [

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from integrations.contract import PatientsOf
 from integrations.hl7v2.message import read_message
 from integrations.hl7v2.rows import SCHEMAS, LinkRow, ObservationRow, Rows
 from integrations.hl7v2.segments import messages
@@ -19,9 +20,9 @@ BATCH = 20_000  # rows
 
 
 def stage_oru(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], *, root: Path | None = None
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], patients_of: PatientsOf, *, root: Path | None = None
 ) -> dict[str, str]:
-    """Read the files once and return the temporary view of staged rows of each table.
+    """Read the files once and return the temporary view of staged rows of each table; they are about `patients_of`.
 
     `record_file` is the path below `root`, without root the bare name; `record_line` is the segment, from 1.
     """
@@ -31,7 +32,7 @@ def stage_oru(
     for path in files:
         name = path.relative_to(root).as_posix() if root else path.name
         for first, message in messages(path):
-            read_message(name, first, message, rows)
+            read_message(name, first, message, patients_of, rows)
             if len(rows.observation) >= BATCH or len(rows.patient_link) >= BATCH:
                 _keep(connection, rows)
     _keep(connection, rows)

@@ -26,10 +26,14 @@ NO_RESULT = {"I": "pending", "X": "cancelled", "N": "not_asked", "O": "order_det
 
 @dataclass
 class Around:
-    """What stands before an OBX in its message. `unreadable` names the segment without which a result is nobody's."""
+    """What stands before an OBX in its message.
+
+    `unreadable` names the segment without which a result is nobody's; `patient_problem` says why PID-3 names nobody.
+    """
 
     unreadable: str | None = "PID"
     patient_id: str | None = None
+    patient_problem: str | None = None
     encounter_id: str | None = None
     order_number: str | None = None
     collected_at: str | None = None
@@ -101,6 +105,8 @@ def _problem(around: Around, status: str, *, is_text: bool) -> Problem:
     """What speaks against the segment, whether it holds a result or not."""
     if around.unreadable:
         return "bad_segment", around.unreadable
+    if around.patient_problem:
+        return around.patient_problem, "PID-3"
     if not is_text:
         return "bad_segment", "encoding"
     if status and status not in STATUS and status not in NO_RESULT:

@@ -77,10 +77,10 @@ def stage(
         from integrations.fhir.staging import stage as stage_fhir
 
         return stage_fhir(connection, table, paths, _view(contract, table, sources), root=root)
-    if contract.kind == "hl7v2":
+    if contract.patients_of and contract.kind == "hl7v2":
         from integrations.hl7v2.oru import stage_oru
 
-        return stage_oru(connection, paths, root=root)[table]
+        return stage_oru(connection, paths, contract.patients_of, root=root)[table]
     from integrations.tabular.staging import stage_tabular
 
     return stage_tabular(connection, contract, table, folder=sources / contract.source, root=root)

@@ -1,5 +1,6 @@
 """What speaks against a row, as SQL: the first of these that holds is its fault, `reason field`."""
 
+from integrations.ingest.identifiers import link_scope_cases
 from integrations.ingest.judgement import EARLIEST, Judgement
 
 EARLIEST_BIRTH = "date '1880-01-01'"
@@ -39,7 +40,10 @@ def fault_sql(judgement: Judgement) -> str:
 
 
 def scope_sql(judgement: Judgement) -> str:
-    """The expressions of why a row is left out: nothing in the record for this table, or a code declared so."""
+    """The expressions of why a row is left out: nothing in the record for this table, or declared so."""
+    if judgement.table == "patient_link":
+        cases = " ".join(["when is_empty then out_of_scope_reason", *link_scope_cases(judgement.contract)])
+        return f"case {cases} end as scope_code, case {cases} end as scope_reason"
     if judgement.table != "observation":
         return "out_of_scope_reason as scope_code, out_of_scope_reason as scope_reason"
     declared = "is_known_code and code is null"

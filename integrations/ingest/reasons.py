@@ -4,6 +4,8 @@ REASONS: dict[str, str] = {
     "not_json": "the line is no JSON",
     "wrong_type": "the file holds another kind of resource than the contract says",
     "bad_segment": "the HL7 v2 segment cannot be read",
+    "foreign_patient": "the patient is named by no identifier of the authority that the contract's patients_of names",
+    "two_patients": "the patient is named by two identifiers of that authority: nobody can tell whose the record is",
     "missing_id": "the record has no id",
     "missing_field": "a field that the table needs is not sent",
     "bad_time": "a time cannot be read, or has no time of day where one is needed",

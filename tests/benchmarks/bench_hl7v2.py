@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from integrations.contract import PatientsOf
 from integrations.duck import connect
 from integrations.hl7v2.oru import stage_oru
 from tests.benchmarks.row import Row
 
 MESSAGES = 20_000
+PATIENTS_OF = PatientsOf(system="urn:oid:2.16.840.1.113883.19.5", source="demo_ehr")
 RESULTS = (
     ("2160-0^Creatinine [Mass/volume] in Serum or Plasma^LN", "1.10", "mg/dL^mg/dL^UCUM"),
     ("3094-0^Urea nitrogen [Mass/volume] in Serum or Plasma^LN", "14", "mg/dL^mg/dL^UCUM"),
@@ -31,7 +33,7 @@ def rows() -> Iterator[Row]:
         file.write_bytes("".join(_message(number) for number in range(MESSAGES)).encode())
         connection = connect(Path(folder))
         before, started = _peak_mb(), time.process_time()
-        stage_oru(connection, [file])
+        stage_oru(connection, [file], PATIENTS_OF)
         seconds = time.process_time() - started
         [(count,)] = connection.execute("select count(*) from staged_observation").fetchall()
         detail = f"{count:,} results, {file.stat().st_size / 1e6:.0f} MB, {_peak_mb() - before:.0f} MB more memory"

@@ -60,6 +60,7 @@ def test_before_go_live_all_is_history(tmp_path: Path) -> None:
         ('["Encounter*.ndjson"]', '\n      - "*.ndjson"\n      - 7', 11, "valid string"),
         ("owner: the ward\n", "", 1, "Field required"),
         ("owner: the ward", "owner: [the", 3, "not YAML"),
+        ("kind: fhir", "kind: hl7v2", 1, "an hl7v2 feed needs patients_of"),
         ("owner: the ward", "owner: the ward\nis_authoritative_for: [beds]", 3, "beds is no canonical table"),
     ],
 )
@@ -70,6 +71,33 @@ def test_a_wrong_contract_is_named_with_file_line_and_a_hint(
         load_contract("ward", write(tmp_path, CONTRACT.replace(old, new)))
     assert says in str(caught.value)
     assert f"contract.yaml, line {line}" in caught.value.where
+
+
+LINKS = CONTRACT.replace("  encounter:", "  patient_link:").replace("started_at, plus: 7d, ended: ended_at", "always")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("", "patient_link needs person_systems"),
+        ("person_systems: []\n", "patient_link needs person_systems"),
+        ("person_systems: [mrn]\npatients_of: {system: ssn, source: ward}\n", "ssn must be one of person_systems"),
+    ],
+)
+def test_a_feed_that_links_patients_says_by_which_systems(tmp_path: Path, more: str, says: str) -> None:
+    with pytest.raises(WrongUsage, match=says):
+        load_contract("ward", write(tmp_path, LINKS + more))
+    assert load_contract("ward", write(tmp_path, LINKS + "person_systems: [mrn]\n")).person_systems == ("mrn",)
+
+
+def test_a_feed_may_not_wait_for_an_identifier_by_which_the_other_feed_links_nobody(tmp_path: Path) -> None:
+    write(tmp_path, LINKS + "person_systems: [mrn]\n")
+    (tmp_path / "lab").mkdir()
+    of_the_ward = "patients_of: {system: ssn, source: ward}\n"
+    (tmp_path / "lab" / "contract.yaml").write_text(CONTRACT.replace("source: ward", "source: lab") + of_the_ward)
+    with pytest.raises(WrongUsage, match="ward links nobody by ssn") as caught:
+        load_contract("lab", tmp_path)
+    assert "mrn" in caught.value.to_do
 
 
 def test_a_source_that_nobody_knows_is_named_with_those_that_are_known(tmp_path: Path) -> None:

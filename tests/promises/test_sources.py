@@ -1,5 +1,6 @@
 """What every source owes, by being a folder of integrations/sources with a contract."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,14 @@ def test_a_feed_refers_only_to_sources_that_exist(source: str) -> None:
     contract = load_contract(source)
     assert contract.encounters_of in known_sources()
     if contract.patients_of:
-        assert "patient_link" in load_contract(contract.patients_of.source).tables
+        other = load_contract(contract.patients_of.source)
+        assert "patient_link" in other.tables
+        assert contract.patients_of.system in other.person_systems
+
+
+@EVERY_SOURCE
+def test_a_system_that_names_persons_is_a_uri(source: str) -> None:
+    assert all(re.match(r"(urn:[\w-]+:|https?://)\S+$", system) for system in load_contract(source).person_systems)
 
 
 @EVERY_SOURCE

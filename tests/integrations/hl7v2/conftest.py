@@ -7,11 +7,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from integrations.contract import PatientsOf
 from integrations.duck import connect
 from integrations.hl7v2.oru import stage_oru
 
 MSH = r"MSH|^~\&|LIS|LAB|EHR|LAB|20240301120000||ORU^R01^ORU_R01|1|P|2.5.1|||||USA|UNICODE UTF-8"
 PID = "PID|1||M1^^^LAB&1.2.3&ISO^MR"
+PATIENTS_OF = PatientsOf(system="urn:oid:1.2.3", source="ward")
 PV1 = "PV1|1|I|||||||||||||||||e7^^^LAB^VN"
 OBR = "OBR|1|P9|A5|CBC^CBC^L|||20240301080000|||||||||||||||20240301110000|||F"
 
@@ -29,7 +31,7 @@ class Laboratory:
     """Writes files and reads back the staged rows."""
 
     def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
-        self.folder, self.connection = folder, connection
+        self.folder, self.connection, self.patients_of = folder, connection, PATIENTS_OF
 
     def sends(self, *segments: str | bytes, end: str = "\r", name: str = "oru.hl7") -> "Laboratory":
         """Stage one file of these segments."""
@@ -41,7 +43,7 @@ class Laboratory:
         file = self.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(sent)
-        stage_oru(self.connection, [file], root=self.folder)
+        stage_oru(self.connection, [file], self.patients_of, root=self.folder)
         return self
 
     @property

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integrations.hl7v2.segments import segments
-from tests.integrations.hl7v2.conftest import MSH, OBR, PID, PV1, Laboratory, obx
+from tests.integrations.hl7v2.conftest import MSH, OBR, PATIENTS_OF, PID, PV1, Laboratory, obx
 
-REASONS = {None, "bad_segment", "bad_value", "missing_id"}
+REASONS = {None, "foreign_patient", "two_patients", "bad_segment", "bad_value", "missing_id"}
 MESSAGE = (MSH, PID, PV1, OBR, obx(), obx(r"\F\word", "ST"), obx("<^5", "SN"), obx("A^b~C", "CWE"))
 ADMISSION = (MSH.replace("ORU^R01^ORU_R01", "ADT^A01"), PID, PV1, obx())
 SENT = "\r".join(("FHS|", *MESSAGE, *ADMISSION, *MESSAGE, "FTS|")).encode()
@@ -76,6 +76,9 @@ def _every_result_and_patient_is_counted(
 def test_no_sample_of_other_senders_raises_and_each_is_counted(laboratory, needs_shared):
     samples = sorted(Path(needs_shared("data/hl7v2")).glob("*.hl7"))
     assert len(samples) == 64
+    # The two senders of results: one names its authority by OID, the other calls it `1`.
+    two = {"system": "urn:oid:2.16.840.1.114222.4.3.3.5.1.2", "assigning_authorities": ("1",)}
+    laboratory.patients_of = PATIENTS_OF.model_copy(update=two)
     results = 0
     for sample in samples:
         rows = laboratory.sends_bytes(sample.read_bytes(), sample.name).results

@@ -148,7 +148,7 @@ def test_a_result_without_a_code_is_nobodys_fact(reads):
 
 
 def test_stay_and_order_end_with_the_next_patient(laboratory):
-    laboratory.sends(MSH, PID, PV1, OBR, obx(), "PID|2||M2^^^LAB^MR", obx(collected="20240301"))
+    laboratory.sends(MSH, PID, PV1, OBR, obx(), "PID|2||M2^^^LAB&1.2.3&ISO^MR", obx(collected="20240301"))
     assert [(row["patient_id"], row["encounter_id"], row["order_number"]) for row in laboratory.results] == [
         ("M1", "e7", "A5"),
         ("M2", None, None),

@@ -4,7 +4,7 @@ import pytest
 
 from integrations.hl7v2.oru import stage_oru
 from integrations.hl7v2.segments import TOO_LONG, messages, segment_bytes, segments
-from tests.integrations.hl7v2.conftest import MSH, OBR, PID, obx
+from tests.integrations.hl7v2.conftest import MSH, OBR, PATIENTS_OF, PID, obx
 
 MESSAGE = (MSH, PID, OBR, obx())
 
@@ -40,7 +40,7 @@ def test_an_empty_file_has_no_records(laboratory):
 
 def test_a_file_without_a_root_goes_by_its_name(laboratory):
     laboratory.sends(*MESSAGE, name="night/oru.hl7")
-    names = stage_oru(laboratory.connection, [laboratory.folder / "night/oru.hl7"])
+    names = stage_oru(laboratory.connection, [laboratory.folder / "night/oru.hl7"], PATIENTS_OF)
     assert names == {"observation": "staged_observation", "patient_link": "staged_patient_link"}
     assert laboratory.result["record_file"] == "oru.hl7"
 

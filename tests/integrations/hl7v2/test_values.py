@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integrations.hl7v2.conftest import MSH, OBR, PID, obx
+from tests.integrations.hl7v2.conftest import MSH, OBR, PATIENTS_OF, PID, obx
 
 NUMBER = ("value_number", "comparator", "value_text", "value_code", "problem")
 
@@ -131,14 +131,15 @@ def test_escapes_are_read_in_units_codes_and_numbers_of_orders_too(laboratory):
 def test_the_delimiters_are_those_that_the_message_names(laboratory):
     header = "MSH*:;!/*LIS*LAB*EHR*LAB*20240301120000**ORU:R01*1*P*2.5.1"
     result = "OBX*1*CWE*K:Potassium:L**POS:a!S!b!F!c/d;NEG:e*mmol/L:x*****F"
-    row = laboratory.sends(header, "PID*1**M0:::LAB:PI;M1:::LAB/1.2/ISO:MR", "OBR*1**A5", result).result
+    row = laboratory.sends(header, "PID*1**M0:::LAB:PI;M1:::LAB/1.2.3/ISO:MR", "OBR*1**A5", result).result
     assert told(row, "patient_id", "local_code", "unit") == ("M1", "K", "mmol/L")
     assert told(row, "value_code", "value_text") == ("POS; NEG", "a:b*c/d; e")
-    assert [link["system"] for link in laboratory.links] == ["LAB", "urn:oid:1.2"]
+    assert [link["system"] for link in laboratory.links] == ["urn:oid:1.2.3", "LAB"]
 
 
 def test_a_message_may_do_without_escapes_and_repetitions(laboratory):
     header = MSH.replace(r"^~\&", "^")
+    laboratory.patients_of = PATIENTS_OF.model_copy(update={"assigning_authorities": ("LAB&1.2",)})
     row = laboratory.sends(header, "PID|1||M1~2^^^LAB&1.2^MR", OBR, obx(r"a\F\b~c", "ST")).result
     assert told(row, "patient_id", "value_text") == ("M1~2", r"a\F\b~c")
-    assert [link["system"] for link in laboratory.links] == ["LAB&1.2"]
+    assert [link["system"] for link in laboratory.links] == ["urn:oid:1.2.3"]

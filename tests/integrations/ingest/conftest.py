@@ -17,9 +17,10 @@ from integrations.lake import Lake
 from integrations.records import Records, open_records
 
 MRN = "urn:oid:1.2.3"
+NATIONAL = "urn:oid:9.9.1"
 FIRST_NIGHT = datetime(2024, 3, 10, 5, tzinfo=UTC)
 
-WARD = """
+WARD = f"""
 source: ward
 owner: the ward
 site_id: north
@@ -27,18 +28,19 @@ time_zone: America/Chicago
 kind: fhir
 lateness: 1d
 go_live_at: 2024-01-01T00:00:00Z
-files_out_of_scope: {"Practitioner*.ndjson": not about patients}
+person_systems: ["{MRN}", "{NATIONAL}"]
+files_out_of_scope: {{"Practitioner*.ndjson": not about patients}}
 tables:
-  patient: {files: ["Patient*.ndjson"], history: {available_at: always}}
-  patient_link: {files: ["Patient*.ndjson"], history: {available_at: always}}
-  encounter: {files: ["Encounter*.ndjson"], history: {available_at: started_at}}
-  condition: {files: ["Condition*.ndjson"], history: {available_at: encounter_ended_at, plus: 7d}}
+  patient: {{files: ["Patient*.ndjson"], history: {{available_at: always}}}}
+  patient_link: {{files: ["Patient*.ndjson"], history: {{available_at: always}}}}
+  encounter: {{files: ["Encounter*.ndjson"], history: {{available_at: started_at}}}}
+  condition: {{files: ["Condition*.ndjson"], history: {{available_at: encounter_ended_at, plus: 7d}}}}
   procedure:
     files: ["Procedure*.ndjson"]
-    history: {available_at: effective_at, plus: 2h}
-    dates_alone: {effective_at: end_of_day}
-  observation: {files: ["Observation*.ndjson"], history: {available_at: issued_at}}
-  medication: {files: ["MedicationRequest*.ndjson"], history: {available_at: [issued_at, started_at]}}
+    history: {{available_at: effective_at, plus: 2h}}
+    dates_alone: {{effective_at: end_of_day}}
+  observation: {{files: ["Observation*.ndjson"], history: {{available_at: issued_at}}}}
+  medication: {{files: ["MedicationRequest*.ndjson"], history: {{available_at: [issued_at, started_at]}}}}
 """
 LAB = f"""
 source: lab

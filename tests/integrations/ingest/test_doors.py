@@ -34,12 +34,7 @@ OBX|3|NM|2160-0^Creatinine^LN||clotted|mg/dL|||||F
 def test_a_laboratory_that_writes_hl7_is_read_in_its_time_zone_and_a_bad_segment_keeps_its_bytes(
     open_ward: Ward,
 ) -> None:
-    folder = open_ward.places.sources / "lab"
-    contract = LAB.replace("kind: fhir", "kind: hl7v2").replace("*.ndjson", "*.hl7")
-    links = '  patient_link: {files: ["*.hl7"], history: {available_at: always}}\n'
-    (folder / "contract.yaml").write_text(contract + links)
-    (folder / "codes.csv").write_text(CODES.replace("http://loinc.org", "LN"))
-    extract = open_ward.extract()
+    extract = _hl7_lab(open_ward)
     (extract / "night.hl7").write_text(MESSAGE.replace("\n", "\r"))
 
     done = open_ward.ingest(extract, night=1, source="lab")
@@ -56,6 +51,30 @@ def test_a_laboratory_that_writes_hl7_is_read_in_its_time_zone_and_a_bad_segment
         ("impossible_value", b"OBX|2|NM|"),
         ("bad_value", b"OBX|3|NM|"),
     ]
+
+
+def test_a_result_of_a_stranger_with_the_same_number_is_quarantined_and_never_waits(open_ward: Ward) -> None:
+    extract = _hl7_lab(open_ward)
+    stranger = MESSAGE.replace("LAB&1.2.3&ISO", "OTHERHOSP&9.9.9.9&ISO").replace("|1.2|", "|9.9|")
+    enterprise_first = MESSAGE.replace("m1^^^LAB", "x7^^^ENTERPRISE&4.4&ISO^MR~m1^^^LAB").replace("|A1|", "|A2|")
+    (extract / "night.hl7").write_text((stranger + enterprise_first).replace("\n", "\r"))
+
+    done = open_ward.ingest(extract, night=1, source="lab")
+    observation, link = done.accounts["observation"], done.accounts["patient_link"]
+    assert (observation.mapped, observation.waiting, observation.quarantined) == (1, 0, 5)
+    assert (link.mapped, link.quarantined) == (1, 1)
+    assert open_ward.reasons() == {"bad_value": 1, "foreign_patient": 4, "impossible_value": 1}
+    assert open_ward.rows("select patient_id, value_number from observation") == [("lab/m1", 1.2)]
+
+
+def _hl7_lab(ward: Ward) -> Path:
+    """Let the laboratory write HL7, and return the folder of its next extract."""
+    folder = ward.places.sources / "lab"
+    contract = LAB.replace("kind: fhir", f'kind: hl7v2\nperson_systems: ["{MRN}"]').replace("*.ndjson", "*.hl7")
+    links = '  patient_link: {files: ["*.hl7"], history: {available_at: always}}\n'
+    (folder / "contract.yaml").write_text(contract + links)
+    (folder / "codes.csv").write_text(CODES.replace("http://loinc.org", "LN"))
+    return ward.extract()
 
 
 def test_a_packed_file_is_unpacked_for_reading_and_lies_packed_in_landing(open_ward: Ward) -> None:
