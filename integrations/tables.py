@@ -73,7 +73,17 @@ PATIENT = Table(
     (
         Column("birth_date", "date", "date of birth"),
         Column("sex", "text", "administrative sex: female, male, other, unknown"),
-        Column("deceased_at", "instant", "death as known to the source; null while alive or not known"),
+        Column(
+            "is_deceased",
+            "flag",
+            "the source says that the patient is dead, with or without a day; known from available_at on",
+            is_required=True,
+        ),
+        Column(
+            "deceased_at",
+            "instant",
+            "death where its day is known, a date alone as the end of that day; null while alive, or without a day",
+        ),
     ),
     (ISSUED_AT,),
 )

@@ -2,7 +2,7 @@
 
 All stories of one file lie in one hospital, so each is a bystander of all others. Times are UTC. A fact's columns are
 those of the canonical table; what a story leaves out has a default: available_at is when the fact was true, a stay with
-an end is two versions, known at admission and at discharge.
+an end is two versions, known at admission and at discharge; a patient with deceased_at is deceased.
 """
 
 from collections.abc import Iterator, Sequence
@@ -122,6 +122,8 @@ def _versions(table: str, number: int, line: int, fact: dict[str, Any]) -> Itera
     """Give the rows that one line of a story stands for."""
     fact = {**DEFAULTS.get(table, {}), **fact}
     discharge_known_at = fact.pop("discharge_known_at", fact.get("ended_at"))
+    if table == "patient":
+        fact.setdefault("is_deceased", fact.get("deceased_at") is not None)
     if table == "encounter" and fact.get("ended_at") and "available_at" not in fact:
         admitted = {k: v for k, v in fact.items() if k not in ("ended_at", "discharge_disposition")}
         yield _row(table, number, line, {**admitted, "available_at": fact["started_at"]})

@@ -18,13 +18,13 @@ from integrations.ingest.words import CLOSED_LISTS, word_type
 
 # Who may end: until the end is known the fact reads like this. `ends` says which rows have ended.
 OPEN_VERSION: dict[str, dict[str, str]] = {
-    "patient": {"deceased_at": "null"},
+    "patient": {"deceased_at": "null", "is_deceased": "false"},
     "encounter": {"ended_at": "null", "discharge_disposition": "null"},
     "encounter_location": {"ended_at": "null"},
     "medication": {"ended_at": "null", "status": "'active'"},
 }
 ENDS = {
-    "patient": "deceased_at is not null",
+    "patient": "is_deceased",
     "encounter": "ended_at is not null",
     "encounter_location": "ended_at is not null",
     "medication": "ended_at is not null or status in ('completed', 'stopped', 'cancelled')",
@@ -126,10 +126,12 @@ def _read_sql(staged: str, judgement: Judgement) -> str:
         elif name == "encounter_id":
             columns.append(f"{encounters} || encounter_id as encounter_id")
         elif kind in ("instant", "date"):
-            alone = judgement.rule.dates_alone.get(name)
+            alone = judgement.dates_alone.get(name)
             read = f'read_date(as_iso("{name}"))' if kind == "date" else instant_sql(name, alone)
             columns.append(f'{read} as "{name}"')
             unread.append(f"when \"{name}\" is not null and {read} is null then '{name}'")
+        elif name == "is_deceased":
+            columns.append("coalesce(is_deceased, false) or deceased_at is not null as is_deceased")
         elif name in closed:
             columns.append(f"try_cast({name} as {word_type(closed[name])}) as {name}")
             listed = ", ".join(quoted(word) for word in closed[name])

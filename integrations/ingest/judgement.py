@@ -9,6 +9,8 @@ from integrations.identity import bucket_sql
 from integrations.tables import TABLES, Kind, Table
 
 EARLIEST = "timestamptz '1900-01-01 00:00:00+00'"
+# A death is mostly known by its day: it happened by the end of it. A contract may say otherwise.
+DATES_ALONE: dict[str, dict[str, str]] = {"patient": {"deceased_at": "end_of_day"}}
 MADE_HERE = {"observation": ("code", "is_extreme")}  # no door gives these: codes.csv and analytes.csv do
 
 
@@ -37,6 +39,11 @@ class Judgement:
     def rule(self) -> TableContract:
         """What the contract says of the table."""
         return self.contract.tables[self.table]
+
+    @property
+    def dates_alone(self) -> dict[str, str]:
+        """What a date alone stands for, by column; in any other column it is no instant."""
+        return {**DATES_ALONE.get(self.table, {}), **self.rule.dates_alone}
 
     @property
     def received_sql(self) -> str:

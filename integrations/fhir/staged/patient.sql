@@ -1,4 +1,5 @@
--- One staged row per Patient resource. deceasedBoolean has no time and is not used.
+-- One staged row per Patient resource. A death may come as a time, a day, a year or month (too coarse to be an instant:
+-- only that the patient is dead is kept), or as deceasedBoolean alone.
 select
     record_file,
     record_line,
@@ -12,5 +13,6 @@ select
     false as is_retracted,
     birth_date,
     case when gender in ('female', 'male', 'other', 'unknown') then gender end as sex,
-    deceased_at
+    coalesce(is_deceased, deceased_at is not null) as is_deceased,
+    case when not regexp_full_match(deceased_at, '\d{4}(-(0[1-9]|1[0-2]))?') then deceased_at end as deceased_at
 from flat

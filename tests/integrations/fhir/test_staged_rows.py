@@ -88,14 +88,14 @@ def test_a_patient(staged: Staged) -> None:
         {**person, "gender": "female", "deceasedDateTime": "2024-02-03T04:05:06-06:00"},
         {**person, "id": "p2", "deceasedBoolean": True},
         {**person, "id": "p3", "gender": "F"},
+        {**person, "id": "p4", "deceasedDateTime": "2024-02"},
     )
-    found = [
-        (row["patient_id"], row["birth_date"], row["sex"], row["deceased_at"], row["problem_detail"]) for row in rows
-    ]
-    assert found == [
-        ("p1", "1980-02", "female", "2024-02-03T04:05:06-06:00", None),
-        ("p2", "1980-02", None, None, None),
-        ("p3", "1980-02", None, None, "gender"),
+    columns = ("patient_id", "birth_date", "sex", "is_deceased", "deceased_at", "problem_detail")
+    assert [tuple(row[name] for name in columns) for row in rows] == [
+        ("p1", "1980-02", "female", True, "2024-02-03T04:05:06-06:00", None),
+        ("p2", "1980-02", None, True, None, None),
+        ("p3", "1980-02", None, False, None, "gender"),
+        ("p4", "1980-02", None, True, None, None),
     ]
     assert {row["issued_at"] for row in rows} == {"2024-03-01"}
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.integrations.ingest.conftest import Ward, blood_pressure, coded, encounter, patient, result
 
 ENDED = "2024-03-04T12:00:00-06:00"
@@ -61,6 +63,55 @@ def test_in_history_a_death_is_not_known_before_it_happened(ward: Ward) -> None:
         (None, "1900-01-01 00:00:00+00"),
         ("2024-03-04 12:00:00+00", "2024-03-04 12:00:00+00"),
     ]
+
+
+def test_a_death_known_by_its_day_is_at_the_end_of_that_day_in_the_feeds_time_zone(ward: Ward) -> None:
+    done = ward.send(Patient=[patient(deceasedDateTime="2024-03-04"), patient("bystander")])
+    assert done.quarantined == {}
+    assert ward.rows("select is_deceased, deceased_at::varchar from patient order by patient_id") == [
+        (False, None),
+        (True, "2024-03-05 05:59:59.999999+00"),
+    ]
+
+
+def test_a_death_on_the_day_of_receipt_is_not_in_the_future(ward: Ward) -> None:
+    assert ward.send(Patient=[patient(deceasedDateTime="2024-03-10")]).quarantined == {}
+
+
+@pytest.mark.parametrize(
+    "death", [{"deceasedBoolean": True}, {"deceasedDateTime": "2024"}, {"deceasedDateTime": "2024-03"}]
+)
+def test_a_death_of_which_no_day_is_known_is_a_death_from_its_receipt_on(ward: Ward, death: dict[str, Any]) -> None:
+    ward.send(Patient=[patient(), patient("bystander", deceasedBoolean=False)])
+    done = ward.send(night=1, Patient=[patient(**death)])
+    assert done.quarantined == {}
+    assert ward.seen("patient_id, is_deceased, deceased_at", "patient", 0.5) == [
+        ("ward/bystander", False, None),
+        ("ward/p1", False, None),
+    ]
+    assert ward.seen("patient_id, is_deceased, deceased_at", "patient", 1.5) == [
+        ("ward/bystander", False, None),
+        ("ward/p1", True, None),
+    ]
+
+
+def test_in_history_a_death_of_which_no_day_is_known_counts_from_receipt(ward: Ward) -> None:
+    ward.send(is_history=True, Patient=[patient(deceasedBoolean=True)])
+    assert known(ward, "patient", "is_deceased") == [
+        (False, "1900-01-01 00:00:00+00"),
+        (True, "2024-03-10 05:00:00+00"),
+    ]
+
+
+def test_a_death_that_was_sent_by_mistake_is_taken_back(ward: Ward) -> None:
+    for night, death in enumerate(({"deceasedDateTime": "2024-03-04"}, {})):
+        ward.send(night=night, Patient=[patient(**death)])
+    assert ward.seen("is_deceased, deceased_at", "patient", 2) == [(False, None)]
+
+
+@pytest.mark.parametrize("death", ["2024-02-30", "2024-13", "24", "yes"])
+def test_a_death_that_is_no_date_is_a_bad_time(ward: Ward, death: str) -> None:
+    assert ward.send(Patient=[patient(deceasedDateTime=death), patient("bystander")]).quarantined == {"bad_time": 1}
 
 
 def test_in_history_that_a_medication_was_stopped_is_not_known_at_its_start(open_ward: Ward) -> None:

@@ -1,7 +1,7 @@
 with flat as (
 with parsed as (
     select record_file, record_line, raw, try(from_json(raw,
-        '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"birthDate":"VARCHAR","gender":"VARCHAR","deceasedDateTime":"VARCHAR","resourceType":"VARCHAR"}')) as resource
+        '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"birthDate":"VARCHAR","gender":"VARCHAR","deceasedBoolean":"BOOLEAN","deceasedDateTime":"VARCHAR","resourceType":"VARCHAR"}')) as resource
     from line_patient
 ), opened as (
     select *
@@ -18,7 +18,7 @@ with parsed as (
         select *, case
             when resource.resourceType = 'Patient' and (
                 (resource.meta is not null and ((resource.meta.lastUpdated is null)))
-            ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"birthDate":"text","gender":"text","deceasedDateTime":"text","resourceType":"text"}')
+            ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"birthDate":"text","gender":"text","deceasedBoolean":"boolean","deceasedDateTime":"text","resourceType":"text"}')
         end as misfit
         from opened
     )
@@ -33,11 +33,13 @@ select
     resource.meta.lastUpdated as "last_updated",
     resource.birthDate as "birth_date",
     resource.gender as "gender",
+    resource.deceasedBoolean as "is_deceased",
     resource.deceasedDateTime as "deceased_at"
 from judged
 )
 select * from (
--- One staged row per Patient resource. deceasedBoolean has no time and is not used.
+-- One staged row per Patient resource. A death may come as a time, a day, a year or month (too coarse to be an instant:
+-- only that the patient is dead is kept), or as deceasedBoolean alone.
 select
     record_file,
     record_line,
@@ -51,6 +53,7 @@ select
     false as is_retracted,
     birth_date,
     case when gender in ('female', 'male', 'other', 'unknown') then gender end as sex,
-    deceased_at
+    coalesce(is_deceased, deceased_at is not null) as is_deceased,
+    case when not regexp_full_match(deceased_at, '\d{4}(-(0[1-9]|1[0-2]))?') then deceased_at end as deceased_at
 from flat
 )
