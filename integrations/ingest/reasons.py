@@ -14,5 +14,5 @@ REASONS: dict[str, str] = {
     "impossible_value": "a value lies outside what can be, by analytes.csv",
     "unknown_code": "codes.csv neither maps the code nor declares it out of scope",
     "unknown_unit": "codes.csv does not name this unit for this code",
-    "suspect_batch": "too many values of this code in this extract are impossible: the others are not trusted either",
+    "suspect_batch": "too many values of this code in this extract are impossible or extreme: none of it is trusted",
 }

@@ -59,6 +59,7 @@ CODES = """local_system,local_code,loinc,unit,reason,owner
 http://loinc.org,2160-0,2160-0,mg/dL,,the laboratory
 http://loinc.org,2160-0,2160-0,umol/L,,the laboratory
 http://loinc.org,2823-3,2823-3,mmol/L,,the laboratory
+http://loinc.org,2345-7,2345-7,mg/dL,,the laboratory
 http://loinc.org,8480-6,8480-6,mm[Hg],,the ward
 http://loinc.org,8462-4,8462-4,mm[Hg],,the ward
 http://loinc.org,8310-5,8310-5,Cel,,the ward

@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -123,13 +125,55 @@ def test_creatinine_in_umol_labelled_mg_is_caught_as_a_batch_even_where_a_value_
     assert open_ward.rows("select code from observation") == [("2823-3",)]
 
 
-def test_a_few_impossible_values_do_not_make_a_batch_suspect(open_ward: Ward) -> None:
-    four_bad = [result(f"o{n}", 70) for n in range(4)]
-    many_good = [result(f"g{n}", 1.0) for n in range(21)]
-    few = open_ward.send(night=1, Observation=[*four_bad, result("g0", 1.0)])
-    rare = open_ward.send(night=2, Observation=[*[result(f"x{n}", 70) for n in range(5)], *many_good])
-    assert few.quarantined == {"impossible_value": 4}
-    assert rare.quarantined == {"impossible_value": 5}
+def test_in_a_small_batch_half_of_it_impossible_is_enough(open_ward: Ward) -> None:
+    in_umol = [result(f"o{n}", value) for n, value in enumerate([70, 90, 110, 65, 49, 45, 40])]
+    done = open_ward.send(night=1, Observation=[*in_umol, result("k1", 4.0, "mmol/L", code="2823-3")])
+    assert done.quarantined == {"impossible_value": 4, "suspect_batch": 3}
+    assert open_ward.rows("select code from observation") == [("2823-3",)]
+
+
+@pytest.mark.parametrize(("impossible", "possible"), [(1, 1), (2, 3), (4, 5), (5, 21)])
+def test_a_few_impossible_values_do_not_make_a_batch_suspect(open_ward: Ward, impossible: int, possible: int) -> None:
+    lines = [result(f"o{n}", 70 if n < impossible else 1.0) for n in range(impossible + possible)]
+    assert open_ward.send(night=1, Observation=lines).quarantined == {"impossible_value": impossible}
+
+
+def of_patients(values: Sequence[float], patients: int, **more: Any) -> dict[str, list[dict[str, Any]]]:
+    """Glucoses of so many patients in turn, with the patients."""
+    people = [patient(f"g{n}") for n in range(patients)]
+    labelled = [
+        result(f"o{n}", value, "mg/dL", of=f"g{n % patients}", stay=None, code="2345-7", **more)
+        for n, value in enumerate(values)
+    ]
+    return {"Patient": people, "Observation": labelled}
+
+
+def test_glucose_in_mmol_labelled_mg_is_caught_though_no_value_is_impossible(open_ward: Ward) -> None:
+    done = open_ward.send(night=1, **of_patients([4 + n / 5 for n in range(40)], patients=8))
+    assert done.quarantined == {"suspect_batch": 40}
+    assert done.accounts["observation"].balances
+
+
+@pytest.mark.parametrize(
+    ("values", "patients"),
+    [
+        ([700], 1),
+        ([700, 100], 2),
+        ([700] * 20, 1),
+        ([700] * 20, 4),
+        ([700] * 4, 4),
+        ([700] * 5 + [100] * 3, 8),
+    ],
+)
+def test_the_sickest_patients_are_extreme_and_kept(open_ward: Ward, values: list[float], patients: int) -> None:
+    done = open_ward.send(night=1, **of_patients(values, patients))
+    assert done.quarantined == {}
+    assert open_ward.rows("select count(*) filter (is_extreme) from observation") == [(values.count(700),)]
+
+
+def test_extremes_of_two_thirds_of_the_values_and_five_patients_make_a_batch_suspect(open_ward: Ward) -> None:
+    done = open_ward.send(night=1, **of_patients([700] * 6 + [100] * 3, patients=9))
+    assert done.quarantined == {"suspect_batch": 9}
 
 
 def test_a_stay_with_impossible_times_is_quarantined_and_what_belongs_to_it_waits(open_ward: Ward) -> None:
