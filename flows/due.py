@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 A_WEEK = timedelta(days=7)  # what came in late may still make somebody due whom the last round did not see
+ROUND_PURPOSES = ("live", "silent")  # what a round of the champion scores the newest rows for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,8 @@ def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar
     """What has a score already, and since when rounds are made: rows missed after that are caught up.
 
     The champion takes a row up where no version has scored it, or where another's live score was not let out to the
-    EHR; another version where it has not done so itself.
+    EHR; another version where it has not done so itself. A row that is still new enough for a round has its score by a
+    round only: a silent look at the past, made before the use case went live, keeps nobody from it.
     """
     import pyarrow as pa
 
@@ -159,9 +161,11 @@ def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar
         mine &= (s.score.c.purpose != "shadow") & ~_is_withdrawn(this)
     else:
         mine &= s.score.c.version == this.version
-    keys = connection.execute(select(s.score.c.encounter_id, s.score.c.prediction_time).where(mine)).all()
+    wanted = select(s.score.c.encounter_id, s.score.c.prediction_time, s.score.c.purpose).where(mine)
+    keys = connection.execute(wanted).all()
+    is_by_round = [not this.is_champion or key.purpose in ROUND_PURPOSES for key in keys]
     rounds = select(func.min(s.score.c.prediction_time)).where(
-        s.score.c.use_case == this.case.name, s.score.c.purpose.in_(("live", "silent"))
+        s.score.c.use_case == this.case.name, s.score.c.purpose.in_(ROUND_PURPOSES)
     )
     since = connection.execute(rounds).scalar()
     instants = pa.timestamp("us", "UTC")
@@ -169,6 +173,7 @@ def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar
         {
             "encounter_id": pa.array([key.encounter_id for key in keys], pa.string()),
             "prediction_time": pa.array([key.prediction_time for key in keys], instants),
+            "is_by_round": pa.array(is_by_round, pa.bool_()),
         }
     )
     return table, (pa.scalar(since, instants) if since else None)

@@ -13,6 +13,7 @@ from flows.house import House, at, open_house
 from flows.parameters import AsOf, UseCaseName, Version, described
 from flows.run_log import recorded_run
 from flows.step import step, tell
+from models.cohort import excluded
 from models.score_records import (
     Circumstances,
     Explanation,
@@ -37,11 +38,12 @@ AllDue = Annotated[bool, described("Also every older prediction time that has no
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Rows that are scored under one purpose and stage."""
+    """Rows that are scored under one purpose and stage; or for whom no prediction is made, then without features."""
 
     purpose: str
     stage: str
     frame: "pa.Table"
+    is_excluded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +90,8 @@ def score_round(house: House, this: Round, run_id: str, *, dry_run: bool) -> Sco
     lake = house.open_snapshot(this.snapshot)
     rows = due_rows(house, lake, this)
     frame, holds = known_of(house, lake, this, rows.spine)
-    excluded = excluded_by_reason(rows)
     scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
-    account = RunAccount(excluded=sum(excluded.values()), reasons=excluded)
-    account = sum((account_of(batch.rows, {}) for batch in scored), account)
+    account = sum((account_of(batch.rows) for batch in scored), RunAccount())
     written = keep(house, this, rows, scored, account, run_id, dry_run)
     return ScoringRun(
         run_id=run_id,
@@ -109,13 +109,6 @@ def approved_model(house: House, this: Round) -> "RegisteredModel":
     return house.registry.load(this.case.name, this.scoring_version(), records=house.records)
 
 
-def excluded_by_reason(rows: DueRows) -> dict[str, int]:
-    """Count those in the cohort for whom the use case says that no prediction is made."""
-    from collections import Counter
-
-    return dict(Counter(reason for reason in rows.live["excluded_reason"].to_pylist() if reason is not None))
-
-
 def batches(this: Round, rows: DueRows, frame: "pa.Table") -> list[Batch]:
     """Cut the due rows by purpose and stage: a site's stage decides what its newest rows are for."""
     import pyarrow.compute as pc
@@ -124,9 +117,14 @@ def batches(this: Round, rows: DueRows, frame: "pa.Table") -> list[Batch]:
     live, older = frame.slice(0, live_count), frame.slice(live_count)
     found = []
     for site, stage in sorted(rows.stages.items()):
-        for purpose, part in ((live_purpose(this, stage), live), ("backfill", older)):
+        newest = live_purpose(this, stage)
+        for purpose, part, is_excluded in (
+            (newest, live, False),
+            ("backfill", older, False),
+            (newest, excluded(rows.live), True),
+        ):
             of_site = part.filter(pc.equal(part["site_id"], site))
-            found.append(Batch(purpose=purpose, stage=stage, frame=of_site))
+            found.append(Batch(purpose=purpose, stage=stage, frame=of_site, is_excluded=is_excluded))
     return [batch for batch in found if batch.frame.num_rows]
 
 
@@ -140,7 +138,7 @@ def live_purpose(this: Round, stage: str) -> str:
 def purpose_of(this: Round, rows: DueRows) -> str:
     """One word for the run: what its newest rows were for, else what the use case's stage would make them."""
     purposes = {live_purpose(this, stage) for stage in rows.stages.values()} - {"off"}
-    if rows.live_spine.num_rows == 0 and rows.backfill.num_rows:
+    if rows.live.num_rows == 0 and rows.backfill.num_rows:
         return "backfill"
     return next((word for word in ("live", "silent", "shadow", "backfill") if word in purposes), "silent")
 
@@ -161,11 +159,14 @@ def known_of(
 def score_batch(
     house: House, this: Round, model: "RegisteredModel", batch: Batch, holds: "pa.Table", run_id: str
 ) -> ScoredBatch:
-    """Scores, and explanations of those that go back or ask for action."""
+    """Scores, and explanations of those that go back or ask for action. An excluded row is noted once, too."""
     from models.explanation import explain
-    from models.scoring import rows_to_explain, score_rows
+    from models.scoring import excluded_rows, rows_to_explain, score_rows
 
-    rows = score_rows(model, batch.frame, this.case, holds)
+    if batch.is_excluded:
+        rows = excluded_rows(model, batch.frame, this.case)
+    else:
+        rows = score_rows(model, batch.frame, this.case, holds)
     under = Circumstances(
         run_id=run_id,
         purpose=batch.purpose,
@@ -174,7 +175,8 @@ def score_batch(
         snapshot_id=this.snapshot.snapshot_id,
         scored_at=this.as_of,
     )
-    explanations = explain(model, batch.frame, rows_to_explain(rows, is_written_back=batch.purpose == "live"))
+    wanted = rows_to_explain(rows, is_written_back=batch.purpose == "live")
+    explanations = explain(model, batch.frame, wanted) if wanted else {}
     return ScoredBatch(rows=rows, under=under, explanations=explanations)
 
 

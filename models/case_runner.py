@@ -46,11 +46,16 @@ def by_as_of(cases: Cases) -> dict[datetime, list[tuple[int, Case]]]:
 def cohort_differences(number: int, case: Case, rows: Rows) -> Iterator[str]:
     """Say where the cohort rows of a story's stays are other ones, or in another state; every row must be told."""
     prefix = encounter_key(number, "")
-    states = {key: row["excluded_reason"] or "eligible" for key, row in rows.items() if key[0].startswith(prefix)}
+    states = {key: state_of(row) for key, row in rows.items() if key[0].startswith(prefix)}
     expected = dict(expanded(number, case.expect.cohort))
     for key in sorted(states.keys() | expected.keys()):
         if states.get(key) != expected.get(key):
             yield f"cohort {_named(key)}: expected {expected.get(key, 'no row')}, found {states.get(key, 'no row')}"
+
+
+def state_of(row: dict[str, object]) -> object:
+    """Say what a story says of a cohort row: why it is excluded, else why it has lapsed by now, else eligible."""
+    return row["excluded_reason"] or row["lapsed_reason"] or "eligible"
 
 
 def feature_differences(number: int, case: Case, features: Rows) -> Iterator[str]:

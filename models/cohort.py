@@ -15,7 +15,15 @@ import pyarrow.compute as pc
 from integrations.errors import NotInOrder
 from models.use_case import UseCase
 
-COHORT_COLUMNS = ("site_id", "patient_id", "encounter_id", "prediction_time", "excluded_reason")
+COHORT_COLUMNS = (
+    "site_id",
+    "patient_id",
+    "encounter_id",
+    "prediction_time",
+    "excluded_reason",  # by what was known at prediction_time: no prediction is made
+    "lapsed_reason",  # by what is known at as_of: a score has no use any more
+    "horizon_starts_at",  # where it is not prediction_time
+)
 LABEL_COLUMNS = ("encounter_id", "prediction_time", "label", "label_known_at", "label_reason", "event_at")
 ORDER = "order by prediction_time, encounter_id"
 # On a feed whose dates are moved, now lies after every date of every patient: no window there is still open.
@@ -57,6 +65,11 @@ def eligible(rows: pa.Table) -> pa.Table:
     return rows.filter(pc.is_null(rows["excluded_reason"]))
 
 
+def excluded(rows: pa.Table) -> pa.Table:
+    """Return the rows of a cohort for whom no prediction is made."""
+    return rows.filter(pc.is_valid(rows["excluded_reason"]))
+
+
 def due_after_release(
     connection: duckdb.DuckDBPyConnection, rows: pa.Table, use_case: UseCase, released: pa.Table
 ) -> pa.Table:
@@ -68,21 +81,18 @@ def due_after_release(
     return _query(
         connection,
         f"""
-        select distinct
-            rows.site_id,
-            rows.patient_id,
-            rows.encounter_id,
-            released.released_at as prediction_time,
-            rows.excluded_reason
+        select distinct rows.* replace (released.released_at as prediction_time)
         from rows
         join released using (encounter_id, prediction_time)
         where rows.excluded_reason is null
         and released.released_at <= rows.prediction_time + $max_age
+        and (rows.horizon_starts_at is null or released.released_at < rows.horizon_starts_at + $horizon)
         {ORDER}
         """,
         rows=rows,
         released=released,
         max_age=use_case.max_age,
+        horizon=use_case.horizon,
     )
 
 
@@ -97,8 +107,9 @@ def due(
 ) -> Due:
     """Return who is to be scored at as_of.
 
-    Live: the newest row of each stay, if it is not older than the use case's max_age and has no score. Backfill: every
-    other eligible row without a score; none with latest_only. `scored` has encounter_id and prediction_time.
+    Live: the newest row of each stay, if it is not older than the use case's max_age and has no score by a round; one
+    that has lapsed is excluded by that reason. Backfill: every other eligible row without any score; none with
+    latest_only. `scored` has encounter_id, prediction_time and is_by_round: made by a round like this one.
     """
     ranked = _query(
         connection,
@@ -110,7 +121,17 @@ def due(
                 and prediction_time between $as_of - $max_age and $as_of as is_live
             from rows
         )
-        select * from ranked anti join scored using (encounter_id, prediction_time) {ORDER}
+        select * replace (
+            case when is_live then coalesce(excluded_reason, lapsed_reason) else excluded_reason end as excluded_reason
+        )
+        from ranked
+        where not exists (
+            from scored
+            where scored.encounter_id = ranked.encounter_id
+            and scored.prediction_time = ranked.prediction_time
+            and (scored.is_by_round or not ranked.is_live)
+        )
+        {ORDER}
         """,
         rows=rows,
         scored=scored,

@@ -39,7 +39,7 @@ class Circumstances:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """How many score and outbox rows are new, and how many scores stood there already."""
+    """How many rows of score (held and excluded ones too) and of outbox are new, and how many stood there already."""
 
     scores: int
     outbox: int
@@ -82,13 +82,13 @@ def write_scores(
     """Write what is new of the rows, and queue new live scores for the EHR, within the caller's transaction.
 
     A score is the same when site, use case, encounter, prediction_time, version and purpose are; the first one stands,
-    a held one too.
+    a held or excluded one too.
     """
     columns = _score_columns(rows, under, explanations)
     written = insert_rows(connection, s.score, columns, skip_existing=True)
     queued = 0
     if under.purpose == "live":
-        is_new = ~rows.is_held
+        is_new = rows.is_scored
         if written < rows.keys.num_rows:
             is_new &= np.isin(np.array(columns["score_id"]), _written_by(connection, under.run_id))
         new_rows = np.flatnonzero(is_new)
@@ -104,17 +104,17 @@ def stand_in_run(connection: Connection, run_id: str, at: datetime) -> None:
     insert_new(connection, s.run, [values])
 
 
-def account_of(rows: ScoredRows, excluded: Mapping[str, int]) -> RunAccount:
-    """Count what became of due rows: the scored and held ones, and the excluded ones by reason.
+def account_of(rows: ScoredRows) -> RunAccount:
+    """Count what became of due rows: how many were scored, held and excluded, and why not scored.
 
-    A held row counts once, under all its reasons together, so that the reasons add up to held + excluded.
+    A row counts once, under all its reasons together, so that the reasons add up to held + excluded.
     """
-    held = Counter("; ".join(rows.reasons[row]) for row in np.flatnonzero(rows.is_held).tolist())
+    unscored = np.flatnonzero(~rows.is_scored).tolist()
     return RunAccount(
-        scored=int((~rows.is_held).sum()),
+        scored=int(rows.is_scored.sum()),
         held=int(rows.is_held.sum()),
-        excluded=sum(excluded.values()),
-        reasons=dict(held + Counter(excluded)),
+        excluded=int(rows.is_excluded.sum()),
+        reasons=dict(Counter("; ".join(rows.reasons[row]) for row in unscored)),
     )
 
 
@@ -175,6 +175,7 @@ def _keys(rows: ScoredRows, purpose: str) -> dict[str, Any]:
         rows.keys.column(name).to_pylist() for name in ("site_id", "patient_id", "encounter_id")
     )
     times = datetimes(rows.keys, "prediction_time")
+    starts = rows.keys.column("horizon_starts_at").to_pylist()
     return {
         "score_id": [
             score_id(site, rows.use_case, encounter, time, rows.version, purpose)
@@ -185,17 +186,19 @@ def _keys(rows: ScoredRows, purpose: str) -> dict[str, Any]:
         "encounter_id": encounters,
         "source_encounter_id": [encounter.partition("/")[2] for encounter in encounters],
         "prediction_time": times,
+        "horizon_starts_at": starts,
     }
 
 
 def _results(rows: ScoredRows, explanations: Mapping[int, Explanation]) -> dict[str, Any]:
-    is_held, count = rows.is_held.tolist(), rows.keys.num_rows
+    is_scored, count = rows.is_scored.tolist(), rows.keys.num_rows
+    status = np.where(rows.is_held, "held", np.where(rows.is_excluded, "excluded", "scored"))
     risk, above = rows.probability.tolist(), rows.is_at_or_above_threshold.astype(int).tolist()
     return {
-        "status": ["held" if held else "scored" for held in is_held],
-        "probability": [None if held else p for held, p in zip(is_held, risk, strict=True)],
+        "status": status.tolist(),
+        "probability": [p if scored else None for scored, p in zip(is_scored, risk, strict=True)],
         "band": rows.band,
-        "is_at_or_above_threshold": [None if held else flag for held, flag in zip(is_held, above, strict=True)],
+        "is_at_or_above_threshold": [flag if scored else None for scored, flag in zip(is_scored, above, strict=True)],
         "reasons": [rows.reasons.get(row, ()) for row in range(count)] if rows.reasons else Every([]),
         "explanation": [explanations.get(row) for row in range(count)] if explanations else Every(None),
     }

@@ -1,4 +1,4 @@
-"""From due rows with features to scores: who gets a probability, who is held, and why."""
+"""From due rows with features to scores: who gets a probability, who is held or excluded, and why."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from integrations.errors import NotInOrder
 from models.calibration import Floats
+from models.matrix import as_matrix
 from models.rows import row_keys
 from models.use_case import UseCase
 
-KEYS = ("site_id", "patient_id", "encounter_id", "prediction_time")
+KEYS = ("site_id", "patient_id", "encounter_id", "prediction_time", "horizon_starts_at")
 Mask = npt.NDArray[np.bool_]
 
 
@@ -38,40 +39,72 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredRows:
-    """One entry per due row, in the frame's order. A held row has no probability (NaN), no band, and reasons.
+    """One entry per due row, in the frame's order. Held and excluded rows have reasons and no probability (NaN).
 
-    A reason is `<feature view>: <word of quarantine or watch>`; a scored row with reasons is flagged.
+    A reason is `<feature view>: <word of quarantine or watch>`, `<feature view>: <feature> not measured`, or the
+    cohort's own; a scored row with reasons is flagged.
     """
 
-    keys: pa.Table  # site_id, patient_id, encounter_id, prediction_time
+    keys: pa.Table  # site_id, patient_id, encounter_id, prediction_time, horizon_starts_at (null: at prediction_time)
     probability: Floats
     band: list[str | None]
     is_at_or_above_threshold: Mask
     is_held: Mask
+    is_excluded: Mask
     reasons: Mapping[int, tuple[str, ...]]  # by row; most rows have none
     use_case: str
     version: int
     manifest_hash: str
 
+    @property
+    def is_scored(self) -> Mask:
+        """Which rows have a probability."""
+        scored: Mask = ~(self.is_held | self.is_excluded)
+        return scored
+
 
 def score_rows(scorer: Scorer, frame: pa.Table, use_case: UseCase, holds: pa.Table) -> ScoredRows:
-    """Score every row that is not held. `holds`: encounter_id, prediction_time, view, reason.
+    """Score every row that is neither held nor excluded. `holds`: encounter_id, prediction_time, view, reason.
 
     A row is held when a required feature is, or when a held feature has no value: the model would take that for "not
-    measured". Any other held feature flags the row. Raises NotInOrder or Refused on columns that are missing, are no
-    numbers or hold infinite values, and when the scorer does not answer with one risk per row.
+    measured". Any other held feature flags the row. A row is excluded when a required feature was not measured and is
+    not held: whatever the model said of it would not be of this patient. Raises NotInOrder or Refused on columns that
+    are missing, are no numbers or hold infinite values, and when the scorer does not answer with one risk per row.
     """
     reasons, is_held = _apply(holds, frame, use_case)
-    asked = frame.filter(pa.array(~is_held)) if is_held.any() else frame
+    unmeasured = {row: why for row, why in _unmeasured(frame, use_case).items() if not is_held[row]}
+    is_excluded = np.isin(np.arange(frame.num_rows), list(unmeasured))
+    is_asked = ~(is_held | is_excluded)
+    asked = frame if is_asked.all() else frame.filter(pa.array(is_asked))
     probability = np.full(frame.num_rows, np.nan)
     if asked.num_rows:
-        probability[~is_held] = _checked(scorer.predict(asked), asked.num_rows, use_case.name)
+        probability[is_asked] = _checked(scorer.predict(asked), asked.num_rows, use_case.name)
+    return _rows(scorer, frame, use_case, probability, is_held, is_excluded, reasons | unmeasured)
+
+
+def excluded_rows(scorer: Scorer, rows: pa.Table, use_case: UseCase) -> ScoredRows:
+    """Return cohort rows for whom no prediction is made, each with its excluded_reason. They need no features."""
+    no, yes = np.zeros(rows.num_rows, dtype=bool), np.ones(rows.num_rows, dtype=bool)
+    reasons = {row: (reason,) for row, reason in enumerate(rows["excluded_reason"].to_pylist())}
+    return _rows(scorer, rows, use_case, np.full(rows.num_rows, np.nan), no, yes, reasons)
+
+
+def _rows(
+    scorer: Scorer,
+    frame: pa.Table,
+    use_case: UseCase,
+    probability: Floats,
+    is_held: Mask,
+    is_excluded: Mask,
+    reasons: Mapping[int, tuple[str, ...]],
+) -> ScoredRows:
     return ScoredRows(
         keys=frame.select(KEYS),
         probability=probability,
         band=_bands(probability, use_case),
         is_at_or_above_threshold=probability >= use_case.write_back.threshold,
         is_held=is_held,
+        is_excluded=is_excluded,
         reasons=reasons,
         use_case=use_case.name,
         version=scorer.version,
@@ -81,7 +114,7 @@ def score_rows(scorer: Scorer, frame: pa.Table, use_case: UseCase, holds: pa.Tab
 
 def rows_to_explain(rows: ScoredRows, *, is_written_back: bool) -> list[int]:
     """Return the rows whose score people will see with its causes: all that go to the EHR, else those to act upon."""
-    wanted = ~rows.is_held if is_written_back else rows.is_at_or_above_threshold
+    wanted = rows.is_scored if is_written_back else rows.is_at_or_above_threshold
     found: list[int] = np.flatnonzero(wanted).tolist()
     return found
 
@@ -103,6 +136,16 @@ def _apply(holds: pa.Table, frame: pa.Table, use_case: UseCase) -> tuple[dict[in
         reasons[row] = tuple(sorted(found[row]))
         is_held[row] = _holds_the_score(views, frame, row, use_case)
     return reasons, is_held
+
+
+def _unmeasured(frame: pa.Table, use_case: UseCase) -> dict[int, tuple[str, ...]]:
+    """Return by row which required features have no value."""
+    found: dict[int, tuple[str, ...]] = {}
+    for reference in use_case.required:
+        view, _, name = reference.partition(":")
+        for row in np.flatnonzero(np.isnan(as_matrix(frame, [name])[:, 0])).tolist():
+            found[row] = (*found.get(row, ()), f"{view}: {name} not measured")
+    return found
 
 
 def _holds_the_score(views: set[str], frame: pa.Table, row: int, use_case: UseCase) -> bool:

@@ -62,7 +62,7 @@ class UseCase:
     max_age: timedelta  # live: older prediction_times are scored with purpose backfill
     schedule_hours: tuple[int, ...]  # hospital time, hours of the day at which the round is due
     features: tuple[str, ...]  # "feature_view:feature"
-    required: tuple[str, ...]  # features whose hold holds the score
+    required: tuple[str, ...]  # features without which no score is made: held, it is held; not measured, excluded
     estimator: Callable[[int], Any] = field(repr=False)  # seed -> unfitted scikit-learn pipeline
     gate: PromotionGate
     monitoring: Monitoring
@@ -73,7 +73,7 @@ class UseCase:
 
     @property
     def cohort_sql(self) -> str:
-        """Who is predicted for, and when: site_id, patient_id, encounter_id, prediction_time, excluded_reason."""
+        """Who is predicted for, and when: the columns of models/cohort.py, COHORT_COLUMNS."""
         return (self.folder / "cohort.sql").read_text(encoding="utf-8")
 
     @property

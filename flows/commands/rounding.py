@@ -91,7 +91,7 @@ def scores(
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
 ) -> None:
-    """Show the worklist: every score, newest prediction time first, highest risk first."""
+    """Show the worklist: every score and held row, newest prediction time first, highest risk first."""
     from sqlalchemy import select
 
     from flows.house import open_house
@@ -102,7 +102,7 @@ def scores(
     check_name(use_case)
     wanted = (
         select(*(s.score.c[name] for name in SCORE_COLUMNS))
-        .where(s.score.c.use_case == use_case)
+        .where(s.score.c.use_case == use_case, s.score.c.status != "excluded")
         .order_by(s.score.c.prediction_time.desc(), s.score.c.probability.desc(), s.score.c.score_id)
     )
     with open_house().records.read() as connection:

@@ -49,6 +49,7 @@ class RiskScore:
     snapshot_id: int
     explanation: Sequence[Mapping[str, Any]] = ()
     reasons: Sequence[str] = field(default=())
+    horizon_starts_at: datetime | None = None  # None: at prediction_time
 
 
 def risk_assessment(score: RiskScore, description: RiskDescription, *, identifier_system: str) -> Resource:
@@ -80,7 +81,7 @@ def _prediction(score: RiskScore, description: RiskDescription) -> Resource:
         "qualitativeRisk": {"coding": [{"system": RISK_PROBABILITY, "code": band}], "text": band},
         "whenPeriod": {
             "start": _instant(score.prediction_time),
-            "end": _instant(score.prediction_time + description.horizon),
+            "end": _instant((score.horizon_starts_at or score.prediction_time) + description.horizon),
         },
     }
     if score.explanation:

@@ -203,6 +203,7 @@ score = Table(
     Column("encounter_id", String, nullable=False),
     Column("source_encounter_id", String, nullable=False),
     Column("prediction_time", INSTANT, nullable=False),
+    Column("horizon_starts_at", INSTANT),  # null: at prediction_time
     Column("version", Integer, nullable=False),
     Column("purpose", String, nullable=False),
     Column("stage", String, nullable=False),
@@ -210,7 +211,7 @@ score = Table(
     Column("probability", Float),
     Column("band", String),
     Column("is_at_or_above_threshold", Integer),
-    Column("reasons", DOCUMENT, nullable=False),  # why held or flagged
+    Column("reasons", DOCUMENT, nullable=False),  # why held, excluded or flagged
     Column("explanation", DOCUMENT),  # [{feature, value, contribution}], on the uncalibrated margin
     Column("manifest_hash", String, nullable=False),
     Column("view_versions", DOCUMENT, nullable=False),  # {feature view: sha256 of its SQL, shortened}
@@ -221,7 +222,7 @@ score = Table(
     ),
     UniqueConstraint("score_id", "purpose", name="score_purpose"),
     CheckConstraint("purpose in ('live', 'silent', 'shadow', 'backfill')", name="score_purpose_is_known"),
-    CheckConstraint("status in ('scored', 'held')", name="score_status"),
+    CheckConstraint("status in ('scored', 'held', 'excluded')", name="score_status"),
     CheckConstraint("(status = 'scored') = (probability is not null)", name="score_has_probability"),
     CheckConstraint("probability is null or (probability >= 0 and probability <= 1)", name="score_probability"),
     Index("score_by_time", "use_case", "prediction_time"),

@@ -1,6 +1,8 @@
 -- Inpatient stays at 00, 06, 12 and 18 h hospital time, from the first creatinine available on. One row per stay and hour.
--- Excluded: dialysis or end-stage renal disease, a baseline of 4.0 mg/dL or more, AKI already met in this stay.
--- Creatinine is 2160-0, serum or plasma; whole blood is not mixed in. Nothing is used that was not known at prediction_time.
+-- Excluded: dialysis or end-stage renal disease, a baseline of 4.0 mg/dL or more, AKI already met in this stay, and no creatinine
+-- collected in the 7 d before the round. The horizon starts at the round.
+-- Creatinine is 2160-0, serum or plasma; whole blood is not mixed in.
+-- Nothing is used that was not known at prediction_time; lapsed_reason alone says what has become known by $as_of.
 with stay as (
     -- while this version was what was known, the patient was in the house
     select
@@ -51,7 +53,7 @@ creatinine as (
     and not o.is_retracted
 ),
 
--- the baseline is the lowest of 7 d, and where those hold none, the median of the days 8 to 365 before
+-- the baseline is the lowest of 7 d; where those hold none, nobody is predicted for
 round as (
     select
         h.site_id,
@@ -59,10 +61,7 @@ round as (
         h.encounter_id,
         h.started_at,
         h.prediction_time,
-        coalesce(
-            min(c.value) filter (where c.effective_at > h.prediction_time - interval 7 days),
-            median(c.value) filter (where c.effective_at > h.prediction_time - interval 365 days)
-        ) as baseline
+        min(c.value) filter (where c.effective_at > h.prediction_time - interval 7 days) as baseline
     from hospital_hour as h
     join creatinine as c
         on c.patient_id = h.patient_id
@@ -172,6 +171,15 @@ on_dialysis as (
         on r.patient_id = round.patient_id
         and r.known_from <= round.prediction_time
         and round.prediction_time < r.known_until
+),
+
+-- what is known now of the stay: entered in error, or no inpatient stay after all
+withdrawn as (
+    select encounter_id
+    from encounter
+    where available_at <= $as_of
+    and $as_of < superseded_at
+    and (is_retracted or class <> 'inpatient')
 )
 
 select
@@ -183,7 +191,10 @@ select
         when on_dialysis.encounter_id is not null then 'dialysis_or_end_stage'
         when round.baseline >= 4.0 then 'baseline_at_least_4'
         when already_met.encounter_id is not null then 'aki_already_met'
-    end as excluded_reason
+        when round.baseline is null then 'no_recent_creatinine'
+    end as excluded_reason,
+    case when withdrawn.encounter_id is not null then 'withdrawn' end as lapsed_reason,
+    null::timestamptz as horizon_starts_at
 from round
 left join on_dialysis
     on on_dialysis.encounter_id = round.encounter_id
@@ -191,3 +202,4 @@ left join on_dialysis
 left join already_met
     on already_met.encounter_id = round.encounter_id
     and already_met.prediction_time = round.prediction_time
+left join withdrawn on withdrawn.encounter_id = round.encounter_id

@@ -1,6 +1,7 @@
 -- Every inpatient discharge, at the time it became known. One row per stay and time at which it turned from open to ended.
--- Eligible: alive, 18 years or older on the day of discharge, not against advice, not to an acute hospital or hospice.
--- Nothing is used that was not known at prediction_time.
+-- Eligible: not known to be dead, 18 years or older on the day of discharge, not against advice, not to an acute hospital or
+-- hospice, and known before its 30 days are over. The horizon starts at the discharge itself.
+-- Nothing is used that was not known at prediction_time; lapsed_reason alone says what has become known by $as_of.
 with version as (
     select
         e.*,
@@ -49,6 +50,22 @@ person as (
         and d.prediction_time < patient.superseded_at
         and not patient.is_retracted
     group by d.encounter_id, d.prediction_time
+),
+
+-- a death that is known now
+death as (
+    select distinct d.encounter_id
+    from discharge as d
+    join same_person as p
+        on p.patient_id = d.patient_id
+        and p.available_at <= $as_of
+        and $as_of < p.superseded_at
+    join patient
+        on patient.patient_id = p.other_patient_id
+        and patient.available_at <= $as_of
+        and $as_of < patient.superseded_at
+        and not patient.is_retracted
+    where patient.deceased_at is not null
 )
 
 select
@@ -58,15 +75,27 @@ select
     d.prediction_time,
     case
         when d.discharge_disposition = 'died' then 'died'
-        -- a death may be known by day only, so it decides where no disposition was sent
-        when d.discharge_disposition is null and person.deceased_at <= d.ended_at then 'died'
+        -- a death that is known already, on the ward or at home, wherever the patient was sent
+        when person.deceased_at is not null then 'died'
+        when d.ended_at <= d.prediction_time - interval 30 days then 'horizon_past'
         when person.birth_date is null then 'age_unknown'
         when date_sub('year', person.birth_date, d.discharge_date) < 18 then 'under_18'
         when d.discharge_disposition = 'against_advice' then 'against_advice'
         when d.discharge_disposition = 'acute_hospital' then 'to_acute_hospital'
         when d.discharge_disposition = 'hospice' then 'to_hospice'
-    end as excluded_reason
+    end as excluded_reason,
+    case
+        when not version.is_discharge then 'withdrawn'
+        when version.discharge_disposition = 'died' then 'died_since'
+        when death.encounter_id is not null then 'died_since'
+    end as lapsed_reason,
+    d.ended_at as horizon_starts_at
 from discharge as d
 left join person
     on person.encounter_id = d.encounter_id
     and person.prediction_time = d.prediction_time
+-- what is known now of the stay: open again, entered in error, or no inpatient stay after all
+join version
+    on version.encounter_id = d.encounter_id
+    and $as_of < version.superseded_at
+left join death on death.encounter_id = d.encounter_id

@@ -182,6 +182,7 @@ def _frame(count: int, case: UseCase) -> pa.Table:
             "person_id": [f"demo_ehr/p{number // 3}" for number in range(count)],
             "encounter_id": [f"demo_ehr/e{number}" for number in range(count)],
             "prediction_time": pa.array(at, INSTANT),
+            "horizon_starts_at": pa.nulls(count, INSTANT),
             "label": label.astype(np.int8),
             "label_known_at": pa.array(at, INSTANT),
             **{name: pa.array(values[:, column], from_pandas=True) for column, name in enumerate(case.feature_names)},

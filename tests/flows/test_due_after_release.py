@@ -44,6 +44,8 @@ def test_a_held_stay_is_due_again_at_the_release_and_a_scored_one_is_not(
             "encounter_id": ["ehr/e1", "ehr/e2"],
             "prediction_time": pa.array([T, T], pa.timestamp("us", "UTC")),
             "excluded_reason": pa.array([None, None], pa.string()),
+            "lapsed_reason": pa.array([None, None], pa.string()),
+            "horizon_starts_at": pa.array([None, None], pa.timestamp("us", "UTC")),
         }
     )
     with sqlite_records.read() as connection:

@@ -77,6 +77,7 @@ def cohort(rows: int, *, seed: int = 0, patients: int = 0, base: float = -1.6) -
             "person_id": [f"demo_ehr/p{number}" for number in person],
             "encounter_id": [f"demo_ehr/e{number}" for number in range(rows)],
             "prediction_time": pa.array(at).cast(INSTANT),
+            "horizon_starts_at": pa.nulls(rows, INSTANT),
             "label": pa.array(random.random(rows) < risk).cast(pa.int8()),
             "label_known_at": pa.array(at + np.timedelta64(31, "D")).cast(INSTANT),
             **{name: pa.array(values[:, column], from_pandas=True) for column, name in enumerate(names)},

@@ -27,8 +27,8 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def rows_of(*lines: tuple[str, str, str | None]) -> pa.Table:
-    """Cohort rows from (stay, time, reason of exclusion)."""
+def rows_of(*lines: tuple[str, str, str | None], lapsed: str | None = None) -> pa.Table:
+    """Cohort rows from (stay, time, reason of exclusion); all lapsed for one reason, or none."""
     return pa.table(
         {
             "site_id": pa.array(["demo"] * len(lines), pa.string()),
@@ -36,12 +36,15 @@ def rows_of(*lines: tuple[str, str, str | None]) -> pa.Table:
             "encounter_id": pa.array([f"ehr/{name}" for name, _, _ in lines], pa.string()),
             "prediction_time": pa.array([at(time) for _, time, _ in lines], INSTANT),
             "excluded_reason": pa.array([reason for _, _, reason in lines], pa.string()),
+            "lapsed_reason": pa.array([lapsed] * len(lines), pa.string()),
+            "horizon_starts_at": pa.array([at(time) - timedelta(hours=9) for _, time, _ in lines], INSTANT),
         }
     )
 
 
-def keys_of(*lines: tuple[str, str]) -> pa.Table:
-    return rows_of(*((name, time, None) for name, time in lines)).select(["encounter_id", "prediction_time"])
+def keys_of(*lines: tuple[str, str], is_by_round: bool = True) -> pa.Table:
+    keys = rows_of(*((name, time, None) for name, time in lines)).select(["encounter_id", "prediction_time"])
+    return keys.append_column("is_by_round", pa.array([is_by_round] * len(lines), pa.bool_()))
 
 
 def told(table: pa.Table) -> list[tuple[str, str]]:
@@ -91,6 +94,22 @@ def test_what_has_a_score_is_not_due_and_its_older_row_does_not_become_live(empt
     assert told(found.backfill) == [("ehr/a", "31 12:00")]
 
 
+def test_a_silent_look_at_the_past_keeps_no_new_row_from_its_round(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None))
+    scored = keys_of(("a", "2024-05-31 12:00"), ("a", "2024-05-31 18:00"), is_by_round=False)
+    found = due(empty, rows, READMISSION, scored, AS_OF, latest_only=False)
+    assert told(found.live) == [("ehr/a", "31 18:00")]
+    assert found.backfill.num_rows == 0
+
+
+def test_a_row_that_has_lapsed_by_now_is_excluded_live_and_backfilled_as_it_was(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-31 12:00", None), ("b", "2024-05-31 18:00", "died"), lapsed="withdrawn")
+    older = rows_of(("c", "2024-04-30 12:00", None), lapsed="died_since")
+    found = due(empty, pa.concat_tables([rows, older]), READMISSION, keys_of(), AS_OF, latest_only=False)
+    assert found.live["excluded_reason"].to_pylist() == ["withdrawn", "died"]
+    assert told(found.backfill) == [("ehr/c", "30 12:00")]
+
+
 def test_an_excluded_row_is_counted_live_and_never_backfilled(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-31 12:00", "died"), ("b", "2024-04-30 12:00", "died"))
     found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False)
@@ -115,13 +134,24 @@ def test_an_empty_cohort_is_a_normal_day(empty: Lake) -> None:
 def test_a_held_stay_is_due_once_more_when_it_is_released_in_time(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-30 12:00", None), ("b", "2024-05-20 12:00", None), ("c", "2024-05-30 12:00", "died"))
     released = keys_of(("a", "2024-05-30 12:00"), ("b", "2024-05-20 12:00"), ("c", "2024-05-30 12:00"))
+    released = released.drop_columns(["is_by_round"])
     released = released.append_column("released_at", pa.array([at("2024-05-31 09:00")] * 3, INSTANT))
     again = due_after_release(empty, rows, READMISSION, released)
     assert told(again) == [("ehr/a", "31 09:00")]
+    assert again["horizon_starts_at"].to_pylist() == [at("2024-05-30 03:00")]
     found = due(
         empty, pa.concat_tables([rows, again]), READMISSION, keys_of(("a", "2024-05-30 12:00")), AS_OF, latest_only=True
     )
     assert told(found.live) == [("ehr/c", "30 12:00"), ("ehr/a", "31 09:00")]
+
+
+def test_a_held_stay_is_not_due_again_once_its_horizon_is_past(empty: Lake) -> None:
+    rows = rows_of(("a", "2024-05-30 12:00", None), ("b", "2024-05-30 12:00", None))
+    starts = pa.array([at("2024-05-01 09:00"), at("2024-05-01 09:01")], INSTANT)
+    rows = rows.set_column(rows.column_names.index("horizon_starts_at"), "horizon_starts_at", starts)
+    released = keys_of(("a", "2024-05-30 12:00"), ("b", "2024-05-30 12:00")).drop_columns(["is_by_round"])
+    released = released.append_column("released_at", pa.array([at("2024-05-31 09:00")] * 2, INSTANT))
+    assert told(due_after_release(empty, rows, READMISSION, released)) == [("ehr/b", "31 09:00")]
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
@@ -214,7 +244,8 @@ def test_on_a_feed_whose_dates_are_moved_every_window_has_closed(tmp_path: Path)
 
 ONE_ROW = (
     "select 'demo' as site_id, 'ehr/p' as patient_id, 'ehr/e' as encounter_id, {time} as prediction_time, "
-    "null::varchar as excluded_reason from feed where $as_of is not null"
+    "null::varchar as excluded_reason, null::varchar as lapsed_reason, null::timestamptz as horizon_starts_at "
+    "from feed where $as_of is not null"
 )
 NOON = "timestamptz '2024-05-01 12:00:00'"
 

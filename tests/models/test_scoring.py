@@ -1,7 +1,7 @@
 """Who gets a probability, who is held and why, and how scores come to rest."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from integrations.errors import NotInOrder
 from integrations.records import Records
 from integrations.records import schema as s
 from models.score_records import Circumstances, RunAccount, Written, account_of, finish_run, write_scores
-from models.scoring import ScoredRows, rows_to_explain, score_rows
-from tests.models.made import NIGHT, USE_CASE, cohort, holds
+from models.scoring import ScoredRows, excluded_rows, rows_to_explain, score_rows
+from tests.models.made import INSTANT, NIGHT, USE_CASE, cohort, holds
 
 VIEWS = {"labs": "0a1b2c3d4e5f"}
 
@@ -36,13 +36,19 @@ class Told:
 
 @pytest.fixture
 def frame() -> pa.Table:
-    """Four due rows; the second has no sodium, the third no creatinine."""
+    """Four due rows; the second has no sodium."""
     rows = cohort(4, seed=2)
-    for name, values in (("creatinine_mg_dl", [1.0, 1.1, None, 1.3]), ("sodium_mmol_l", [140.0, None, 138.0, 139.0])):
+    for name, values in (("creatinine_mg_dl", [1.0, 1.1, 1.2, 1.3]), ("sodium_mmol_l", [140.0, None, 138.0, 139.0])):
         rows = rows.set_column(rows.column_names.index(name), name, [values])
     for name in ("age_years", "is_female", "noise", "pulse"):
         rows = rows.set_column(rows.column_names.index(name), name, [[1.0] * 4])
     return rows
+
+
+def without(frame: pa.Table, name: str, row: int) -> pa.Table:
+    values = frame[name].to_pylist()
+    values[row] = None
+    return frame.set_column(frame.column_names.index(name), name, pa.array(values, pa.float64()))
 
 
 def due(frame: pa.Table, row: int) -> tuple[str, datetime]:
@@ -93,11 +99,62 @@ def test_a_band_begins_at_its_limit_and_so_does_the_threshold(frame: pa.Table) -
     assert rows.is_at_or_above_threshold.tolist() == [False, False, True, False]
     assert rows.probability.tolist() == [0.05, 0.10, 0.25, 0.249]
     assert rows.reasons == {}
-    assert rows.keys.column_names == ["site_id", "patient_id", "encounter_id", "prediction_time"]
+    assert rows.keys.column_names == ["site_id", "patient_id", "encounter_id", "prediction_time", "horizon_starts_at"]
 
 
-def test_a_value_that_was_never_measured_is_no_reason_to_hold(frame: pa.Table) -> None:
-    assert not scored(frame).is_held.any()
+def test_an_optional_value_that_was_never_measured_is_no_reason_to_hold(frame: pa.Table) -> None:
+    assert scored(frame).is_scored.all()
+
+
+@pytest.mark.parametrize("unmeasured", [None, float("nan")])
+def test_a_row_whose_required_feature_was_not_measured_is_excluded_and_never_shown_to_the_model(
+    frame: pa.Table, unmeasured: float | None
+) -> None:
+    values = pa.array([1.0, 1.1, unmeasured, 1.3], pa.float64())
+    frame = frame.set_column(frame.column_names.index("creatinine_mg_dl"), "creatinine_mg_dl", values)
+    scorer = Told([0.05, 0.10, 0.249])
+    rows = score_rows(scorer, frame, USE_CASE, holds())
+    assert rows.is_excluded.tolist() == [False, False, True, False]
+    assert len(scorer.asked) == 3
+    assert due(frame, 2)[0] not in scorer.asked
+    assert (np.isnan(rows.probability[2]), rows.band[2], bool(rows.is_at_or_above_threshold[2])) == (True, None, False)
+    assert account_of(rows) == RunAccount(scored=3, excluded=1, reasons={"labs: creatinine_mg_dl not measured": 1})
+
+
+def test_a_required_feature_that_is_held_is_held_and_not_called_unmeasured(frame: pa.Table) -> None:
+    held = holds((*due(frame, 2), "labs", "unknown_unit"))
+    account = account_of(score_rows(Told([0.05] * 3), without(frame, "creatinine_mg_dl", 2), USE_CASE, held))
+    assert account == RunAccount(scored=3, held=1, reasons={"labs: unknown_unit": 1})
+
+
+def test_where_nothing_required_was_measured_the_model_is_not_asked(frame: pa.Table) -> None:
+    nothing = frame.set_column(frame.column_names.index("creatinine_mg_dl"), "creatinine_mg_dl", pa.nulls(4))
+    scorer = Told([])
+    assert account_of(score_rows(scorer, nothing, USE_CASE, holds())).excluded == 4
+    assert scorer.asked == []
+
+
+def test_an_excluded_row_is_noted_once_without_a_probability_and_never_goes_to_the_ehr(
+    frame: pa.Table, started: Records
+) -> None:
+    cohort_rows = frame.append_column("excluded_reason", pa.array(["died", "died", "under_18", "died"]))
+    rows = excluded_rows(Told([]), cohort_rows, USE_CASE)
+    assert account_of(rows) == RunAccount(excluded=4, reasons={"died": 3, "under_18": 1})
+    assert write(started, rows, "live") == Written(scores=4, outbox=0, already_there=0)
+    assert write(started, rows, "live", run_id="run-2") == Written(scores=0, outbox=0, already_there=4)
+    with started.read() as connection:
+        kept = connection.execute(select(s.score).order_by(s.score.c.encounter_id)).mappings().all()
+    assert {(row["status"], row["probability"], row["band"]) for row in kept} == {("excluded", None, None)}
+    assert [row["reasons"] for row in kept] == [["died"], ["died"], ["under_18"], ["died"]]
+
+
+def test_where_the_horizon_starts_is_kept_with_the_score(frame: pa.Table, started: Records) -> None:
+    starts = [due(frame, 0)[1] - timedelta(hours=9), None, None, None]
+    at = frame.column_names.index("horizon_starts_at")
+    write(started, scored(frame.set_column(at, "horizon_starts_at", pa.array(starts, INSTANT))), "live")
+    with started.read() as connection:
+        kept = connection.execute(select(s.score.c.horizon_starts_at).order_by(s.score.c.encounter_id)).scalars().all()
+    assert kept == starts
 
 
 def test_a_held_required_feature_holds_the_score_and_the_model_never_sees_the_row(frame: pa.Table) -> None:
@@ -122,6 +179,7 @@ def test_a_held_optional_feature_with_a_value_flags_the_score(frame: pa.Table) -
 @pytest.mark.parametrize("row", [1, 2])
 def test_a_held_feature_without_a_value_is_not_shown_as_not_measured(frame: pa.Table, row: int) -> None:
     optional = replace(USE_CASE, required=("stay:age_years",))
+    frame = without(frame, "creatinine_mg_dl", 2)
     rows = score_rows(Told([0.05] * 4), frame, optional, holds((*due(frame, row), "labs", "unknown_unit")))
     assert np.flatnonzero(rows.is_held).tolist() == [row]
 
@@ -137,7 +195,7 @@ def test_nobody_due_is_a_normal_day(frame: pa.Table, started: Records) -> None:
     rows = scored(frame.slice(0, 0))
     assert (rows.band, len(rows.probability)) == ([], 0)
     assert write(started, rows, "live") == Written(scores=0, outbox=0, already_there=0)
-    assert account_of(rows, {}) == RunAccount()
+    assert account_of(rows) == RunAccount()
 
 
 @pytest.mark.parametrize("risks", [[0.1, 0.2], [0.1, 0.2, 0.3, 1.2], [0.1, 0.2, 0.3, float("nan")]])
@@ -218,7 +276,7 @@ def test_when_the_letter_cannot_be_written_there_is_no_score_either(frame: pa.Ta
 
 def test_a_run_that_balances_is_noted_with_its_reasons(frame: pa.Table, started: Records) -> None:
     rows = scored(frame, holds((*due(frame, 0), "labs", "unknown_unit"), (*due(frame, 1), "labs", "unknown_unit")))
-    account = account_of(rows, {"dialysis": 3}) + RunAccount(scored=1, excluded=1, reasons={"dialysis": 1})
+    account = account_of(rows) + RunAccount(scored=1, excluded=4, reasons={"dialysis": 4})
     with started.begin() as connection:
         finish_run(connection, "run-1", account, due=9, purpose="live", version=1, snapshot_id=1)
     with started.read() as connection:
@@ -230,7 +288,7 @@ def test_a_run_that_balances_is_noted_with_its_reasons(frame: pa.Table, started:
 
 
 def test_a_run_that_lost_a_row_is_not_noted(frame: pa.Table, started: Records) -> None:
-    account = account_of(scored(frame), {})
+    account = account_of(scored(frame))
     with (
         pytest.raises(NotInOrder, match="5 rows were due; 4 were scored, 0 held, 0 excluded"),
         started.begin() as connection,

@@ -1,6 +1,7 @@
 """How a score is said in FHIR, and what is never sent."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,12 @@ def test_it_says_whose_risk_of_what_by_when_and_how_likely(resource: dict[str, A
     assert prediction["qualitativeRisk"]["coding"][0]["code"] == "moderate"
     assert prediction["outcome"]["coding"] == [{"system": "http://snomed.info/sct", "code": "417005"}]
     assert prediction["whenPeriod"] == {"start": "2024-07-01T20:00:00Z", "end": "2024-07-31T20:00:00Z"}
+
+
+def test_the_period_ends_when_the_horizon_does_which_may_have_begun_before_the_prediction(a_score: RiskScore) -> None:
+    known_late = replace(a_score, horizon_starts_at=a_score.prediction_time - timedelta(hours=20))
+    resource = risk_assessment(known_late, READMISSION, identifier_system=SYSTEM)
+    assert resource["prediction"][0]["whenPeriod"] == {"start": "2024-07-01T20:00:00Z", "end": "2024-07-31T00:00:00Z"}
 
 
 def test_it_says_which_model_made_it_on_what_and_that_it_was_a_machine(resource: dict[str, Any]) -> None:
