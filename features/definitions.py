@@ -1,13 +1,14 @@
 """The feature views: what each SQL file says of itself, and the same declared to Feast.
 
 A view is a file views/<view>.sql. Its comment header names codes, hold window, owner and freshness; each feature of its
-last select stands on a line `... as <feature>, -- what it is`, and the name ends in its unit.
+last select stands on a line `... as <feature>, -- what it is`, and the name ends in its unit. A code (LOINC) stands
+with the word by which the names of its features begin: `2160-0 creatinine`. Codes may take several lines.
 """
 
 import difflib
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
@@ -36,6 +37,7 @@ UNITS = {
     "_score": "score",
 }
 _FEATURE = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
+_CODE = re.compile(r"(\S+) ([a-z][a-z0-9_]*)")
 _HEADER = re.compile(r"^-- (codes|hold window|owner|freshness): (.+)$", re.MULTILINE)
 
 
@@ -55,12 +57,21 @@ class View:
     name: str
     sql: str
     description: str
-    codes: tuple[str, ...]
+    word_of_code: Mapping[str, str]  # LOINC -> the word by which the names of its features begin
     hold_window: timedelta
     owner: str
     freshness: timedelta
     features: tuple[Feature, ...]
     reference_tables: tuple[Path, ...]
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Every code that the view draws on."""
+        return tuple(self.word_of_code)
+
+    def codes_of(self, feature: str) -> tuple[str, ...]:
+        """Return the codes that one feature of the view draws on; none where the view draws on no codes."""
+        return tuple(code for code, word in self.word_of_code.items() if feature.startswith(f"{word}_"))
 
     @property
     def version(self) -> str:
@@ -85,7 +96,9 @@ def view(name: str, folder: Path = VIEWS) -> View:
         raise WrongUsage(f"unknown feature view {name}", where=str(folder), to_do=known)
     sql = path.read_text(encoding="utf-8")
     header = "\n".join(takewhile(lambda line: line.startswith("--"), sql.splitlines()))
-    said = dict(_HEADER.findall(header))
+    said: dict[str, str] = {}
+    for key, text in _HEADER.findall(header):
+        said[key] = f"{said[key]}, {text}" if key in said else text
     for key in ("codes", "hold window", "owner", "freshness"):
         if key not in said:
             raise WrongUsage(
@@ -96,7 +109,7 @@ def view(name: str, folder: Path = VIEWS) -> View:
         name=name,
         sql=sql,
         description=" ".join(lines),
-        codes=() if said["codes"] == "none" else tuple(code.strip() for code in said["codes"].split(",")),
+        word_of_code=_codes(said["codes"], path),
         hold_window=_span(said["hold window"], path),
         owner=said["owner"],
         freshness=_span(said["freshness"], path),
@@ -195,6 +208,19 @@ def _unit(name: str, path: Path) -> str:
     raise WrongUsage(
         f"feature {name} does not end in its unit", where=str(path), to_do=f"one of {', '.join(UNITS)}, or is_"
     )
+
+
+def _codes(text: str, path: Path) -> dict[str, str]:
+    if text == "none":
+        return {}
+    pairs = [_CODE.fullmatch(each.strip()) for each in text.split(",")]
+    if not all(pairs):
+        raise WrongUsage(
+            "a code of the header stands without its word",
+            where=str(path),
+            to_do="write `code word`, by whose word the names of its features begin: 2160-0 creatinine",
+        )
+    return {pair[1]: pair[2] for pair in pairs if pair}
 
 
 def _span(text: str, path: Path) -> timedelta:

@@ -47,9 +47,11 @@ def _sections(each: View, analytes: dict[str, Analyte]) -> Iterator[str]:
         [(code(one.name), plain(one.unit), plain(one.description)) for one in each.features],
     )
     if each.codes:
-        names = [f"{loinc} {plain(analytes[loinc].name)}" if loinc in analytes else loinc for loinc in each.codes]
         yield "It draws on these codes (LOINC):"
-        yield bullets(names)
+        yield bullets(
+            f"{loinc} {plain(analytes[loinc].name if loinc in analytes else '')}: {code(f'{word}_...')}"
+            for loinc, word in each.word_of_code.items()
+        )
 
 
 def _about(each: View) -> Iterator[tuple[str, str]]:

@@ -7,17 +7,18 @@ from prefect import flow
 from sqlalchemy import select
 
 from flows.build_features import features_of
-from flows.due import Round
+from flows.due import ROUND_PURPOSES, Round
 from flows.house import House, at, open_house
+from flows.nights import hospital_zone
 from flows.parameters import AsOf, UseCaseName, described
 from flows.run_log import recorded_run
 from flows.step import on_server, step, tell
 from integrations.errors import NotInOrder, Refused
 from integrations.records import schema as s
 from models.cohort import labelled
-from models.monitoring.findings import Finding, quarantine_findings
+from models.monitoring.findings import Finding, quarantine_findings, taken_counts
 from models.monitoring.monitor import monitor as watch
-from models.monitoring.monitor import window_start
+from models.monitoring.monitor import outcomes_start, window_start
 from models.monitoring.result import MonitoringResult
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def monitor(use_case: UseCaseName, as_of: AsOf = None, with_report: WithReport =
         lake = house.open_snapshot(this.snapshot)
         window = scored_window(house, lake, this)
         matured = matured_outcomes(house, lake, this)
-        result = judge_window(house, this, window, matured, run_id, with_report)
+        result = judge_window(house, lake, this, window, matured, run_id, with_report)
         tell(
             f"{use_case} version {this.version}: {window.num_rows:,} rows of the window and {matured.num_rows:,} final "
             f"outcomes in, {len(result.verdicts):,} verdicts out, {len(result.breaches):,} breaches open"
@@ -50,18 +51,18 @@ def monitor(use_case: UseCaseName, as_of: AsOf = None, with_report: WithReport =
 
 
 def plan(use_case: str, moment: datetime) -> dict[str, int]:
-    """What monitoring would judge: rows scored in the window, and every row the champion scored up to now."""
+    """What monitoring would judge: rows scored in the window, and those whose outcomes it would look for."""
     house = open_house()
     this = Round.of(house, use_case, as_of=moment)
     this.scoring_version()
-    rows, scored = _scores(house, this, since_window=True), _scores(house, this, since_window=False)
+    rows, scored = _scores(house, this, since=window_start(this.case, moment)), _unseen_scores(house, this)
     return {"rows": rows.num_rows, "scored": scored.num_rows}
 
 
 @step
 def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
     """The rows that the champion scored in the window, with their features as the model took them and their risk."""
-    scored = _scores(house, this, since_window=True)
+    scored = _scores(house, this, since=window_start(this.case, this.as_of))
     spine = scored.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
     try:
         frame = house.store.look_back(lake, this.case.features, spine)
@@ -72,10 +73,10 @@ def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) 
 
 @step
 def matured_outcomes(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
-    """Every row that the champion scored and whose outcome is final by now."""
+    """The rows of the last nights that the champion scored, had not learnt from, and whose outcome is final by now."""
     import pyarrow as pa
 
-    scored = _scores(house, this, since_window=False)
+    scored = _unseen_scores(house, this)
     rows = scored.append_column("excluded_reason", pa.nulls(scored.num_rows, pa.string()))
     known = labelled(lake, this.case, rows.drop_columns(["probability"]), this.as_of).rows
     keys = ["encounter_id", "prediction_time"]
@@ -85,7 +86,13 @@ def matured_outcomes(house: House, lake: "duckdb.DuckDBPyConnection", this: Roun
 
 @step
 def judge_window(
-    house: House, this: Round, window: "pa.Table", matured: "pa.Table", run_id: str, with_report: bool
+    house: House,
+    lake: "duckdb.DuckDBPyConnection",
+    this: Round,
+    window: "pa.Table",
+    matured: "pa.Table",
+    run_id: str,
+    with_report: bool,
 ) -> MonitoringResult:
     """Full data for the verdict, a sample for the report; figures and breaches go to records."""
     version = this.scoring_version()
@@ -96,11 +103,12 @@ def judge_window(
         window=window,
         reference=house.registry.reference(this.case.name, version, records=house.records),
         matured=matured,
-        findings=_findings(house, this),
+        findings=_findings(house, lake, this),
         as_of=this.as_of,
         reports=house.settings.reports,
         run_id=run_id,
         with_report=with_report,
+        time_zone=hospital_zone(),
     )
 
 
@@ -122,21 +130,33 @@ def emit_drift(house: House, this: Round, result: MonitoringResult) -> None:
         set_breach_status(connection, [each.breach_id for each in result.to_emit], "emitted")
 
 
-def _findings(house: House, this: Round) -> list[Finding]:
+def _findings(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> list[Finding]:
+    """What ingest has quarantined in the window on the codes that each feature itself draws on."""
     from features.definitions import view
 
-    codes = {
-        feature.partition(":")[2]: view(feature.partition(":")[0], house.store.views).codes
-        for feature in this.case.features
-    }
+    pairs = [feature.split(":") for feature in this.case.features]
+    codes = {feature: view(name, house.store.views).codes_of(feature) for name, feature in pairs}
+    start, end = window_start(this.case, this.as_of), this.as_of
+    taken = taken_counts(lake, {code for each in codes.values() for code in each}, window_start=start, window_end=end)
     with house.records.read() as connection:
-        return quarantine_findings(
-            connection, codes, window_start=window_start(this.case, this.as_of), window_end=this.as_of
-        )
+        return quarantine_findings(connection, codes, taken, window_start=start, window_end=end)
 
 
-def _scores(house: House, this: Round, *, since_window: bool) -> "pa.Table":
-    """The champion's scores up to as_of, one per row whatever its purpose, shadow apart."""
+def _unseen_scores(house: House, this: Round) -> "pa.Table":
+    """The version's scores of the last nights and after its training: it cannot have learnt from their outcomes."""
+    wanted = select(s.model_version.c.trained_at).where(
+        s.model_version.c.use_case == this.case.name, s.model_version.c.version == this.version
+    )
+    with house.records.read() as connection:
+        trained_at = connection.execute(wanted).scalar_one()
+    return _scores(house, this, since=max(trained_at, outcomes_start(this.case, this.as_of)))
+
+
+def _scores(house: House, this: Round, *, since: datetime) -> "pa.Table":
+    """The version's scores by rounds (live, silent) after `since` and up to as_of, one per row.
+
+    A silent look at the past is none of them: it may hold rows that the version was trained on.
+    """
     import pyarrow as pa
 
     columns = ("site_id", "patient_id", "encounter_id", "prediction_time", "probability")
@@ -146,13 +166,12 @@ def _scores(house: House, this: Round, *, since_window: bool) -> "pa.Table":
             s.score.c.use_case == this.case.name,
             s.score.c.version == this.version,
             s.score.c.status == "scored",
-            s.score.c.purpose != "shadow",
+            s.score.c.purpose.in_(ROUND_PURPOSES),
+            s.score.c.prediction_time > since,
             s.score.c.prediction_time <= this.as_of,
         )
         .order_by(s.score.c.prediction_time, s.score.c.encounter_id)
     )
-    if since_window:
-        wanted = wanted.where(s.score.c.prediction_time > window_start(this.case, this.as_of))
     with house.records.read() as connection:
         rows = connection.execute(wanted).all()
     unique = {(row.encounter_id, row.prediction_time): row for row in rows}.values()

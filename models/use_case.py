@@ -24,6 +24,9 @@ class Monitoring:
     """When a window of live scores counts as drifted from the reference."""
 
     window_nights: int = 7
+    # Outcomes are judged on rows of the last 90 nights: two months of closed 30-day windows. What is older says how the
+    # version was, and hides for as long how it is.
+    outcome_nights: int = 90
     min_rows: int = 200
     psi_threshold: float = 0.2
     reference_resamples: int = 200

@@ -2,7 +2,8 @@
 -- Null when not measured in the window. Of two values of one collection time the higher stands.
 -- Creatinine is 2160-0, serum or plasma; whole blood (38483-4) is not mixed in. Lactate is 2524-7, serum or plasma.
 -- A held result of the last 48 h holds the view: older ones no longer decide what was last.
--- codes: 2160-0, 3094-0, 2951-2, 2823-3, 718-7, 6690-2, 777-3, 1751-7, 2345-7, 2524-7, 1963-8
+-- codes: 2160-0 creatinine, 3094-0 bun, 2951-2 sodium, 2823-3 potassium, 718-7 hemoglobin, 6690-2 leukocytes, 777-3 platelets
+-- codes: 1751-7 albumin, 2345-7 glucose, 2524-7 lactate, 1963-8 bicarbonate
 -- hold window: 48 hours
 -- owner: clinical informatics
 -- freshness: 6 hours

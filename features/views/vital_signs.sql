@@ -1,6 +1,7 @@
 -- Vital signs of the 24 h before prediction_time, as known then: the last, the lowest and the highest. One row per spine row.
 -- Null when not measured in the window. Of two values of one time the higher stands. Oxygen saturation by pulse oximetry only.
--- codes: 8867-4, 8480-6, 9279-1, 59408-5, 2708-6, 8310-5
+-- codes: 8867-4 heart_rate, 8480-6 systolic_pressure, 9279-1 respiratory_rate, 59408-5 oxygen_saturation
+-- codes: 2708-6 oxygen_saturation, 8310-5 temperature
 -- hold window: 24 hours
 -- owner: clinical informatics
 -- freshness: 6 hours

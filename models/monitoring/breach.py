@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Literal
 
 from sqlalchemy import Connection, insert, select, update
 
 from integrations.records.schema import breach, verdict
-from models.monitoring.findings import Finding
+from models.monitoring.findings import Finding, explains
 from models.monitoring.reference import PREDICTION
 from models.monitoring.verdict import Verdict, concern
 from models.use_case import Monitoring
@@ -26,6 +26,7 @@ class Window:
     start: datetime
     end: datetime
     run_id: str
+    time_zone: tzinfo  # the hospital's: its date says which night the window belongs to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,18 +84,13 @@ def update_breaches(
 
 
 def _seen(connection: Connection, window: Window, of: int) -> Counter[str]:
-    """Count in how many of the last windows each concern was in breach; a window judged twice counts as judged last."""
+    """Count in how many of the last windows each concern was in breach. A night has one window: the one judged last."""
     is_ours = (verdict.c.use_case == window.use_case) & (verdict.c.version == window.version)
-    ends = (
-        select(verdict.c.window_end)
-        .where(is_ours, verdict.c.window_end <= window.end)
-        .group_by(verdict.c.window_end)
-        .order_by(verdict.c.window_end.desc())
-        .limit(of)
-    )
+    ends = select(verdict.c.window_end).where(is_ours, verdict.c.window_end <= window.end).distinct()
+    last_of_night = {end.astimezone(window.time_zone).date(): end for end in sorted(connection.execute(ends).scalars())}
     rows = connection.execute(
         select(verdict.c.window_end, verdict.c.metric, verdict.c.subject, verdict.c.verdict)
-        .where(is_ours, verdict.c.window_end.in_(ends.scalar_subquery()))
+        .where(is_ours, verdict.c.window_end.in_(list(last_of_night.values())[-of:]))
         .order_by(verdict.c.verdict_id)
     )
     last = {(row.window_end, row.metric, row.subject): row for row in rows}
@@ -126,9 +122,12 @@ def _at_fault(now: Sequence[Verdict], findings: Sequence[Finding]) -> dict[str, 
     """
     faults: dict[str, str] = {}
     for subject in {concern(each) for each in now if each.metric in ("psi", "missing")}:
-        found = [f"{each.row_count} rows {each.reason}" for each in findings if each.feature == subject]
-        if found:
-            faults[subject] = f"Ingest has quarantined {', '.join(found)} on its codes: a fault of the data."
+        if explains(findings, subject):
+            found = [f"{each.row_count} rows {each.reason}" for each in findings if each.feature == subject]
+            share = sum(each.share for each in findings if each.feature == subject)
+            faults[subject] = (
+                f"Ingest has quarantined {', '.join(found)} on its codes, {share:.0%} of them: a fault of the data."
+            )
         elif any(each.metric == "missing" and each.subject == subject for each in now):
             faults[subject] = (
                 "What is measured has changed: a fault of the data, not of the patients, until shown otherwise."

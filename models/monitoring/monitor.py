@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,14 @@ def monitor(
     reports: Path,
     run_id: str,
     with_report: bool,
+    time_zone: tzinfo,
 ) -> MonitoringResult:
     """Judge the rows scored in the nights before `as_of`; figures and breaches go to records in one transaction.
 
     `window`: person_id (else patient_id), prediction_time, probability and the features as the model took them; rows
     outside the window are left out. `matured`: the same key, prediction_time, label, label_known_at and probability;
-    rows whose label is open at `as_of` are left out. `run_id` is a row of `run` by now.
+    rows whose label is open at `as_of` are left out. `run_id` is a row of `run` by now. `time_zone`: the hospital's, by
+    whose date a night has one window.
     """
     its = Window(
         use_case=use_case.name,
@@ -45,6 +47,7 @@ def monitor(
         start=window_start(use_case, as_of),
         end=as_of,
         run_id=run_id,
+        time_zone=time_zone,
     )
     rows, closed = _within(window, its), _closed(matured, as_of)
     verdicts = judge_window(rows, reference, use_case.monitoring)
@@ -67,6 +70,11 @@ def monitor(
 def window_start(use_case: UseCase, as_of: datetime) -> datetime:
     """Return when the window that ends at `as_of` begins."""
     return as_of - timedelta(days=use_case.monitoring.window_nights)
+
+
+def outcomes_start(use_case: UseCase, as_of: datetime) -> datetime:
+    """Return from when on rows are judged by what came of them."""
+    return as_of - timedelta(days=use_case.monitoring.outcome_nights)
 
 
 def _within(frame: pa.Table, window: Window) -> pa.Table:

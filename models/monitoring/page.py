@@ -143,8 +143,11 @@ def _outcomes(result: MonitoringResult) -> str:
 def _findings(result: MonitoringResult) -> str:
     if not result.findings:
         return "<h2>What ingest has found</h2><p>Nothing was quarantined on the codes of these inputs.</p>"
-    rows = ((each.feature, each.reason.replace("_", " "), str(each.row_count)) for each in result.findings)
-    return "<h2>What ingest has found</h2>" + _table(("Input", "Why quarantined", "Rows"), rows)
+    rows = (
+        (each.feature, each.reason.replace("_", " "), str(each.row_count), f"{each.share:.1%}")
+        for each in result.findings
+    )
+    return "<h2>What ingest has found</h2>" + _table(("Input", "Why quarantined", "Rows", "Of its codes"), rows)
 
 
 def _table(heads: Sequence[str], rows: Iterator[Sequence[str]]) -> str:

@@ -20,6 +20,9 @@ def with_view(folder: Path, sql: str) -> Path:
 def test_a_view_is_read_from_its_file() -> None:
     labs = view("recent_labs")
     assert labs.codes[:2] == ("2160-0", "3094-0")
+    assert labs.codes_of("creatinine_rise_48h_mg_dl") == ("2160-0",)
+    assert view("vital_signs").codes_of("oxygen_saturation_last_percent") == ("59408-5", "2708-6")
+    assert labs.codes_of("age_years") == ()
     assert labs.hold_window == timedelta(hours=48)
     first = labs.features[0]
     assert (first.name, first.unit, first.description) == ("creatinine_last_mg_dl", "mg/dL", "last of 7 d")
@@ -50,6 +53,7 @@ def test_the_version_changes_with_the_sql_and_with_a_table_that_it_names(tmp_pat
     ("old", "new", "message"),
     [
         ("-- owner: ", "-- from: ", "no line '-- owner: '"),
+        ("8867-4 heart_rate", "8867-4", "a code of the header stands without its word"),
         ("-- hold window: 24 hours", "-- hold window: a day", "'a day' is no time span"),
         ("heart_rate_last_per_min", "heart_rate_last", "does not end in its unit"),
     ],

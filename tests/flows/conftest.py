@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from integrations.records import Records
 from integrations.synthetic_hospital.hospital import Hospital
 from integrations.synthetic_hospital.write import HospitalFiles, write_hospital
+from tests.flows.ward import Ward, open_ward
 
 USE_CASE = "aki_48h"
 MISSED_NIGHT = 3
@@ -61,6 +63,12 @@ class PlayedHospital:
     files: HospitalFiles
     plans: dict[str, Any]  # what --dry-run said before the run of the same thing
     deeds: dict[str, Any]  # and what the run then did
+
+
+@pytest.fixture
+def ward(home: Path, sqlite_records: Records, tmp_path: Path) -> Ward:
+    """A ward that scores readmission silently."""
+    return open_ward(home, tmp_path)
 
 
 @pytest.fixture(scope="session")

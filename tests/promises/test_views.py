@@ -74,6 +74,16 @@ def test_a_view_says_what_it_is_who_owns_it_and_what_holds_it(opened: Opened) ->
     assert (each.hold_window.total_seconds() > 0) == bool(each.codes)
 
 
+def test_a_view_with_codes_says_which_of_them_each_feature_draws_on(opened: Opened) -> None:
+    each, _, _ = opened
+    if each.codes:
+        drawn_on = {feature.name: each.codes_of(feature.name) for feature in each.features}
+        assert [name for name, codes in drawn_on.items() if not codes] == []
+        assert {code for codes in drawn_on.values() for code in codes} == set(each.codes)
+        for name, codes in drawn_on.items():
+            assert len({each.word_of_code[code] for code in codes}) == 1, f"{name} begins with two words"
+
+
 def test_a_view_is_lower_case_and_knows_no_clock(opened: Opened) -> None:
     each, _, _ = opened
     statement = re.sub(r"--.*|'[^']*'", "", each.sql)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -103,6 +104,7 @@ def watcher(records: Records, use_case: UseCase, reference: dict[str, Any], home
         findings: tuple[Finding, ...] = (),
         with_report: bool = False,
         version: int = 3,
+        later: timedelta = timedelta(0),
     ) -> MonitoringResult:
         run_id = uuid4().hex
         with records.begin() as connection:
@@ -117,10 +119,11 @@ def watcher(records: Records, use_case: UseCase, reference: dict[str, Any], home
             reference=reference,
             matured=rows(0, seed=0) if matured is None else matured,
             findings=findings,
-            as_of=NIGHT + timedelta(days=night),
+            as_of=NIGHT + timedelta(days=night) + later,
             reports=home / "reports",
             run_id=run_id,
             with_report=with_report,
+            time_zone=ZoneInfo("America/Chicago"),
         )
 
     return look

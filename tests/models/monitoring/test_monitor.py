@@ -1,16 +1,20 @@
 """What counts as drift, what as a fault of the data, and what only as one odd week."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from sqlalchemy import insert, select
 
+from integrations.duck import connect
 from integrations.records import Records
 from integrations.records.schema import breach, extract, quarantine, verdict
+from integrations.snapshot import Feed
+from models.cases import open_facts
 from models.monitoring.breach import set_breach_status
-from models.monitoring.findings import Finding, quarantine_findings
+from models.monitoring.findings import Finding, explains, quarantine_findings, taken_counts
 from models.monitoring.reference import build_reference
 from models.monitoring.result import MonitoringResult
 from models.monitoring.verdict import judge_window
@@ -72,6 +76,20 @@ def test_a_window_judged_twice_counts_once(watch: Watch) -> None:
     assert open_(watch(0, at(0, **SHIFTED))) == []
 
 
+def test_two_runs_of_one_night_are_one_window_and_the_last_one_counts(watch_both: Watch) -> None:
+    watch_both(0, at(0, **SHIFTED))
+    assert open_(watch_both(0, at(0, **SHIFTED), later=timedelta(seconds=40))) == []
+    watch_both(0, at(0), later=timedelta(hours=2))
+    assert open_(watch_both(1, at(1, **SHIFTED))) == []
+    assert open_(watch_both(2, at(2, **SHIFTED))) == [("drift", "creatinine_last_mg_dl")]
+
+
+def test_a_night_ends_at_midnight_of_the_hospital(watch: Watch) -> None:
+    before_midnight = timedelta(hours=-1, minutes=-30)  # 23:30 of the day before in Chicago, the same day in UTC
+    watch(0, at(0, **SHIFTED), later=before_midnight)
+    assert open_(watch(0, at(0, **SHIFTED))) == [("drift", "creatinine_last_mg_dl")]
+
+
 def test_another_version_has_windows_of_its_own(watch: Watch) -> None:
     watch(0, at(0, **SHIFTED), version=2)
     assert open_(watch(1, at(1, **SHIFTED), version=3)) == []
@@ -102,17 +120,27 @@ def test_an_input_that_goes_missing_is_a_data_fault_and_does_not_train(watch: Wa
 
 
 def test_quarantined_rows_on_the_same_input_make_it_a_data_fault(watch: Watch) -> None:
-    found = (Finding(feature="creatinine_last_mg_dl", reason="suspect_batch", row_count=31),)
+    found = (Finding(feature="creatinine_last_mg_dl", reason="suspect_batch", row_count=31, share=0.31),)
     watch(0, at(0, **SHIFTED))
     drifted = watch(1, at(1, **SHIFTED))
     faulty = watch(2, at(2, **SHIFTED), findings=found)
     assert open_(drifted) == [("drift", "creatinine_last_mg_dl")]
     assert open_(faulty) == [("data fault", "creatinine_last_mg_dl")]
-    assert "31 rows suspect_batch" in faulty.breaches[0].sentence
+    assert "31 rows suspect_batch on its codes, 31% of them" in faulty.breaches[0].sentence
+
+
+@pytest.mark.parametrize(("shares", "kind"), [((0.049,), "drift"), ((0.03, 0.02), "data fault")])
+def test_a_few_quarantined_rows_do_not_explain_a_real_drift(watch: Watch, shares: tuple[float, ...], kind: str) -> None:
+    found = tuple(
+        Finding(feature="creatinine_last_mg_dl", reason=reason, row_count=3, share=share)
+        for reason, share in zip(("unknown_unit", "impossible_value"), shares, strict=False)
+    )
+    watch(0, at(0, **SHIFTED), findings=found)
+    assert open_(watch(1, at(1, **SHIFTED), findings=found)) == [(kind, "creatinine_last_mg_dl")]
 
 
 def test_a_finding_on_another_input_changes_nothing(watch: Watch) -> None:
-    found = (Finding(feature="age_years", reason="impossible_value", row_count=3),)
+    found = (Finding(feature="age_years", reason="impossible_value", row_count=3, share=0.5),)
     watch(0, at(0, **SHIFTED), findings=found)
     assert open_(watch(1, at(1, **SHIFTED), findings=found)) == [("drift", "creatinine_last_mg_dl")]
 
@@ -200,8 +228,35 @@ def test_quarantine_is_counted_on_the_codes_of_each_input_within_the_window(sqli
             connection.execute(insert(quarantine).values(**place, **what, **when))
     codes = {"creatinine_last_mg_dl": {"2160-0"}, "hemoglobin_last_g_dl": {"718-7"}, "age_years": set[str]()}
     with sqlite_records.read() as connection:
-        found = quarantine_findings(connection, codes, window_start=NIGHT - 7 * day, window_end=NIGHT)
+        window = {"window_start": NIGHT - 7 * day, "window_end": NIGHT}
+        found = quarantine_findings(connection, codes, {"2160-0": 38, "777-3": 9}, **window)
     assert found == [
-        Finding(feature="creatinine_last_mg_dl", reason="suspect_batch", row_count=2),
-        Finding(feature="hemoglobin_last_g_dl", reason="unknown_unit", row_count=1),
+        Finding(feature="creatinine_last_mg_dl", reason="suspect_batch", row_count=2, share=0.05),
+        Finding(feature="hemoglobin_last_g_dl", reason="unknown_unit", row_count=1, share=1.0),
     ]
+    assert explains(found, "creatinine_last_mg_dl")
+    assert not explains(found, "age_years")
+
+
+def test_results_that_came_through_are_counted_once_by_their_collection_in_the_window(tmp_path: Path) -> None:
+    head = {"source": "lis", "site_id": "demo", "patient_id": "lis/p", "extract_id": "x", "is_retracted": False}
+    hour = timedelta(hours=1)
+    told = [
+        ("o1", "2160-0", NIGHT - 9 * hour, NIGHT - 8 * hour),
+        ("o1", "2160-0", NIGHT - 9 * hour, NIGHT - 7 * hour),  # corrected
+        ("o2", "2160-0", NIGHT, NIGHT),
+        ("o3", "2160-0", NIGHT - timedelta(days=7), NIGHT - 8 * hour),
+        ("o4", "2160-0", NIGHT - hour, NIGHT + hour),
+        ("o5", "2160-0", NIGHT + hour, NIGHT),
+        ("o6", "718-7", NIGHT - hour, NIGHT),
+        ("o7", "777-3", NIGHT - hour, NIGHT),
+    ]
+    observations = []
+    for line, (key, code, effective_at, available_at) in enumerate(told, 1):
+        result = {"observation_id": f"lis/{key}", "code": code, "effective_at": effective_at}
+        observations.append(head | result | {"available_at": available_at, "source_file": "f", "source_line": line})
+    lake = connect(tmp_path / "tmp", threads=1)
+    feed = Feed(source="lis", site_id="demo", time_zone="UTC", lateness=hour)
+    open_facts(lake, {"observation": observations}, [feed], tmp_path)
+    window = {"window_start": NIGHT - timedelta(days=7), "window_end": NIGHT}
+    assert taken_counts(lake, {"2160-0", "718-7"}, **window) == {"2160-0": 2, "718-7": 1}

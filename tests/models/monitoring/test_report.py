@@ -51,13 +51,13 @@ def test_without_any_row_our_part_still_stands(watch: Watch, reference: dict[str
 def test_what_stands_open_and_what_ingest_found_is_told_with_what_to_do(
     watch: Watch, reference: dict[str, Any]
 ) -> None:
-    found = (Finding(feature="creatinine_last_mg_dl", reason="suspect_batch", row_count=31),)
+    found = (Finding(feature="creatinine_last_mg_dl", reason="suspect_batch", row_count=31, share=0.254),)
     window = rows(400, seed=4, creatinine_times=3.0)
     watch(-1, window, findings=found)
     page = verdict_page(watch(0, window, findings=found), window, reference)
     assert "do not retrain for it" in page
     assert "Ask those who keep the feed." in page
-    assert "<td>suspect batch</td><td>31</td>" in page
+    assert "<td>suspect batch</td><td>31</td><td>25.4%</td>" in page
 
 
 def test_the_reference_is_drawn_as_it_was(reference: dict[str, Any]) -> None:
