@@ -49,7 +49,8 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
         house.registry.check_kept(use_case, records=house.records)
         lake = house.open_snapshot(this.snapshot)
         known = label_cohort(lake, this)
-        frame, held = training_frame(house, lake, this, known)
+        rows, held = rows_to_learn_from(house, lake, this, known)
+        frame = training_frame(house, lake, this, rows)
         candidate = fit(this, frame, held, seed)
         evaluation = judge(house, this, frame, seed)
         version = register(house, this, candidate, evaluation, frame, trainer)
@@ -67,11 +68,12 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
 
 
 def plan(house: House, use_case: str, moment: datetime) -> dict[str, int]:
-    """What a training would learn from, without fitting: rows with a final label, and how many of them are outcomes."""
+    """What a training would learn from, without fitting: final labels, outcomes among them, and held rows."""
     this = Round.of(house, use_case, as_of=moment)
     lake = house.open_snapshot(this.snapshot)
-    labels = label_cohort(lake, this).rows["label"].to_pylist()
-    return {"rows": len(labels), "outcomes": sum(labels)}
+    rows, held = rows_to_learn_from(house, lake, this, label_cohort(lake, this))
+    labels = rows["label"].to_pylist()
+    return {"rows": len(labels), "outcomes": sum(labels), "held": held}
 
 
 def who_trains(house: House, name: str) -> str:
@@ -88,16 +90,21 @@ def label_cohort(lake: "duckdb.DuckDBPyConnection", this: Round) -> Labelled:
 
 
 @step
-def training_frame(
+def rows_to_learn_from(
     house: House, lake: "duckdb.DuckDBPyConnection", this: Round, known: Labelled
 ) -> tuple["pa.Table", int]:
-    """Join labels and features; rows whose features are held are dropped, and counted."""
+    """Leave out the rows of which any feature is held, and count them."""
     from features.held import held_features
 
-    frame = features_of(house, lake, this.case, known.rows, this.snapshot)
     with house.records.read() as connection:
         held = held_features(connection, lake, known.rows, views_of(this.case), this.as_of)
-    return without_held(frame, held)
+    return without_held(known.rows, held)
+
+
+@step
+def training_frame(house: House, lake: "duckdb.DuckDBPyConnection", this: Round, rows: "pa.Table") -> "pa.Table":
+    """Join labels and features."""
+    return features_of(house, lake, this.case, rows, this.snapshot)
 
 
 @step

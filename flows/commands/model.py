@@ -43,7 +43,7 @@ def train(
         else:
             say(
                 f"would train {use_case} on {plan['rows']:,} rows with a known outcome, "
-                f"{plan['outcomes']:,} of them positive"
+                f"{plan['outcomes']:,} of them positive; {plan['held']:,} held rows would be left out"
             )
         return
     run = run_flow(

@@ -201,7 +201,7 @@ def test_too_few_patients_are_said_plainly_and_the_candidate_is_kept(played: Pla
     at = played.files.history_taken_at.isoformat()
     plan = played.rounds.done("train", "readmission_30d", "--as-of", at, "--dry-run", "--json").json
     answer = played.rounds.done("train", "readmission_30d", "--as-of", at, "--as", "Ada")
-    assert f"{plan['rows']:,} rows in" in answer.out
+    assert f"{plan['rows']:,} rows in, {plan['held']:,} held rows left out" in answer.out
     assert "too few patients to judge" in answer.out
     [version] = played.rounds.done("versions", "readmission_30d", "--json").json["versions"]
     assert version["gate"] == "not enough data"

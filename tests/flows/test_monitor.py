@@ -49,14 +49,7 @@ def test_one_odd_glucose_is_a_finding_on_glucose_and_on_nothing_else(ward: Ward)
     ward.discharge("p1", NIGHT - 2 * HOUR)
     for number in range(40):
         ward.measure(f"g{number}", "2345-7", NIGHT - number * HOUR)
-    with ward.house.records.begin() as connection:
-        extract = {"extract_id": "x", "source": "ehr", "site_id": "demo", "received_at": NIGHT, "digest": "x"}
-        connection.execute(insert(s.extract).values(**extract, is_history=0, status="committed"))
-        place = {"extract_id": "x", "source": "ehr", "table_name": "observation", "source_file": "f", "source_line": 1}
-        what = {"reason": "unknown_unit", "detail": "", "record_hash": "x", "bytes": b"", "code": "2345-7"}
-        connection.execute(
-            insert(s.quarantine).values(**place, **what, patient_id="ehr/p1", effective_at=NIGHT, quarantined_at=NIGHT)
-        )
+    ward.quarantine("p1", "2345-7", NIGHT)
     found = _findings(ward.house, ward.lake(), round_at(NIGHT + HOUR))
     assert [(each.feature, each.row_count) for each in found] == [("glucose_last_mg_dl", 1)]
     assert not explains(found, "glucose_last_mg_dl")

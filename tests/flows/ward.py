@@ -40,6 +40,15 @@ class Half:
         return np.full(frame.num_rows, 0.5)
 
 
+class WardHouse(House):
+    """A house whose lake is what the ward's feed has sent."""
+
+    ward: "Ward"
+
+    def open_snapshot(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+        return self.ward.lake()
+
+
 @dataclass
 class Ward:
     """A site that scores silently, and what its feed has sent so far."""
@@ -66,6 +75,14 @@ class Ward:
         head |= {"extract_id": "x", "source_file": "f", "source_line": 1, "is_retracted": False}
         result = {"observation_id": f"ehr/{name}", "code": code, "value_number": 1.0, "effective_at": at}
         self.facts["observation"].append(head | result | {"available_at": at})
+
+    def quarantine(self, patient: str, code: str, at: datetime, *, at_door: datetime | None = None) -> None:
+        """A result of somebody was set aside at the door."""
+        place = {"extract_id": "x", "source": "ehr", "table_name": "observation", "source_file": "f", "source_line": 1}
+        what = {"reason": "unknown_unit", "detail": "", "record_hash": "x", "bytes": b"", "code": code}
+        when = {"effective_at": at, "quarantined_at": at_door or at}
+        with self.house.records.begin() as connection:
+            connection.execute(insert(s.quarantine).values(**place, **what, **when, patient_id=f"ehr/{patient}"))
 
     def lake(self) -> duckdb.DuckDBPyConnection:
         connection = connect(self.folder / "tmp", threads=1)
@@ -129,7 +146,7 @@ def with_ones(spine: pa.Table) -> pa.Table:
 
 def open_ward(home: Path, folder: Path) -> Ward:
     """A ward of which nothing has come in yet."""
-    house = House(Settings(home=home))
+    house = WardHouse(Settings(home=home))
     key = folder / "ada.key"
     add_person(house.records, name="Ada", role="governance", key_out=key, as_of=NIGHT - DAY, signer=None, home=home)
     set_stage(
@@ -143,4 +160,7 @@ def open_ward(home: Path, folder: Path) -> Ward:
     )
     with house.records.begin() as connection:
         connection.execute(insert(s.snapshot).values(snapshot_id=1, created_at=NIGHT, versions={}))
-    return Ward(house, folder, {"patient": [], "encounter": [], "observation": []})
+        extract = {"extract_id": "x", "source": "ehr", "site_id": "demo", "received_at": NIGHT, "digest": "x"}
+        connection.execute(insert(s.extract).values(**extract, is_history=0, status="committed"))
+    house.ward = Ward(house, folder, {"patient": [], "encounter": [], "observation": []})
+    return house.ward
