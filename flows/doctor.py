@@ -35,7 +35,7 @@ def examine(house: House, now: datetime) -> list[Check]:
         _outbox(house),
         *_void(house),
         *_set_aside(house),
-        *_nights(house, now),
+        *_rounds(house, now),
     ]
 
 
@@ -139,14 +139,14 @@ def _set_aside(house: House) -> Iterator[Check]:
     )
 
 
-def _nights(house: House, now: datetime) -> Iterator[Check]:
+def _rounds(house: House, now: datetime) -> Iterator[Check]:
     missing = missing_rounds(house, now)
     for span in missing:
         yield Check(
-            name=f"nights: {span['use_case']}",
+            name=f"rounds: {span['use_case']}",
             state="open",
-            finding=f"{span['night_count']} {span['state']}, {span['from_night']} to {span['to_night']}",
+            finding=f"{span['round_count']} {span['state']}, {span['from_round']} to {span['to_round']}",
             to_do=f"rounds score {span['use_case']}",
         )
     if not missing:
-        yield Check(name="nights", state="in order", finding="no round is late or missing")
+        yield Check(name="rounds", state="in order", finding="no round is late or missing")

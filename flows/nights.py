@@ -1,6 +1,7 @@
-"""What was scored, night by night, and which nights are late or missing."""
+"""What was scored, round by round, and which rounds are late or missing."""
 
-from datetime import date, datetime, timedelta
+from bisect import bisect_right
+from datetime import UTC, datetime, time, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -35,15 +36,29 @@ def scoring_runs(house: House) -> list[dict[str, object]]:
 
 
 def missing_rounds(house: House, now: datetime) -> list[dict[str, object]]:
-    """Nights since a use case's first round that have none, in spans: the newest may be late, others are missing."""
-    done = _nights_done(house)
+    """Rounds since a use case's first one that were not made, in spans: the newest may be late, others are missing."""
     found: list[dict[str, object]] = []
-    for name in use_case_names():
-        if nights := done.get(name):
-            due_until, is_late = _newest_due_night(name, now)
-            gap = [night for night in _days(min(nights), due_until) if night not in nights]
-            found += [_span(name, span, due_until if is_late else None) for span in _spans(gap)]
+    for name, made_at in _rounds_made(house).items():
+        rounds = scheduled_rounds(name, min(made_at), now)
+        made = {rounds[bisect_right(rounds, at) - 1] for at in made_at if at <= now}
+        due = [at for at in rounds if at + GRACE <= now]
+        for is_made, span in groupby(due, key=made.__contains__):
+            if not is_made:
+                found.append(_span(name, list(span), due[-1]))
     return found
+
+
+def scheduled_rounds(name: str, first: datetime, last: datetime) -> list[datetime]:
+    """Every round of a use case by the hospital's clock, in UTC: from the one that `first` belongs to, up to `last`.
+
+    What is made before the next round is due belongs to the one before.
+    """
+    zone, hours = hospital_zone(), sorted(use_case(name).schedule_hours)
+    day, rounds = first.astimezone(zone).date() - timedelta(days=1), list[datetime]()
+    while day <= last.astimezone(zone).date():
+        rounds += [datetime.combine(day, time(hour), zone).astimezone(UTC) for hour in hours]
+        day += timedelta(days=1)
+    return [at for at in rounds[bisect_right(rounds, first) - 1 :] if at <= last]
 
 
 def hospital_zone() -> ZoneInfo:
@@ -55,41 +70,24 @@ def hospital_zone() -> ZoneInfo:
     return ZoneInfo("UTC")
 
 
-def _nights_done(house: House) -> dict[str, set[date]]:
-    zone, done = hospital_zone(), dict[str, set[date]]()
+def _rounds_made(house: House) -> dict[str, list[datetime]]:
+    """When rounds of each use case were made; a silent look at the past is none."""
+    made: dict[str, list[datetime]] = {name: [] for name in use_case_names()}
     wanted = select(s.run.c.use_case, s.run.c.as_of).where(
         s.run.c.kind == "score", s.run.c.status == "done", s.run.c.purpose.in_(("live", "silent"))
     )
     with house.records.read() as connection:
         for row in connection.execute(wanted):
-            done.setdefault(row.use_case, set()).add(row.as_of.astimezone(zone).date())
-    return done
+            made[row.use_case].append(row.as_of)
+    return {name: times for name, times in made.items() if times}
 
 
-def _newest_due_night(name: str, now: datetime) -> tuple[date, bool]:
-    """The newest night whose hour has come, and whether it may still be on its way."""
-    local = now.astimezone(hospital_zone())
-    hour = min(use_case(name).schedule_hours)
-    due_at = local.replace(hour=hour, minute=0, second=0, microsecond=0)
-    if local < due_at + GRACE:
-        return local.date() - timedelta(days=1), False
-    return local.date(), True
-
-
-def _days(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
-
-
-def _spans(nights: list[date]) -> list[list[date]]:
-    groups = groupby(enumerate(nights), key=lambda pair: pair[1].toordinal() - pair[0])
-    return [[night for _, night in group] for _, group in groups]
-
-
-def _span(name: str, nights: list[date], newest: date | None) -> dict[str, object]:
+def _span(name: str, rounds: list[datetime], newest: datetime) -> dict[str, object]:
+    first, last = (f"{at.astimezone(hospital_zone()):%Y-%m-%d %H:%M}" for at in (rounds[0], rounds[-1]))
     return {
         "use_case": name,
-        "from_night": str(nights[0]),
-        "to_night": str(nights[-1]),
-        "night_count": len(nights),
-        "state": "late" if nights == [newest] else "missing",
+        "from_round": first,
+        "to_round": last,
+        "round_count": len(rounds),
+        "state": "late" if rounds == [newest] else "missing",
     }

@@ -63,7 +63,7 @@ class UseCase:
     owner: str
     horizon: timedelta
     max_age: timedelta  # live: older prediction_times are scored with purpose backfill
-    schedule_hours: tuple[int, ...]  # hospital time, hours of the day at which the round is due
+    schedule_hours: tuple[int, ...]  # hospital time, hours of the day at which a round is due; as in prefect.yaml
     features: tuple[str, ...]  # "feature_view:feature"
     required: tuple[str, ...]  # features without which no score is made: held, it is held; not measured, excluded
     estimator: Callable[[int], Any] = field(repr=False)  # seed -> unfitted scikit-learn pipeline

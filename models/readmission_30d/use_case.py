@@ -12,7 +12,7 @@ USE_CASE = UseCase(
     owner="care transitions",
     horizon=timedelta(days=30),
     max_age=timedelta(hours=72),
-    schedule_hours=(6,),
+    schedule_hours=(0,),
     features=(
         "patient_demographics:age_years",
         "patient_demographics:is_female",

@@ -1,6 +1,7 @@
 """What prefect.yaml owes: every flow is deployed, every use case has its schedule, every form can be filled in."""
 
 import importlib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -8,7 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-from models.catalog import use_case_names
+from flows.nights import GRACE, hospital_zone
+from models.catalog import use_case, use_case_names
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEPLOYMENTS = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
@@ -26,13 +28,24 @@ def test_every_flow_is_deployed(flow: str) -> None:
 
 
 @pytest.mark.parametrize("flow", ["score", "monitor"])
-@pytest.mark.parametrize("use_case", use_case_names())
-def test_every_use_case_has_its_schedule_in_its_hospitals_time(use_case: str, flow: str) -> None:
-    [deployment] = [one for one in DEPLOYMENTS if one["name"] == f"{flow}_{use_case}"]
-    assert deployment["parameters"] == {"use_case": use_case}
+@pytest.mark.parametrize("name", use_case_names())
+def test_every_use_case_has_its_schedule_in_its_hospitals_time(name: str, flow: str) -> None:
+    [deployment] = [one for one in DEPLOYMENTS if one["name"] == f"{flow}_{name}"]
+    assert deployment["parameters"] == {"use_case": name}
     [schedule] = deployment["schedules"]
     assert ZoneInfo(schedule["timezone"])
     assert len(schedule["cron"].split()) == 5
+
+
+@pytest.mark.parametrize("name", use_case_names())
+def test_a_score_is_scheduled_when_its_use_case_says_that_a_round_is_due(name: str) -> None:
+    [deployment] = [one for one in DEPLOYMENTS if one["name"] == f"score_{name}"]
+    [schedule] = deployment["schedules"]
+    minute, hours, *days = schedule["cron"].split()
+    assert tuple(int(hour) for hour in hours.split(",")) == use_case(name).schedule_hours
+    assert days == ["*", "*", "*"]
+    assert timedelta(minutes=int(minute)) < GRACE, "each round would be late before it begins"
+    assert schedule["timezone"] == hospital_zone().key
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one["name"])
