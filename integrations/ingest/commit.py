@@ -1,6 +1,8 @@
 """The one transaction that makes an ingest count: account, what was set aside, snapshot, and the extract's status."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import duckdb
@@ -11,7 +13,8 @@ from integrations.ingest import ledger
 from integrations.ingest.doors import LOOKED_UP, NO_TABLE
 from integrations.ingest.outcomes import left_out_counts
 from integrations.ingest.places import IngestPlaces, TableAccount
-from integrations.ingest.set_aside import Origin, keep_hashes, quarantine_rows, waiting_rows
+from integrations.ingest.releases import SENT_AGAIN, SUPERSEDED, Version, superseded
+from integrations.ingest.set_aside import Origin, keep_hashes, quarantine_rows, record_hash, waiting_rows
 from integrations.ingest.take_up import TakenUp
 from integrations.landing import Landed, drop_landed
 from integrations.records import Records
@@ -67,6 +70,26 @@ def _note_set_aside(db: Connection, connection: duckdb.DuckDBPyConnection, inges
             ledger.note_quarantined(db, rows)
         for rows in waiting_rows(connection, origin, landed.received_at):
             ledger.note_waiting(db, rows)
+    ledger.note_released(db, _superseded(db, connection, {**taken.origins, landed.extract_id: ingested.origin}))
     ledger.note_taken_up(db, taken.closed, landed.extract_id, landed.received_at)
     for waiting_id, table, waits_for in taken.moved:
         ledger.note_waits_on(db, waiting_id, table, waits_for)
+
+
+def _superseded(
+    db: Connection, connection: duckdb.DuckDBPyConnection, origins: Mapping[str, Origin]
+) -> list[tuple[int, datetime, str]]:
+    """The rows of quarantine that this ingest releases; sent_again where the same bytes are mapped now."""
+    found = superseded(connection)
+    hashes = ledger.record_hashes(db, sorted({each.quarantine_id for each in found}))
+    read: dict[Version, str] = {}
+    for extract_id, origin in origins.items():
+        places = {each.by for each in found if each.by.extract_id == extract_id}
+        raw = origin.bytes_of([(by.file, by.line) for by in places])
+        read |= {by: record_hash(raw[by.file, by.line]) for by in places}
+    released: dict[int, tuple[datetime, str]] = {}
+    for each in found:
+        is_same = each.is_mapped and read[each.by] == hashes[each.quarantine_id]
+        _, before = released.get(each.quarantine_id, (each.at, SUPERSEDED))
+        released[each.quarantine_id] = (each.at, SENT_AGAIN if is_same else before)
+    return [(quarantine_id, at, by) for quarantine_id, (at, by) in released.items()]

@@ -13,6 +13,7 @@ from integrations.ingest.judgement import Judgement
 from integrations.ingest.known import find_encounter_end, find_unknown, remember
 from integrations.ingest.outcomes import find_outcomes, keep_aside
 from integrations.ingest.places import TableAccount
+from integrations.ingest.releases import find_superseded
 from integrations.ingest.versions import find_chains, find_set_aside, make_fresh
 from integrations.ingest.withdrawals import withdraw_known
 from integrations.lake import Lake
@@ -49,6 +50,7 @@ def load_table(
     make_fresh(connection, judgement, extract_id)
     written = _write(connection, judgement, writing)
     remember(connection, judgement.table, "fresh")
+    find_superseded(connection, judgement, extract_id)
     return replace(account, rows_written=written)
 
 

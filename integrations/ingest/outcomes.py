@@ -6,6 +6,7 @@ import duckdb
 
 from integrations.duck import quoted
 from integrations.ingest.judgement import Judgement
+from integrations.ingest.releases import HOLDS
 from integrations.tables import TABLES
 
 # A record with several rows counts by the strongest: quarantined > waiting > mapped > unchanged > out_of_scope.
@@ -22,19 +23,21 @@ RANK = """
 
 
 def make_aside(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `aside`, for the records of all tables that were quarantined or wait, and `left_out`, out of scope."""
+    """Make `aside`, for the records of all tables that were quarantined or wait; `left_out`, out of scope; `hold`."""
     connection.execute(
         """
         create or replace table aside (
             table_name varchar, source varchar, extract_id varchar, record_file varchar, record_line bigint,
             is_bad boolean, fault varchar, waits_for_table varchar, waits_for varchar,
-            patient_id varchar, code varchar, effective_at timestamptz
+            patient_id varchar, code varchar, fact_key varchar, issued_at timestamptz, effective_at timestamptz,
+            is_history boolean, released_at timestamptz
         );
         create or replace table left_out (
             table_name varchar, record_file varchar, record_line bigint, code varchar, reason varchar
         )
         """
     )
+    connection.execute(HOLDS)
 
 
 def find_outcomes(connection: duckdb.DuckDBPyConnection) -> Counter[str]:
@@ -56,7 +59,10 @@ def find_outcomes(connection: duckdb.DuckDBPyConnection) -> Counter[str]:
 
 
 def keep_aside(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extract_id: str) -> None:
-    """Add to `aside` every row of a record that was set aside: a bad row, and those that are withheld with it."""
+    """Add to `aside` every row of a record that was set aside: a bad row, and those that are withheld with it.
+
+    A withdrawal has no code there: it hides no result, so it holds nothing.
+    """
     columns = {column.name for column in TABLES[judgement.table].columns}
     code = (
         "coalesce(code::varchar, local_code::varchar, unknown_code)"
@@ -70,7 +76,10 @@ def keep_aside(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extr
         insert into aside
         select
             {quoted(judgement.table)}, {quoted(judgement.contract.source)}, {quoted(extract_id)},
-            record_file, record_line, is_bad, fault, waits_for_table, waits_for, patient_id, {code}, effective_at
+            record_file, record_line, is_bad, fault, waits_for_table, waits_for,
+            patient_id, case when is_retracted then null else {code} end, fact_key,
+            case when fault is distinct from 'impossible_time issued_at' then issued_at end, effective_at,
+            {judgement.is_history}, null
         from judged join set_aside using (record_file, record_line)
         """
     )

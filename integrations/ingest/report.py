@@ -12,6 +12,7 @@ from integrations.duck import connect, quoted
 from integrations.ingest import ledger
 from integrations.ingest.known import open_lake
 from integrations.ingest.places import IngestPlaces
+from integrations.ingest.releases import SENT_AGAIN
 from integrations.records import Records
 from integrations.records.schema import account, extract, quarantine, waiting
 from integrations.tables import TABLES
@@ -126,7 +127,10 @@ def _record_counts(
 
 
 def _gather_hashes(db: Connection, connection: duckdb.DuckDBPyConnection, landing: Path) -> None:
-    """Make `hashes`: the records that were ever set aside; is_open: they still are."""
+    """Make `hashes`: the records that were ever set aside; is_open: they still are.
+
+    Those that were sent again and mapped then are counted where they were mapped.
+    """
     parts = []
     for table, kind, closed_at in (
         (quarantine, "quarantined", quarantine.c.released_at),
@@ -141,6 +145,7 @@ def _gather_hashes(db: Connection, connection: duckdb.DuckDBPyConnection, landin
                 closed_at.is_(None).label("is_open"),
             )
         )
+    parts[0] = parts[0].where(func.coalesce(quarantine.c.released_by, "") != SENT_AGAIN)
     rows = list(db.execute(union_all(*parts)))
     names = ("kind", "source", "table_name", "record_hash", "is_open")
     kinds = (pa.string(), pa.string(), pa.string(), pa.string(), pa.bool_())

@@ -32,6 +32,7 @@ from integrations.ingest.known import open_lake
 from integrations.ingest.load import Writing, load_table
 from integrations.ingest.outcomes import keep_left_out, make_aside, quarantined_by_reason
 from integrations.ingest.places import IngestPlaces, IngestResult, TableAccount
+from integrations.ingest.releases import open_holds
 from integrations.ingest.set_aside import Origin
 from integrations.ingest.take_up import take_up
 from integrations.landing import Arrival, Landed, arrival, drop_landed, settle
@@ -141,6 +142,8 @@ def _load_landed(
     writing = Writing(lake=places.lake, run_extract_id=landed.extract_id, dry_run=dry_run)
     open_lake(connection, places.lake, opening.versions)
     make_aside(connection)
+    with records.read() as db:
+        open_holds(connection, ledger.open_quarantine(db))
     _load_tables(connection, opening, ingested, places, records, writing, progress)
     snapshot_id = None if dry_run else commit(connection, ingested, places, records)
     return IngestResult(

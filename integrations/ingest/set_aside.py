@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from integrations.ingest.doors import raw_bytes
+from integrations.ingest.releases import SUPERSEDED
 
 BATCH = 20_000
 HASH_SCHEMA = pa.schema([("table_name", pa.string()), ("record_hash", pa.string())])
@@ -46,22 +47,24 @@ def record_hash(raw: bytes) -> str:
 def quarantine_rows(
     connection: duckdb.DuckDBPyConnection, origin: Origin, at: datetime
 ) -> Iterator[list[dict[str, Any]]]:
-    """Batches of rows, one per record and code. What is good in a bad record is withheld for the same reason."""
-    names = ("table_name", "source", "source_file", "source_line", "patient_id", "code", "effective_at", "fault")
+    """Batches of rows, one per record and fact. What is good in a bad record is withheld for the same reason."""
+    names = ["table_name", "source", "source_file", "source_line", "patient_id", "code", "fact_key"]
+    names += ["issued_at", "effective_at", "released_at", "fault"]
     query = """
-        with by_code as (
+        with by_fact as (
             select
-                table_name, source, record_file, record_line, patient_id, code,
-                min(effective_at) as effective_at, min(fault) as own_fault
+                table_name, source, record_file, record_line, patient_id, code, fact_key,
+                min(issued_at) as issued_at, min(effective_at) as effective_at, min(released_at) as released_at,
+                min(fault) as own_fault
             from aside
             where is_bad and extract_id = $extract_id
-            group by table_name, source, record_file, record_line, patient_id, code
+            group by table_name, source, record_file, record_line, patient_id, code, fact_key
         )
         select
             * exclude (own_fault),
             coalesce(own_fault, min(own_fault) over (partition by table_name, record_file, record_line))
-        from by_code
-        order by record_file, record_line, table_name, code
+        from by_fact
+        order by record_file, record_line, table_name, code, fact_key
     """
     for batch in _batches(connection, query, origin):
         raw = origin.bytes_of([(row[2], row[3]) for row in batch])
@@ -73,6 +76,7 @@ def quarantine_rows(
             rows.append(
                 {
                     **values,
+                    "released_by": SUPERSEDED if values["released_at"] else None,
                     "extract_id": origin.extract_id,
                     "reason": reason,
                     "detail": detail,

@@ -101,10 +101,14 @@ quarantine = Table(
     Column("bytes", LargeBinary, nullable=False),
     Column("patient_id", String, index=True),
     Column("code", String),
+    Column("fact_key", String),  # of the fact that it is a version of, where readable: a later good one releases it
+    Column("issued_at", INSTANT),
     Column("effective_at", INSTANT),
     Column("quarantined_at", INSTANT, nullable=False),
     Column("released_at", INSTANT),
     Column("released_by", String),
+    CheckConstraint("released_by in ('superseded', 'sent_again', 'retry')", name="quarantine_released_by"),
+    CheckConstraint("(released_at is null) = (released_by is null)", name="quarantine_release"),
 )
 
 waiting = Table(

@@ -158,15 +158,15 @@ def test_a_row_of_history_holds_from_its_collection_on_though_it_was_loaded_late
 
 
 def test_a_released_row_holds_only_what_was_asked_before_its_release(quarantine: Quarantine, held: Held) -> None:
-    quarantine(released_at=at("11 09:00"), released_by="someone")
+    quarantine(released_at=at("11 09:00"), released_by="superseded")
     assert held("11 08:59", "11 09:00") == [("11 08:59", *LABS)]
 
 
 def test_a_hold_ends_with_the_last_release_and_not_before(
     quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
 ) -> None:
-    quarantine(released_at=at("11 09:00"))
-    quarantine(released_at=at("11 10:00"))
+    quarantine(released_at=at("11 09:00"), released_by="superseded")
+    quarantine(released_at=at("11 10:00"), released_by="retry")
 
     def released(as_of: datetime) -> list[dict[str, object]]:
         with sqlite_records.read() as connection:

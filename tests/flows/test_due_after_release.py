@@ -51,7 +51,7 @@ def test_a_held_stay_is_due_again_at_the_release_and_a_scored_one_is_not(
     with sqlite_records.read() as connection:
         assert with_released(connection, lake, this, rows) == rows
     with sqlite_records.begin() as connection:
-        connection.execute(update(s.quarantine).values(released_at=T + HOUR))
+        connection.execute(update(s.quarantine).values(released_at=T + HOUR, released_by="superseded"))
     with sqlite_records.read() as connection:
         again = with_released(connection, lake, this, rows).slice(2)
     assert again.select(["encounter_id", "prediction_time"]).to_pylist() == [
