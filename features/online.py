@@ -12,7 +12,7 @@ INSTANT = pa.timestamp("us", "UTC")
 
 
 def newest_rows(folder: Path, as_of: datetime, window: timedelta) -> pa.Table:
-    """Return the newest row of each stay with prediction_time in (as_of - window, as_of]."""
+    """Return the newest row of each stay with prediction_time in (as_of - window, as_of], by the newest snapshot."""
     import pyarrow.dataset as ds
 
     files = [str(path) for path in sorted(folder.glob("*.parquet"))]
@@ -23,7 +23,7 @@ def newest_rows(folder: Path, as_of: datetime, window: timedelta) -> pa.Table:
     rows = (
         ds.dataset(files)
         .to_table(filter=within)
-        .sort_by([("encounter_id", "ascending"), ("prediction_time", "descending")])
+        .sort_by([("encounter_id", "ascending"), ("prediction_time", "descending"), ("created_at", "descending")])
     )
     ids = rows["encounter_id"].to_pylist()
     return rows.filter(pa.array([index == 0 or ids[index - 1] != each for index, each in enumerate(ids)], pa.bool_()))

@@ -14,11 +14,14 @@ from integrations.duck import quoted
 from integrations.errors import NotInOrder
 
 
-def write_view(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table, path: Path) -> int:
+def write_view(
+    connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table, path: Path, *, snapshot_id: int
+) -> int:
     """Compute one view for a spine into one file. Returns the rows written, which equal the spine's.
 
-    The created time is the prediction_time: a row computed later says the same as one computed that night, and Feast
-    does not blank it.
+    The created time is the prediction_time and a microsecond for each snapshot. So of two rows of one stay and time
+    that lie in two files, the one of the newer snapshot is read, by Feast and by `kept_rows` alike: what an extract of
+    history brought later, say, replaces what was kept before.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -33,7 +36,7 @@ def write_view(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Tabl
                         v.encounter_id,
                         v.prediction_time,
                         v.prediction_time as feature_prediction_time,
-                        v.prediction_time as created_at,
+                        v.prediction_time + to_microseconds({snapshot_id}) as created_at,
                         {columns}
                     from ({view.sql}) as v
                     join spine as s on s.encounter_id = v.encounter_id and s.prediction_time = v.prediction_time
@@ -48,7 +51,10 @@ def write_view(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Tabl
 
 
 def kept_rows(connection: duckdb.DuckDBPyConnection, view: View, folder: Path, spine: pa.Table) -> pa.Table:
-    """Return the rows that a folder keeps of a spine, one per spine row and in its order; null where it keeps none."""
+    """Return the rows that a folder keeps of a spine, one per spine row and in its order; null where it keeps none.
+
+    Of several rows of one stay and time the one of the newest snapshot stands.
+    """
     numbered = spine.select(["encounter_id", "prediction_time"]).append_column(
         "spine_row", pa.array(range(spine.num_rows), pa.int64())
     )
@@ -64,7 +70,7 @@ def kept_rows(connection: duckdb.DuckDBPyConnection, view: View, folder: Path, s
             from numbered_spine as s
             left join read_parquet({quoted(folder / "*.parquet")}) as k
                 on k.encounter_id = s.encounter_id and k.prediction_time = s.prediction_time
-            order by s.spine_row
+            order by s.spine_row, k.created_at desc
             """
         ).to_arrow_table()
     finally:
@@ -74,20 +80,24 @@ def kept_rows(connection: duckdb.DuckDBPyConnection, view: View, folder: Path, s
 def drop_covered(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     """Remove the other files of a folder whose every stay and time stands in this one too. Returns how many.
 
-    The rows of a stay and time are the same whenever they are computed, so nothing is lost, and trainings over the same
-    history leave one file and not one each.
+    A row of a newer snapshot than this one stays. Trainings over the same history leave one file and not one each.
     """
     others = [quoted(other) for other in sorted(path.parent.glob("*.parquet")) if other != path]
     if not others:
         return 0
     wanted = connection.execute(
         f"""
-        with this as (select encounter_id, prediction_time from read_parquet({quoted(path)})),
+        with this as (select encounter_id, prediction_time, created_at from read_parquet({quoted(path)})),
         other as (
-            select encounter_id, prediction_time, filename
+            select encounter_id, prediction_time, created_at, filename
             from read_parquet([{", ".join(others)}], filename = true)
         )
-        select distinct filename from other anti join this using (encounter_id, prediction_time)
+        select distinct filename
+        from other
+        anti join this
+            on this.encounter_id = other.encounter_id
+            and this.prediction_time = other.prediction_time
+            and this.created_at >= other.created_at
         """
     ).fetchall()
     kept = {str(Path(name)) for (name,) in wanted}

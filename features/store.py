@@ -1,7 +1,8 @@
 """The feature store: compute the views for a spine, keep them, and read them back as of.
 
 Rows are keyed (encounter_id, prediction_time) and lie as Parquet in one folder per view and version of its SQL.
-Training and scoring read them by the same call, through Feast. A row counts for its own prediction_time only.
+Training and scoring read them by the same call, through Feast. A row counts for its own prediction_time only, and of
+two rows of one key the one of the newer snapshot.
 """
 
 import hashlib
@@ -45,18 +46,24 @@ class FeatureStore:
         return all((view_folder(self.offline, view(each, self.views)) / f"{name}.parquet").exists() for each in views)
 
     def compute(
-        self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], spine: pa.Table, *, name: str
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        views: Sequence[str],
+        spine: pa.Table,
+        *,
+        name: str,
+        snapshot_id: int,
     ) -> dict[str, int]:
         """Run the views for a spine and keep the rows, instead of those kept under this name or for a part of it.
 
-        The canonical relations are open in the connection. Raises NotInOrder when a view does not give one row per
-        spine row.
+        The canonical relations of the snapshot are open in the connection; rows of a newer snapshot win over these.
+        Raises NotInOrder when a view does not give one row per spine row.
         """
         check_spine(spine)
         written = {}
         for each in (view(name, self.views) for name in views):
             path = view_folder(self.offline, each) / f"{name}.parquet"
-            written[each.name] = write_view(connection, each, spine, path)
+            written[each.name] = write_view(connection, each, spine, path, snapshot_id=snapshot_id)
             drop_covered(connection, path)
         return written
 

@@ -47,7 +47,7 @@ def compute(
     """Keep the features of a spine; what this snapshot gave for the same rows before is not computed again."""
     views, name = views_of(case), spine_name(case, spine, snapshot)
     if spine.num_rows and not house.store.is_built(views, name):
-        house.store.compute(lake, views, spine, name=name)
+        house.store.compute(lake, views, spine, name=name, snapshot_id=snapshot.snapshot_id)
 
 
 @step

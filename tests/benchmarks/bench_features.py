@@ -91,7 +91,7 @@ def _run(side: str, folder: Path) -> dict[str, float]:
 def _with_store(connection: duckdb.DuckDBPyConnection, spine: pa.Table, folder: Path) -> None:
     from features.store import FeatureStore
 
-    FeatureStore(folder / "features").compute(connection, view_names(), spine, name="bench")
+    FeatureStore(folder / "features").compute(connection, view_names(), spine, name="bench", snapshot_id=1)
 
 
 def _by_hand(connection: duckdb.DuckDBPyConnection, spine: pa.Table, folder: Path) -> None:

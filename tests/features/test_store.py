@@ -72,7 +72,7 @@ def test_rows_come_back_in_the_order_of_the_spine_with_its_other_columns(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
     spine = spine_of(("e2", 4), ("e1", 4), ("e1", 2), label=[1, 0, 0])
-    assert store.compute(lake, ALL_VIEWS, spine, name="night") == dict.fromkeys(ALL_VIEWS, 3)
+    assert store.compute(lake, ALL_VIEWS, spine, name="night", snapshot_id=1) == dict.fromkeys(ALL_VIEWS, 3)
     read = store.read(FEATURES, spine)
     assert read.column_names == [*spine.column_names, "age_years", "in_stay_hours", "creatinine_last_mg_dl"]
     assert read.select(spine.column_names) == spine
@@ -84,7 +84,7 @@ def test_rows_come_back_in_the_order_of_the_spine_with_its_other_columns(
 
 def test_what_is_read_is_what_the_sql_says(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
     spine = spine_of(("e1", 4), ("e1", 2), ("e2", 4))
-    store.compute(lake, ["recent_labs"], spine, name="night")
+    store.compute(lake, ["recent_labs"], spine, name="night", snapshot_id=1)
     names = [feature.name for feature in view("recent_labs").features]
     read = store.read([f"recent_labs:{name}" for name in names], spine)
     keys = [("encounter_id", "ascending"), ("prediction_time", "ascending")]
@@ -95,8 +95,8 @@ def test_what_is_read_is_what_the_sql_says(store: FeatureStore, lake: duckdb.Duc
 def test_looking_back_without_feast_gives_what_feast_reads(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
-    store.compute(lake, ALL_VIEWS, spine_of(("e1", 2), ("e2", 3), ("e1", 4)), name="first")
-    store.compute(lake, ALL_VIEWS, spine_of(("e1", 4), ("e2", 4)), name="second")
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 2), ("e2", 3), ("e1", 4)), name="first", snapshot_id=1)
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 4), ("e2", 4)), name="second", snapshot_id=1)
     asked = spine_of(("e2", 4), ("e1", 4), ("e1", 2), label=[1, 0, 0])
     assert store.look_back(lake, FEATURES, asked).equals(store.read(FEATURES, asked))
     assert store.look_back(lake, FEATURES, asked.slice(0, 0)).equals(store.read(FEATURES, asked.slice(0, 0)))
@@ -115,7 +115,7 @@ def test_a_read_leaves_no_database_open(store: FeatureStore, lake: duckdb.DuckDB
 def test_a_night_that_was_not_computed_stops_the_read_and_is_not_filled_with_an_older_one(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
-    store.compute(lake, ALL_VIEWS, spine_of(("e1", 2)), name="second")
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 2)), name="second", snapshot_id=1)
     with pytest.raises(NotInOrder, match="1 of 2 rows of view patient_demographics are missing"):
         store.read(FEATURES, spine_of(("e1", 2), ("e1", 3)))
 
@@ -124,7 +124,7 @@ def test_a_row_that_says_it_is_of_another_time_stops_the_read(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
     spine = spine_of(("e1", 2))
-    store.compute(lake, ["recent_labs"], spine, name="night")
+    store.compute(lake, ["recent_labs"], spine, name="night", snapshot_id=1)
     path = view_folder(store.offline, view("recent_labs")) / "night.parquet"
     rows = pq.read_table(path)
     at = rows.column_names.index("feature_prediction_time")
@@ -140,7 +140,7 @@ def test_before_anything_is_computed_the_read_says_so(store: FeatureStore) -> No
 
 def test_an_empty_spine_is_a_normal_day(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
     nobody = spine_of(("e1", 2)).slice(0, 0)
-    assert store.compute(lake, ALL_VIEWS, nobody, name="night") == dict.fromkeys(ALL_VIEWS, 0)
+    assert store.compute(lake, ALL_VIEWS, nobody, name="night", snapshot_id=1) == dict.fromkeys(ALL_VIEWS, 0)
     read = store.read(FEATURES, nobody)
     assert read.num_rows == 0
     assert read.schema.field("creatinine_last_mg_dl").type == pa.float64()
@@ -150,28 +150,59 @@ def test_computing_again_replaces_and_a_larger_history_takes_the_place_of_its_pa
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
     second, both = spine_of(("e1", 2)), spine_of(("e1", 2), ("e1", 3))
-    store.compute(lake, ["recent_labs"], second, name="second")
-    store.compute(lake, ["recent_labs"], second, name="second")
-    store.compute(lake, ["recent_labs"], spine_of(("e2", 4)), name="fourth")
+    store.compute(lake, ["recent_labs"], second, name="second", snapshot_id=1)
+    store.compute(lake, ["recent_labs"], second, name="second", snapshot_id=1)
+    store.compute(lake, ["recent_labs"], spine_of(("e2", 4)), name="fourth", snapshot_id=1)
     assert files_of(store, "recent_labs") == ["fourth.parquet", "second.parquet"]
     assert store.is_built(["recent_labs"], "second")
-    store.compute(lake, ["recent_labs"], both, name="history")
+    store.compute(lake, ["recent_labs"], both, name="history", snapshot_id=1)
     assert files_of(store, "recent_labs") == ["fourth.parquet", "history.parquet"]
     assert not store.is_built(["recent_labs"], "second")
     assert store.read(["recent_labs:creatinine_last_mg_dl"], second).num_rows == 1
 
 
+@pytest.mark.parametrize("newer_is_first", [False, True])
+def test_of_two_files_that_hold_a_stay_and_time_the_newer_snapshot_is_read(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection, newer_is_first: bool
+) -> None:
+    creatinine = ["recent_labs:creatinine_last_mg_dl"]
+    told = {1: spine_of(("e1", 2), ("e1", 4)), 2: spine_of(("e1", 4), ("e2", 4))}
+    for snapshot_id in (2, 1) if newer_is_first else (1, 2):
+        # an extract of history that came later says of the last creatinine: 2.2
+        lake.execute(
+            f"update observation set value_number = {1.4 if snapshot_id == 1 else 2.2} where effective_at > "
+            "timestamptz '2024-01-02'"
+        )
+        name = f"{'ba'[snapshot_id - 1]}-of-{snapshot_id}"
+        store.compute(lake, ["recent_labs"], told[snapshot_id], name=name, snapshot_id=snapshot_id)
+    asked = spine_of(("e1", 2), ("e1", 4))
+    assert store.read(creatinine, asked)["creatinine_last_mg_dl"].to_pylist() == [1.0, 2.2]
+    assert store.look_back(lake, creatinine, asked).equals(store.read(creatinine, asked))
+    store.materialize(night(4), ["recent_labs"])
+    assert store.online(creatinine, ["ehr/000.e1"])["creatinine_last_mg_dl"].to_pylist() == [2.2]
+
+
+def test_a_part_that_a_newer_snapshot_computed_outlives_an_older_history(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    store.compute(lake, ["recent_labs"], spine_of(("e1", 2)), name="night", snapshot_id=2)
+    store.compute(lake, ["recent_labs"], spine_of(("e1", 2), ("e1", 3)), name="history", snapshot_id=1)
+    assert files_of(store, "recent_labs") == ["history.parquet", "night.parquet"]
+    store.compute(lake, ["recent_labs"], spine_of(("e1", 2), ("e1", 3)), name="history", snapshot_id=3)
+    assert files_of(store, "recent_labs") == ["history.parquet"]
+
+
 def test_files_are_for_their_owner_only_in_microseconds_and_nothing_half_written_is_left(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
-    store.compute(lake, ["recent_labs"], spine_of(("e1", 2)), name="night")
+    store.compute(lake, ["recent_labs"], spine_of(("e1", 2)), name="night", snapshot_id=1)
     (path,) = view_folder(store.offline, view("recent_labs")).iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     rows = pq.read_table(path)
     for column in ("prediction_time", "feature_prediction_time", "created_at"):
         assert rows[column].type == INSTANT
-        assert rows[column].to_pylist() == [night(2)]
+        assert rows[column].to_pylist() == [night(2) + timedelta(microseconds=column == "created_at")]
     assert rows["patient_id"].to_pylist() == ["ehr/000.p1"]
 
 
@@ -189,7 +220,7 @@ def test_a_view_that_gives_other_rows_than_the_spine_leaves_the_folder_as_it_was
         (views / f"{name}.sql").write_text(f"{sql.rstrip()}\n{tail}\n", encoding="utf-8")
         store = FeatureStore(tmp_path / "features", views)
         with pytest.raises(NotInOrder, match="2 spine rows in"):
-            store.compute(lake, [name], spine_of(("e1", 2), ("e2", 3)), name="night")
+            store.compute(lake, [name], spine_of(("e1", 2), ("e2", 3)), name="night", snapshot_id=1)
         assert list(view_folder(store.offline, view(name, views)).iterdir()) == []
 
 
@@ -208,7 +239,7 @@ def test_a_spine_that_is_not_in_order_is_refused(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection, spine: pa.Table, message: str
 ) -> None:
     with pytest.raises(NotInOrder, match=message):
-        store.compute(lake, ["recent_labs"], spine, name="night")
+        store.compute(lake, ["recent_labs"], spine, name="night", snapshot_id=1)
 
 
 def test_a_changed_view_starts_anew_and_the_registry_follows(lake: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
@@ -218,7 +249,7 @@ def test_a_changed_view_starts_anew_and_the_registry_follows(lake: duckdb.DuckDB
     path.write_bytes((VIEWS / "vital_signs.sql").read_bytes())
     spine = spine_of(("e1", 2))
     store = FeatureStore(tmp_path / "features", views)
-    store.compute(lake, ["vital_signs"], spine, name="night")
+    store.compute(lake, ["vital_signs"], spine, name="night", snapshot_id=1)
     assert store.read(["vital_signs:temperature_last_cel"], spine)["temperature_last_cel"].to_pylist() == [None]
     before = store.view_versions(["vital_signs"])
     registry = (store.folder / "registry.db").read_bytes()
@@ -228,7 +259,7 @@ def test_a_changed_view_starts_anew_and_the_registry_follows(lake: duckdb.DuckDB
     assert store.view_versions(["vital_signs"]) != before
     with pytest.raises(NotInOrder, match="no rows of view vital_signs at its present version"):
         store.read(["vital_signs:body_temperature_last_cel"], spine)
-    store.compute(lake, ["vital_signs"], spine, name="night")
+    store.compute(lake, ["vital_signs"], spine, name="night", snapshot_id=1)
     assert store.read(["vital_signs:body_temperature_last_cel"], spine).num_rows == 1
     assert stat.S_IMODE((store.folder / "registry.db").stat().st_mode) == 0o600
 
@@ -239,7 +270,7 @@ def test_online_holds_the_newest_row_of_the_window_and_an_older_one_never_wins(
     views = ["recent_labs"]
     feature = ["recent_labs:creatinine_last_mg_dl"]
     assert store.materialize(night(4), views) == 0
-    store.compute(lake, views, spine_of(("e1", 2), ("e1", 4), ("e2", 3), ("e1", 9)), name="nights")
+    store.compute(lake, views, spine_of(("e1", 2), ("e1", 4), ("e2", 3), ("e1", 9)), name="nights", snapshot_id=1)
     assert store.materialize(night(4), views, window=timedelta(hours=72)) == 2
     held = store.online(feature, ["ehr/000.e1", "ehr/000.e2", "ehr/000.e3"])
     assert held["creatinine_last_mg_dl"].to_pylist() == [1.4, None, None]
