@@ -1,14 +1,14 @@
-"""Which features are held: a result is known to exist, but lies in quarantine, so the view would say too little.
+"""What is held: a result is known to exist, but lies in quarantine, so a view or a label would say too little.
 
 A quarantined row holds a view for a stay when, at prediction_time, it was known and not released, its code is among the
 view's codes, its patient is the stay's (by every id of the person) and it was collected within the view's hold window.
 A row of history counts from its collection on, whenever it was loaded. Where the collection time cannot be read or lies
 in the future, the time of quarantine stands for it. A row whose patient or code cannot be read holds no one; `rounds
-quarantine` counts those.
+quarantine` counts those. An outcome is held when such a row was collected in the window in which it is looked for.
 """
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -64,6 +64,21 @@ having count(*) = count(released_at)
 order by prediction_time, encounter_id
 """
 
+HELD_OUTCOMES = """
+select distinct s.encounter_id, s.prediction_time
+from spine as s
+join same_person as p
+    on p.patient_id = s.patient_id
+    and p.available_at <= $as_of
+    and $as_of < p.superseded_at
+join quarantined as q
+    on q.patient_id = p.other_patient_id
+    and q.released_at is null
+    and q.collected_at > s.prediction_time
+    and q.collected_at <= s.prediction_time + $horizon
+order by s.prediction_time, s.encounter_id
+"""
+
 
 def held_features(
     records: "Connection",
@@ -93,6 +108,22 @@ def released_holds(
     return _holds(records, connection, spine, views, as_of, RELEASED)
 
 
+def held_outcomes(
+    records: "Connection",
+    connection: duckdb.DuckDBPyConnection,
+    spine: pa.Table,
+    codes: Sequence[str],
+    horizon: timedelta,
+    as_of: datetime,
+) -> pa.Table:
+    """Return encounter_id and prediction_time of the rows in whose outcome window a result of `codes` is in quarantine.
+
+    Without that result a "no" would be learnt where nobody knows. One that is released by as_of holds nothing.
+    """
+    given = {"spine": spine, "quarantined": _quarantined(records, list(codes), as_of)}
+    return _ask(connection, given, HELD_OUTCOMES, as_of=as_of, horizon=horizon)
+
+
 def _holds(
     records: "Connection",
     connection: duckdb.DuckDBPyConnection,
@@ -111,10 +142,16 @@ def _holds(
         "hold_window": pa.Table.from_pylist(windows, schema=HOLD_WINDOWS),
         "quarantined": _quarantined(records, sorted({str(row["code"]) for row in windows}), as_of),
     }
+    return _ask(connection, given, HOLDS + question)
+
+
+def _ask(
+    connection: duckdb.DuckDBPyConnection, given: Mapping[str, pa.Table], question: str, **parameters: object
+) -> pa.Table:
     for name, table in given.items():
         connection.register(name, table)
     try:
-        return connection.sql(HOLDS + question).to_arrow_table()
+        return connection.sql(question, params=parameters).to_arrow_table()
     finally:
         for name in given:
             connection.unregister(name)

@@ -23,6 +23,7 @@ from models.training import train as fit_candidate
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+    from sqlalchemy import Connection
 
 TrainedBy = Annotated[str, described("Who trains; a trainer cannot approve. Empty: service:train, as scheduled runs.")]
 Seed = Annotated[int, described("The same seed over the same snapshot gives the same model.", minimum=0)]
@@ -93,12 +94,21 @@ def label_cohort(lake: "duckdb.DuckDBPyConnection", this: Round) -> Labelled:
 def rows_to_learn_from(
     house: House, lake: "duckdb.DuckDBPyConnection", this: Round, known: Labelled
 ) -> tuple["pa.Table", int]:
-    """Leave out the rows of which any feature is held, and count them."""
-    from features.held import held_features
-
+    """Leave out the rows whose features or outcome are held, and count them."""
     with house.records.read() as connection:
-        held = held_features(connection, lake, known.rows, views_of(this.case), this.as_of)
-    return without_held(known.rows, held)
+        return without_held(known.rows, held_rows(connection, lake, this, known.rows))
+
+
+def held_rows(connection: "Connection", lake: "duckdb.DuckDBPyConnection", this: Round, rows: "pa.Table") -> "pa.Table":
+    """Name the rows that nothing can be learnt from: a result in quarantine lies on what is known or on what came."""
+    import pyarrow as pa
+
+    from features.held import held_features, held_outcomes
+
+    case = this.case
+    features = held_features(connection, lake, rows, views_of(case), this.as_of)
+    outcomes = held_outcomes(connection, lake, rows, case.outcome_codes, case.horizon, this.as_of)
+    return pa.concat_tables([features.select(outcomes.column_names), outcomes])
 
 
 @step

@@ -27,7 +27,7 @@ class Candidate:
     row_count: int
     person_count: int
     outcome_count: int
-    held_row_count: int  # dropped: a feature was held
+    held_row_count: int  # dropped: a feature or the outcome was held
     first_prediction_time: datetime
     last_prediction_time: datetime
 
@@ -60,7 +60,7 @@ def train(use_case: UseCase, frame: pa.Table, *, seed: int, held_row_count: int 
 
 
 def without_held(frame: pa.Table, held: pa.Table) -> tuple[pa.Table, int]:
-    """Drop the rows of which any feature is held, and count them.
+    """Drop the rows of which any feature, or the outcome, is held, and count them.
 
     `held` names them by encounter_id and prediction_time; the order of the other rows stays.
     """

@@ -1,5 +1,6 @@
 """What a use case must say about itself. A folder of models/ whose use_case.py declares USE_CASE is one."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -83,6 +84,11 @@ class UseCase:
     def label_sql(self) -> str:
         """What came of it: encounter_id, prediction_time, label, label_known_at, label_reason, event_at."""
         return (self.folder / "label.sql").read_text(encoding="utf-8")
+
+    @property
+    def outcome_codes(self) -> tuple[str, ...]:
+        """The LOINC codes that label.sql names: without their results nobody knows what came of a row."""
+        return tuple(sorted(set(re.findall(r"'(\d{1,5}-\d)'", self.label_sql))))
 
     @property
     def feature_names(self) -> tuple[str, ...]:

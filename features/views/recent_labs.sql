@@ -1,10 +1,11 @@
 -- Laboratory results known at prediction_time: the last of 7 d, and for creatinine how it moved. One row per spine row.
 -- Null when not measured in the window. Of two values of one collection time the higher stands.
 -- Creatinine is 2160-0, serum or plasma; whole blood (38483-4) is not mixed in. Lactate is 2524-7, serum or plasma.
--- A held result of the last 48 h holds the view: older ones no longer decide what was last.
+-- A result of the last 7 d in quarantine holds the view: the last values and the lowest creatinine of 7 d look back as far.
+-- Beyond the hold window, 365 days: the median creatinine, which one value moves little, and the extremes of a longer stay.
 -- codes: 2160-0 creatinine, 3094-0 bun, 2951-2 sodium, 2823-3 potassium, 718-7 hemoglobin, 6690-2 leukocytes, 777-3 platelets
 -- codes: 1751-7 albumin, 2345-7 glucose, 2524-7 lactate, 1963-8 bicarbonate
--- hold window: 48 hours
+-- hold window: 7 days
 -- owner: clinical informatics
 -- freshness: 6 hours
 with numbered as materialized (

@@ -1,7 +1,7 @@
 """Which features are held by what lies in quarantine, and when a hold ends."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import insert
 
-from features.held import held_features, released_holds
+from features.held import held_features, held_outcomes, released_holds
 from integrations.duck import connect
 from integrations.records import Records
 from integrations.records import schema as s
@@ -99,11 +99,11 @@ Held = Callable[..., list[tuple[str, str, str]]]
 LABS = ("recent_labs", "impossible_value")
 
 
-def test_a_quarantined_creatinine_holds_the_labs_for_48_h_from_when_it_is_known(
+def test_a_quarantined_creatinine_holds_the_labs_for_7_d_from_when_it_is_known(
     quarantine: Quarantine, held: Held
 ) -> None:
     quarantine()
-    assert held("10 12:59", "10 13:00", "12 11:59", "12 12:00") == [("10 13:00", *LABS), ("12 11:59", *LABS)]
+    assert held("10 12:59", "10 13:00", "17 11:59", "17 12:00") == [("10 13:00", *LABS), ("17 11:59", *LABS)]
 
 
 def test_another_patient_and_a_code_of_no_view_hold_nothing(quarantine: Quarantine, held: Held) -> None:
@@ -143,9 +143,9 @@ def test_where_the_time_cannot_be_read_or_lies_ahead_the_time_of_quarantine_stan
 ) -> None:
     quarantine(effective_at=None, reason="bad_time")
     quarantine(effective_at=at("30 12:00"), reason="impossible_time")
-    assert held("10 12:59", "12 12:59", "12 13:00") == [
-        ("12 12:59", "recent_labs", "bad_time"),
-        ("12 12:59", "recent_labs", "impossible_time"),
+    assert held("10 12:59", "17 12:59", "17 13:00") == [
+        ("17 12:59", "recent_labs", "bad_time"),
+        ("17 12:59", "recent_labs", "impossible_time"),
     ]
 
 
@@ -177,3 +177,22 @@ def test_a_hold_ends_with_the_last_release_and_not_before(
     assert (row["prediction_time"], row["released_at"]) == (at("10 18:00"), at("11 10:00"))
     quarantine()
     assert released(at("11 10:00")) == []
+
+
+def test_an_outcome_is_held_while_a_result_of_its_window_is_in_quarantine(
+    quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    def asked(*codes: str, as_of: datetime = AS_OF, patient: str = "ehr/000.p1") -> list[str]:
+        spine = spine_of("08 11:59", "08 12:00", "10 11:59", "10 12:00", patient=patient)
+        with sqlite_records.read() as connection:
+            found = held_outcomes(connection, lake, spine, codes, timedelta(hours=48), as_of)
+        return [f"{row['prediction_time']:%d %H:%M}" for row in found.to_pylist()]
+
+    quarantine(released_at=at("15 00:00"), released_by="superseded", patient_id="ehr/000.a1")
+    quarantine(released_at=at("15 00:00"), released_by="superseded")
+    assert asked("2160-0", as_of=at("14 00:00")) == ["08 12:00", "10 11:59"]
+    assert asked("2160-0", as_of=at("15 00:00")) == []
+    assert asked("2160-0", as_of=at("10 12:59")) == []
+    assert asked("2823-3", as_of=at("14 00:00")) == []
+    assert asked(as_of=at("14 00:00")) == []
+    assert asked("2160-0", as_of=at("14 00:00"), patient="ehr/000.p2") == []

@@ -1,13 +1,16 @@
-"""A stay whose score was held is due once more when what held it is released."""
+"""What lies in quarantine holds a round and a training; after its release the stay is due once more."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 from sqlalchemy import Connection, insert, update
 
 from flows.due import Round, with_released
 from flows.house import Snapshot
+from flows.train import held_rows
 from integrations.duck import connect
 from integrations.records import Records
 from integrations.records import schema as s
@@ -17,26 +20,22 @@ from models.catalog import use_case
 
 T = datetime(2024, 7, 5, 6, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+THIS = Round(
+    case=use_case("aki_48h"),
+    as_of=T + 2 * HOUR,
+    snapshot=Snapshot(snapshot_id=1, versions={}),
+    version=1,
+    is_champion=True,
+    all_due=False,
+)
 
 
 def test_a_held_stay_is_due_again_at_the_release_and_a_scored_one_is_not(
     sqlite_records: Records, tmp_path: Path
 ) -> None:
-    lake = connect(tmp_path / "tmp", threads=1)
-    feed = Feed(source="ehr", site_id="demo", time_zone="UTC", lateness=24 * HOUR)
-    here = {"source": "ehr", "site_id": "demo", "is_retracted": False, "available_at": T - 99 * HOUR}
-    patients = [{**here, "patient_id": f"ehr/{name}", "source_file": name, "source_line": 1} for name in ("p1", "p2")]
-    open_facts(lake, {"patient": [{**row, "extract_id": "x"} for row in patients]}, [feed], tmp_path)
+    lake = _hospital(tmp_path)
     with sqlite_records.begin() as connection:
         _put(connection)
-    this = Round(
-        case=use_case("aki_48h"),
-        as_of=T + 2 * HOUR,
-        snapshot=Snapshot(snapshot_id=1, versions={}),
-        version=1,
-        is_champion=True,
-        all_due=False,
-    )
     rows = pa.table(
         {
             "site_id": ["demo", "demo"],
@@ -49,14 +48,42 @@ def test_a_held_stay_is_due_again_at_the_release_and_a_scored_one_is_not(
         }
     )
     with sqlite_records.read() as connection:
-        assert with_released(connection, lake, this, rows) == rows
+        assert with_released(connection, lake, THIS, rows) == rows
     with sqlite_records.begin() as connection:
         connection.execute(update(s.quarantine).values(released_at=T + HOUR, released_by="superseded"))
     with sqlite_records.read() as connection:
-        again = with_released(connection, lake, this, rows).slice(2)
+        again = with_released(connection, lake, THIS, rows).slice(2)
     assert again.select(["encounter_id", "prediction_time"]).to_pylist() == [
         {"encounter_id": "ehr/e1", "prediction_time": T + HOUR}
     ]
+
+
+def test_training_drops_rows_whose_features_or_outcome_are_held(sqlite_records: Records, tmp_path: Path) -> None:
+    lake = _hospital(tmp_path)
+    with sqlite_records.begin() as connection:
+        _put(connection)  # creatinines collected an hour before T
+    rows = pa.table(
+        {
+            "patient_id": ["ehr/p1"] * 4,
+            "encounter_id": ["ehr/e1"] * 4,
+            "prediction_time": pa.array(
+                [T - 50 * HOUR, T - 49 * HOUR, T, T + 7 * 24 * HOUR], pa.timestamp("us", "UTC")
+            ),
+        }
+    )
+    with sqlite_records.read() as connection:
+        held = held_rows(connection, lake, replace(THIS, as_of=T + 30 * 24 * HOUR), rows)
+    assert held["prediction_time"].to_pylist() == [T, T - 49 * HOUR]
+
+
+def _hospital(folder: Path) -> duckdb.DuckDBPyConnection:
+    """Two patients."""
+    lake = connect(folder / "tmp", threads=1)
+    feed = Feed(source="ehr", site_id="demo", time_zone="UTC", lateness=24 * HOUR)
+    here = {"source": "ehr", "site_id": "demo", "is_retracted": False, "available_at": T - 99 * HOUR}
+    patients = [{**here, "patient_id": f"ehr/{name}", "source_file": name, "source_line": 1} for name in ("p1", "p2")]
+    open_facts(lake, {"patient": [{**row, "extract_id": "x"} for row in patients]}, [feed], folder)
+    return lake
 
 
 def _put(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -82,6 +83,17 @@ def test_a_view_with_codes_says_which_of_them_each_feature_draws_on(opened: Open
         assert {code for codes in drawn_on.values() for code in codes} == set(each.codes)
         for name, codes in drawn_on.items():
             assert len({each.word_of_code[code] for code in codes}) == 1, f"{name} begins with two words"
+
+
+def test_a_result_in_quarantine_holds_a_view_as_far_back_as_the_view_looks(opened: Opened) -> None:
+    each, _, _ = opened
+    spans = {timedelta(**{unit: int(count)}) for count, unit in re.findall(r"interval (\d+) (hours|days)", each.sql)}
+    beyond = {
+        timedelta(days=int(days)) for days in re.findall(r"Beyond the hold window, (\d+) days:", each.description)
+    }
+    assert beyond <= spans, "the header speaks of a span that the SQL does not look back"
+    if each.codes:
+        assert each.hold_window >= max(spans - beyond)
 
 
 def test_a_view_is_lower_case_and_knows_no_clock(opened: Opened) -> None:
