@@ -10,8 +10,9 @@ from flows.house import House, at, open_house, places
 from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
 from flows.step import step, tell
-from integrations.ingest import IngestResult
+from integrations.ingest import IngestResult, RetryResult
 from integrations.ingest import ingest as ingest_extract
+from integrations.ingest import retry as retry_quarantine
 
 FromPath = Annotated[
     str | None,
@@ -53,6 +54,24 @@ def plan(
         path,
         as_of=moment,
         is_history=is_history,
+        places=places(house),
+        records=house.records,
+        dry_run=dry_run,
+        memory_limit_mb=house.settings.memory_limit_mb,
+    )
+
+
+def retry(house: House, source: str, moment: datetime) -> RetryResult:
+    """Read the quarantined records of a source again; what passes by now is released."""
+    with recorded_run(house, "retry", as_of=moment):
+        return plan_retry(house, source, moment, dry_run=False)
+
+
+def plan_retry(house: House, source: str, moment: datetime, *, dry_run: bool) -> RetryResult:
+    """The same figures with and without writing."""
+    return retry_quarantine(
+        source,
+        as_of=moment,
         places=places(house),
         records=house.records,
         dry_run=dry_run,

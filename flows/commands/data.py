@@ -1,9 +1,10 @@
-"""Commands on what comes in: ingest, tables, quarantine."""
+"""Commands on what comes in: ingest, tables, quarantine, quarantine retry."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flows.commands.options import AsJson, AsOf, DryRun, has_server, instant
 from flows.screen import print_json, say, show_dicts, show_table
@@ -11,11 +12,25 @@ from flows.screen import print_json, say, show_dicts, show_table
 SHOWN = 30  # rows on a screen
 
 
+class ListByDefault(TyperGroup):
+    """`rounds quarantine` and `rounds quarantine SOURCE` list."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, "--help"):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+quarantine_app = typer.Typer(
+    cls=ListByDefault, help="What broke its contract: list it (without more words), or retry it once that is mended."
+)
+
+
 def add_to(app: typer.Typer) -> None:
     """Put these commands into `rounds`."""
     app.command()(ingest)
     app.command()(tables)
-    app.command()(quarantine)
+    app.add_typer(quarantine_app, name="quarantine")
 
 
 def ingest(
@@ -88,6 +103,7 @@ def tables(as_json: AsJson = False) -> None:
         say("nothing has been ingested yet: rounds ingest SOURCE --from PATH")
 
 
+@quarantine_app.command("list")
 def quarantine(
     source: Annotated[str | None, typer.Argument(help="Only this source.")] = None, as_json: AsJson = False
 ) -> None:
@@ -100,6 +116,8 @@ def quarantine(
         print_json(report)
         return
     show_table("quarantine, by reason", ("reason", "records"), report["reasons"].items())
+    if report["holding_no_one"]:
+        say(f"{report['holding_no_one']:,} of them hold no score: their patient or code cannot be read")
     for row in report["rows"][:SHOWN]:
         say(
             f"{row['reason']} ({row['detail']}): {row['source']}/{row['extract_id']}, "
@@ -107,3 +125,30 @@ def quarantine(
         )
     if len(report["rows"]) > SHOWN:
         say(f"{len(report['rows']) - SHOWN:,} more: rounds quarantine --json")
+
+
+@quarantine_app.command("retry")
+def retry(
+    source: Annotated[str, typer.Argument(help="The source whose codes.csv or contract was mended.")],
+    as_of: AsOf = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Read the quarantined records of a source again; what passes by now is released and known from now on."""
+    from dataclasses import asdict
+
+    from flows import ingest as door
+    from flows.house import at, open_house
+
+    house, moment = open_house(), at(instant(as_of))
+    result = door.plan_retry(house, source, moment, dry_run=True) if dry_run else door.retry(house, source, moment)
+    if as_json:
+        print_json({"source": source, "is_plan": dry_run, **asdict(result)})
+        return
+    title = f"quarantine of {source}, {'plan' if dry_run else 'read again'}"
+    show_table(title, ("outcome", "records"), result.outcomes.items())
+    for word, counts in (("released", result.released), ("stays", result.stays)):
+        for reason, count in counts.items():
+            say(f"{word}: {count:,} {reason}")
+    if not result.outcomes:
+        say(f"nothing of {source} lies in quarantine")

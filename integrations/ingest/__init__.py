@@ -3,14 +3,17 @@
 from integrations.ingest.places import IngestPlaces, IngestResult, TableAccount
 from integrations.ingest.reasons import REASONS
 from integrations.ingest.report import quarantine_report, tables_report
+from integrations.ingest.retry import RetryResult, retry
 from integrations.ingest.run import ingest
 
 __all__ = [
     "REASONS",
     "IngestPlaces",
     "IngestResult",
+    "RetryResult",
     "TableAccount",
     "ingest",
     "quarantine_report",
+    "retry",
     "tables_report",
 ]

@@ -9,7 +9,7 @@ import duckdb
 from sqlalchemy import Connection
 
 from integrations.contract import Contract
-from integrations.ingest import ledger
+from integrations.ingest import ledger, quarantined
 from integrations.ingest.doors import LOOKED_UP, NO_TABLE
 from integrations.ingest.outcomes import left_out_counts
 from integrations.ingest.places import IngestPlaces, TableAccount
@@ -40,7 +40,8 @@ def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: In
     keep_hashes(connection, ingested.origin, hashes_file(landed))
     versions = places.lake.versions()
     with records.begin() as db:
-        snapshot_id = ledger.note_committed(db, landed, versions, ingested.before, is_history=ingested.is_history)
+        snapshot_id = ledger.note_snapshot(db, versions, ingested.before, landed.received_at)
+        ledger.note_committed(db, landed, snapshot_id, is_history=ingested.is_history)
         ledger.note_accounts(db, landed.extract_id, ingested.accounts)
         _note_out_of_scope(db, connection, ingested)
         _note_set_aside(db, connection, ingested)
@@ -67,21 +68,21 @@ def _note_set_aside(db: Connection, connection: duckdb.DuckDBPyConnection, inges
     landed, taken = ingested.landed, ingested.taken
     for origin in (*taken.origins.values(), ingested.origin):
         for rows in quarantine_rows(connection, origin, landed.received_at):
-            ledger.note_quarantined(db, rows)
+            quarantined.note_quarantined(db, rows)
         for rows in waiting_rows(connection, origin, landed.received_at):
             ledger.note_waiting(db, rows)
-    ledger.note_released(db, _superseded(db, connection, {**taken.origins, landed.extract_id: ingested.origin}))
+    quarantined.note_released(db, releases_of(db, connection, {**taken.origins, landed.extract_id: ingested.origin}))
     ledger.note_taken_up(db, taken.closed, landed.extract_id, landed.received_at)
     for waiting_id, table, waits_for in taken.moved:
         ledger.note_waits_on(db, waiting_id, table, waits_for)
 
 
-def _superseded(
+def releases_of(
     db: Connection, connection: duckdb.DuckDBPyConnection, origins: Mapping[str, Origin]
 ) -> list[tuple[int, datetime, str]]:
     """The rows of quarantine that this ingest releases; sent_again where the same bytes are mapped now."""
     found = superseded(connection)
-    hashes = ledger.record_hashes(db, sorted({each.quarantine_id for each in found}))
+    hashes = quarantined.record_hashes(db, sorted({each.quarantine_id for each in found}))
     read: dict[Version, str] = {}
     for extract_id, origin in origins.items():
         places = {each.by for each in found if each.by.extract_id == extract_id}

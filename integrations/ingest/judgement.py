@@ -16,7 +16,10 @@ MADE_HERE = {"observation": ("code", "is_extreme")}  # no door gives these: code
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """One table of one extract: whose it is, when it came, and whether its past is loaded by the history rule."""
+    """One table of one extract: whose it is, when it came, and whether its past is loaded by the history rule.
+
+    released_at: it came before and lay in quarantine; it is judged as when it came, and known from its release on.
+    """
 
     contract: Contract
     table: str
@@ -24,6 +27,7 @@ class Judgement:
     is_history: bool
     bucket_count: int
     files: tuple[str, ...]  # the names that record_file may hold
+    released_at: datetime | None = None
 
     @property
     def bucket_sql(self) -> str:
@@ -49,6 +53,11 @@ class Judgement:
     def received_sql(self) -> str:
         """The moment of receipt as a SQL literal."""
         return f"timestamptz {quoted(self.received_at.isoformat())}"
+
+    @property
+    def released_sql(self) -> str:
+        """The moment of release as a SQL literal; that of receipt for what never lay in quarantine."""
+        return f"timestamptz {quoted((self.released_at or self.received_at).isoformat())}"
 
     @property
     def staged_columns(self) -> list[tuple[str, Kind]]:

@@ -5,14 +5,14 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Integer, bindparam, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from integrations.contract import Contract
 from integrations.errors import NotInOrder, Refused
 from integrations.ingest.places import TableAccount
 from integrations.landing import Landed
 from integrations.records import insert_new
-from integrations.records.schema import account, extract, out_of_scope, quarantine, snapshot, waiting
+from integrations.records.schema import account, extract, out_of_scope, snapshot, waiting
 
 
 def committed_extract(connection: Connection, source: str, digest: str) -> str | None:
@@ -71,27 +71,25 @@ def note_landed(connection: Connection, landed: Landed, contract: Contract, *, i
     )
 
 
-def note_committed(
-    connection: Connection, landed: Landed, versions: Mapping[str, int], before: int | None, *, is_history: bool
-) -> int:
-    """Record the snapshot and mark the extract committed. Raises NotInOrder when somebody else committed meanwhile."""
+def note_snapshot(connection: Connection, versions: Mapping[str, int], before: int | None, at: datetime) -> int:
+    """Record what readers see from now on. Raises NotInOrder when somebody else committed meanwhile."""
     newest, _ = newest_snapshot(connection)
     if newest != before:
         raise NotInOrder(
-            "another ingest was committed while this one ran", where=landed.extract_id, to_do="run this ingest again"
+            "another ingest was committed while this one ran", where=f"snapshot {newest}", to_do="run this again"
         )
     snapshot_id = (newest or 0) + 1
-    insert_new(
-        connection,
-        snapshot,
-        [{"snapshot_id": snapshot_id, "created_at": landed.received_at, "versions": dict(versions)}],
-    )
+    insert_new(connection, snapshot, [{"snapshot_id": snapshot_id, "created_at": at, "versions": dict(versions)}])
+    return snapshot_id
+
+
+def note_committed(connection: Connection, landed: Landed, snapshot_id: int, *, is_history: bool) -> None:
+    """Mark an extract committed with a snapshot."""
     connection.execute(
         update(extract)
         .where(extract.c.extract_id == landed.extract_id)
         .values(status="committed", snapshot_id=snapshot_id, is_history=int(is_history))
     )
-    return snapshot_id
 
 
 def note_accounts(connection: Connection, extract_id: str, accounts: Mapping[str, TableAccount]) -> None:
@@ -100,56 +98,27 @@ def note_accounts(connection: Connection, extract_id: str, accounts: Mapping[str
     insert_new(connection, account, rows)
 
 
+def add_taken_up(connection: Connection, extract_id: str, table: str, mapped: int, rows_written: int) -> None:
+    """Add to the account of an extract what was released of it later."""
+    connection.execute(
+        update(account)
+        .where(account.c.extract_id == extract_id, account.c.table_name == table)
+        .values(taken_up=account.c.taken_up + mapped, rows_written=account.c.rows_written + rows_written)
+    )
+
+
+def received_at(connection: Connection, source: str) -> dict[str, datetime]:
+    """When each committed extract of a source was received."""
+    query = select(extract.c.extract_id, extract.c.received_at).where(extract.c.source == source)
+    return {row.extract_id: row.received_at for row in connection.execute(query)}
+
+
 def note_out_of_scope(connection: Connection, extract_id: str, counts: Iterable[tuple[str, str, str, int]]) -> None:
     """Write (table, code, reason, record count)."""
     names = ("table_name", "code", "reason", "record_count")
     insert_new(
         connection, out_of_scope, [{"extract_id": extract_id, **dict(zip(names, row, strict=True))} for row in counts]
     )
-
-
-def note_quarantined(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Write rows of records that were set aside, with their bytes."""
-    insert_new(connection, quarantine, rows)
-
-
-def open_quarantine(connection: Connection) -> list[Any]:
-    """The rows of quarantine that a later good version of their fact would release, of every source."""
-    q = quarantine.c
-    query = (
-        select(
-            q.quarantine_id,
-            q.table_name,
-            q.extract_id,
-            q.source_file,
-            q.source_line,
-            q.fact_key,
-            q.issued_at,
-            extract.c.is_history,
-        )
-        .join(extract, extract.c.extract_id == q.extract_id)
-        .where(q.released_at.is_(None), q.fact_key.is_not(None))
-    )
-    return list(connection.execute(query))
-
-
-def record_hashes(connection: Connection, quarantine_ids: list[int]) -> dict[int, str]:
-    """The identity of the source record of each row of quarantine."""
-    found: dict[int, str] = {}
-    for start in range(0, len(quarantine_ids), 500):
-        some = quarantine.c.quarantine_id.in_(quarantine_ids[start : start + 500])
-        rows = connection.execute(select(quarantine.c.quarantine_id, quarantine.c.record_hash).where(some))
-        found |= {row.quarantine_id: row.record_hash for row in rows}
-    return found
-
-
-def note_released(connection: Connection, releases: Iterable[tuple[int, datetime, str]]) -> None:
-    """Write (quarantine row, from when it holds nothing any more, by what)."""
-    is_it = quarantine.c.quarantine_id == bindparam("row_id", type_=Integer)
-    closing = update(quarantine).where(is_it, quarantine.c.released_at.is_(None))
-    rows = [{"row_id": row_id, "released_at": at, "released_by": by} for row_id, at, by in releases]
-    if rows:
-        connection.execute(closing, rows)
 
 
 def note_waiting(connection: Connection, rows: list[dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from integrations.ingest.known import find_encounter_end, find_unknown, remember
 from integrations.ingest.outcomes import find_outcomes, keep_aside
 from integrations.ingest.places import TableAccount
 from integrations.ingest.releases import find_superseded
+from integrations.ingest.retried import keep_retried
 from integrations.ingest.versions import find_chains, find_set_aside, make_fresh
 from integrations.ingest.withdrawals import withdraw_known
 from integrations.lake import Lake
@@ -63,6 +64,8 @@ def judge_rows(
     judge(connection, staged, judgement)
     if judgement.table == "observation":
         suspect_batches(connection)
+    if judgement.released_at:
+        keep_retried(connection, judgement)
     if judgement.is_history and "encounter_ended_at" in judgement.rule.history.instants:
         find_encounter_end(connection, judgement)
     find_unknown(connection, judgement.table, judgement.contract)

@@ -20,7 +20,7 @@ class IngestPlaces:
 class TableAccount:
     """What became of the records that came for one table; rows_written and taken_up are beside the sum.
 
-    taken_up: records of earlier extracts that waited and came in now.
+    taken_up: records of earlier extracts that waited and came in now, or of this one that were released later.
     """
 
     received: int = 0

@@ -1,14 +1,9 @@
 """Ingest one extract: land it, load every table of it, take up what waited, and make it visible in one transaction."""
 
-import fcntl
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -16,7 +11,7 @@ from integrations.codes import load_codes
 from integrations.contract import Contract, load_contract
 from integrations.duck import connect
 from integrations.errors import Refused
-from integrations.ingest import ledger
+from integrations.ingest import ledger, quarantined
 from integrations.ingest.commit import Ingested, commit
 from integrations.ingest.doors import (
     NO_TABLE,
@@ -33,14 +28,13 @@ from integrations.ingest.load import Writing, load_table
 from integrations.ingest.outcomes import keep_left_out, make_aside, quarantined_by_reason
 from integrations.ingest.places import IngestPlaces, IngestResult, TableAccount
 from integrations.ingest.releases import open_holds
+from integrations.ingest.scratch import DUCKDB_SHARE, scratch
 from integrations.ingest.set_aside import Origin
 from integrations.ingest.take_up import take_up
 from integrations.landing import Arrival, Landed, arrival, drop_landed, settle
 from integrations.records import Records
 from integrations.tables import LOAD_ORDER
 
-# DuckDB counts neither its readers' and writers' buffers nor Python: with 400 MB a file of any size took 540 MB in all.
-DUCKDB_SHARE = 0.625
 Progress = Callable[[str, int, int], None]
 
 
@@ -75,8 +69,10 @@ def ingest(
     contract = load_contract(source, places.sources)
     received_at = as_of.astimezone(UTC)
     with (
-        _scratch(places, dry_run=dry_run) as own,
-        arrival(source, path or _left(records, source, places), own.landing) as new,
+        scratch(places, dry_run=dry_run) as own,
+        arrival(
+            source, path or _left(records, source, places), own.temp / "landing" if dry_run else own.landing
+        ) as new,
     ):
         files_out_of_scope(contract, new.files)
         with records.read() as db:
@@ -143,7 +139,7 @@ def _load_landed(
     open_lake(connection, places.lake, opening.versions)
     make_aside(connection)
     with records.read() as db:
-        open_holds(connection, ledger.open_quarantine(db))
+        open_holds(connection, quarantined.open_quarantine(db))
     _load_tables(connection, opening, ingested, places, records, writing, progress)
     snapshot_id = None if dry_run else commit(connection, ingested, places, records)
     return IngestResult(
@@ -206,34 +202,6 @@ def _left(records: Records, source: str, places: IngestPlaces) -> Path:
     if extract_id is None:
         raise Refused(f"no extract of {source} waits to be taken in", to_do="give the extract with --from")
     return places.landing / source / extract_id
-
-
-@contextmanager
-def _scratch(places: IngestPlaces, *, dry_run: bool) -> Iterator[IngestPlaces]:
-    """A folder for this ingest alone, gone afterwards; a dry run lands there too. One ingest at a time."""
-    places.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if dry_run:
-        with TemporaryDirectory(dir=places.temp, prefix="plan-") as folder:
-            yield replace(places, temp=Path(folder), landing=Path(folder) / "landing")
-        return
-    with _one_at_a_time(places.temp / "ingest.lock"):
-        for left_over in places.temp.glob("ingest-*"):
-            shutil.rmtree(left_over)  # of one that died: it held the lock, and nobody else does now
-        with TemporaryDirectory(dir=places.temp, prefix="ingest-") as folder:
-            yield replace(places, temp=Path(folder))
-
-
-@contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused("another ingest is running", where=str(lock), to_do="wait until it is done") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _silent(_step: str, _done: int, _total: int) -> None:

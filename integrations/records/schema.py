@@ -179,7 +179,7 @@ run = Table(
     Column("run_id", String, primary_key=True),
     Column(
         "kind", String, nullable=False, index=True
-    ),  # ingest, build_features, train, promote, score, write_back, monitor
+    ),  # ingest, retry, build_features, train, promote, score, write_back, monitor
     Column("use_case", String, index=True),
     Column("as_of", INSTANT, nullable=False),
     Column("started_at", INSTANT, nullable=False),

@@ -1,12 +1,19 @@
 """What lies in quarantine comes out again: by a later good version of the same fact, or by a retry after a mending."""
 
+import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
-from integrations.records.schema import quarantine
-from tests.integrations.ingest.conftest import CODES, FIRST_NIGHT, Ward, blood_pressure, encounter, result
+from integrations.errors import Refused
+from integrations.ingest import quarantine_report
+from integrations.ingest.retry import RetryResult, retry
+from integrations.ingest.scratch import scratch
+from integrations.records.schema import account, audit, quarantine, snapshot
+from tests.integrations.ingest.conftest import CODES, FIRST_NIGHT, Ward, blood_pressure, encounter, patient, result
 
 LATER = "2024-03-02T15:00:00.000-06:00"  # after the 11:00 of `result`
 EARLIER = "2024-03-02T09:00:00.000-06:00"
@@ -105,3 +112,119 @@ def test_the_same_bytes_mapped_once_codes_are_mended_are_one_record_and_hold_not
     assert releases(open_ward) == [("2160-0", night(2), "sent_again")]
     report = open_ward.report("observation")
     assert (report["records"], report["facts"], report["quarantined"]) == (3, 3, 0)
+
+
+def test_records_whose_patient_or_code_cannot_be_read_are_counted_as_holding_no_one(open_ward: Ward) -> None:
+    no_patient = result("o2", 5000)
+    del no_patient["subject"]
+    open_ward.send(night=1, Observation=[result("o1", 5000), no_patient, "{"])
+    assert quarantine_report(open_ward.records, "ward")["holding_no_one"] == 2
+
+
+# --- a retry ----------------------------------------------------------------------------------------------------------
+
+
+def mend(ward: Ward, codes: str = CODES) -> None:
+    (ward.places.sources / "ward" / "codes.csv").write_text(codes)
+
+
+def without(*words: str) -> str:
+    return "\n".join(line for line in CODES.splitlines() if not any(word in line for word in words)) + "\n"
+
+
+def retried(ward: Ward, number: float, *, dry_run: bool = False) -> RetryResult:
+    return retry("ward", as_of=night(number), places=ward.places, records=ward.records, dry_run=dry_run)
+
+
+def test_a_retry_releases_what_passes_by_the_codes_of_now_and_the_rest_stays(open_ward: Ward) -> None:
+    mend(open_ward, without("2160-0", "2823-3"))
+    potassium = result("k", 4.0, "mmol/L", code="2823-3")
+    first = open_ward.send(night=1, Observation=[result("o1"), result("bad", 5000), potassium, "{"])
+    assert open_ward.reasons() == {"not_json": 1, "unknown_code": 3}
+    mend(open_ward, without("2823-3"))
+    plan = retried(open_ward, 3, dry_run=True)
+    assert {by for _, _, by in releases(open_ward)} == {None}
+    done = retried(open_ward, 3)
+    assert replace(plan, snapshot_id=done.snapshot_id) == done
+    assert (done.released, done.outcomes) == ({"unknown_code": 1}, {"mapped": 1, "quarantined": 3})
+    assert done.stays == {"impossible_value": 1, "not_json": 1, "unknown_code": 1} == open_ward.reasons()
+    assert open_ward.rows("select observation_id, available_at = timestamptz '2024-03-13 05:00Z' from observation") == [
+        ("ward/o1", True)
+    ]
+    assert [row for row in releases(open_ward) if row[1]] == [("2160-0", night(3), "retry")]
+    with open_ward.records.read() as db:
+        [kept] = db.execute(select(account).where(account.c.extract_id == first.extract_id)).all()
+        [entry] = db.execute(select(audit.c.body).where(audit.c.kind == "quarantine_retried")).scalars()
+        since = set(db.execute(select(quarantine.c.quarantined_at)).scalars())
+    assert (kept.received, kept.quarantined, kept.taken_up, kept.rows_written) == (4, 4, 1, 1)
+    assert json.loads(entry)["released"] == {"unknown_code": 1}
+    assert since == {night(1)}
+    report = open_ward.report("observation")
+    assert (report["records"], report["facts"], report["quarantined"]) == (4, 1, 3)
+
+
+def test_a_second_retry_changes_nothing(open_ward: Ward) -> None:
+    mend(open_ward, without("2160-0"))
+    open_ward.send(night=1, Observation=[result("o1"), result("bad", 5000)])
+    mend(open_ward)
+    retried(open_ward, 2)
+
+    def state() -> list[Any]:
+        with open_ward.records.read() as db:
+            return [db.execute(select(table)).all() for table in (quarantine, audit, account, snapshot)]
+
+    before = state()
+    again = retried(open_ward, 3)
+    assert (again.released, again.stays, again.snapshot_id) == ({}, {"impossible_value": 1}, None)
+    assert state() == before
+
+
+def test_a_retry_does_not_bring_back_what_a_later_version_has_replaced(open_ward: Ward) -> None:
+    open_ward.send(night=1, Observation=[blood_pressure("b", 120, 5000), result("o1", 5000)])
+    open_ward.send(night=2, Observation=[result("o1", 1.2, issued=LATER)])
+    assert retried(open_ward, 3).outcomes == {"quarantined": 1}
+    assert open_ward.rows("select value_number from observation") == [(1.2,)]
+
+
+def test_the_rest_of_a_wrong_batch_stays_though_its_impossible_values_were_corrected(open_ward: Ward) -> None:
+    wrong = [result(f"o{n}", 88.4) for n in range(8)]
+    possible = [result(f"p{n}", 20) for n in range(4)]
+    open_ward.send(night=1, Observation=[*wrong, *possible])
+    assert open_ward.reasons() == {"impossible_value": 8, "suspect_batch": 4}
+    open_ward.send(night=2, Observation=[result(f"o{n}", 1.0, issued=LATER) for n in range(8)])
+    assert retried(open_ward, 3).stays == {"suspect_batch": 4}
+
+
+def test_a_wrong_year_does_not_pass_because_that_year_has_come(open_ward: Ward) -> None:
+    open_ward.send(night=1, Observation=[result("o1", effectiveDateTime="2024-04-02T10:00:00-06:00")])
+    assert retried(open_ward, 60).stays == {"impossible_time": 1}
+
+
+def test_what_is_out_of_scope_or_waits_after_a_mending_holds_nothing(open_ward: Ward) -> None:
+    mend(open_ward, without("2160-0", "9999-9"))
+    open_ward.send(night=1, Observation=[result("o1", code="9999-9"), result("o2", of="p2", stay=None)])
+    mend(open_ward)
+    done = retried(open_ward, 2)
+    assert done.outcomes == {"out_of_scope": 1, "waiting": 1}
+    report = open_ward.report("observation")
+    assert (report["records"], report["waiting"], report["quarantined"]) == (2, 1, 0)
+    open_ward.send(night=3, Patient=[patient("p2")])
+    assert open_ward.rows("select observation_id from observation") == [("ward/o2",)]
+    assert open_ward.report("observation")["records"] == 2
+
+
+def test_a_good_correction_of_a_bad_result_is_released_and_the_bad_one_with_it(open_ward: Ward) -> None:
+    mend(open_ward, without("2160-0"))
+    open_ward.send(night=1, Observation=[result("o1", 5000)])
+    open_ward.send(night=2, Observation=[result("o1", 1.2, issued=LATER)])
+    mend(open_ward)
+    assert retried(open_ward, 3).outcomes == {"mapped": 1, "quarantined": 1}
+    assert sorted((at, by) for _, at, by in releases(open_ward)) == [(night(3), "retry"), (night(3), "superseded")]
+
+
+def test_a_retry_takes_the_lock_of_ingest_and_no_time_before_the_newest_extract(open_ward: Ward) -> None:
+    open_ward.send(night=1, Observation=[result("o1", 5000)])
+    with pytest.raises(Refused, match="later than"):
+        retried(open_ward, 0.5)
+    with scratch(open_ward.places, dry_run=False), pytest.raises(Refused, match="another ingest is running"):
+        retried(open_ward, 2)

@@ -87,3 +87,11 @@ def test_an_extract_from_before_the_newest_one_is_refused(open_ward: Ward) -> No
     with pytest.raises(Refused, match="later than"):
         open_ward.send(night=4, Observation=[result("o2")])
     assert open_ward.rows("select count(*) from observation") == [(1,)]
+
+
+def test_a_dry_run_says_what_would_be_taken_up(open_ward: Ward) -> None:
+    open_ward.send(night=1, Observation=[result("o1", of="p2", stay=None)])
+    path = open_ward.extract(Patient=[patient("p2")])
+    told = open_ward.ingest(path, night=2, dry_run=True)
+    assert told.accounts["observation"].taken_up == 1
+    assert told.accounts == open_ward.ingest(path, night=2).accounts
