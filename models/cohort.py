@@ -4,15 +4,19 @@ The use case's own SQL decides; this module only runs it over the canonical rela
 and checks what comes back. All frames are Arrow tables in UTC, sorted by prediction_time and encounter_id.
 """
 
+import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from integrations.errors import NotInOrder
+from integrations.tables import TABLES
 from models.use_case import UseCase
 
 COHORT_COLUMNS = (
@@ -55,7 +59,11 @@ def cohort(
     Raises NotInOrder when the SQL gives other columns, two rows of one stay and time, or a prediction_time after as_of.
     """
     where = f"{use_case.name}/cohort.sql"
-    rows = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, where, as_of, since=since)
+    known: dict[str, Any] = {}
+    if since is not None:  # the last version of a stay before `since` is what it was then, so it stays
+        stays = "encounter as (from temp.main.encounter where superseded_at > $since)"
+        known = {"relations": [stays], "keep": "prediction_time > $since", "given": {"since": since}}
+    rows = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, where, as_of, **known)
     _check_unique(connection, rows, where)
     return rows
 
@@ -75,24 +83,75 @@ def due_after_release(
 ) -> pa.Table:
     """Return cohort rows at the time at which what held them was released, if that is within the use case's max_age.
 
-    A held score is final for its own prediction_time; the stay is due once more at this one. `released` has
-    encounter_id, prediction_time and released_at.
+    A held score is final for its own prediction_time; the stay is due once more at this one, unless a row of the
+    cohort stands there anyway. Whether it is predicted for is asked anew: what was released may exclude it. `released`
+    has encounter_id, prediction_time and released_at.
     """
-    return _query(
+    again = _query(
         connection,
         f"""
-        select distinct rows.* replace (released.released_at as prediction_time)
+        select rows.encounter_id, max(rows.prediction_time) as prediction_time, released.released_at
         from rows
         join released using (encounter_id, prediction_time)
+        anti join rows as other
+            on other.encounter_id = rows.encounter_id
+            and other.prediction_time = released.released_at
         where rows.excluded_reason is null
         and released.released_at <= rows.prediction_time + $max_age
         and (rows.horizon_starts_at is null or released.released_at < rows.horizon_starts_at + $horizon)
+        group by rows.encounter_id, released.released_at
         {ORDER}
         """,
         rows=rows,
         released=released,
         max_age=use_case.max_age,
         horizon=use_case.horizon,
+    )
+    moments = sorted(set(zip(again["prediction_time"].to_pylist(), again["released_at"].to_pylist(), strict=True)))
+    parts = [_at_release(connection, use_case, again, *moment) for moment in moments]
+    return _in_order(pa.concat_tables([rows.slice(0, 0), *parts]))
+
+
+def _at_release(
+    connection: duckdb.DuckDBPyConnection,
+    use_case: UseCase,
+    again: pa.Table,
+    held_at: datetime,
+    released_at: datetime,
+) -> pa.Table:
+    """Ask the cohort about a held time as though all that was known at the release had been so, and collected, then.
+
+    The SQL chooses its own times, so the release cannot be put to it; and the stay it asks about may have ended since.
+    """
+    known = "available_at <= $released_at and $released_at < superseded_at"
+    words = set(re.findall(r"\w+", use_case.cohort_sql))
+    relations = [
+        f"{name} as (select * replace (least(available_at, $held_at) as available_at{effective_at}) "
+        f"from temp.main.{name} where {known})"
+        for name, effective_at in (
+            ("same_person", ""),
+            *((name, ", least(effective_at, $held_at) as effective_at") for name in TABLES),
+        )
+        if name in words
+    ]
+    where = f"{use_case.name}/cohort.sql"
+    moment = {"held_at": held_at, "released_at": released_at}
+    found = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, where, held_at, relations=relations, given=moment)
+    return _query(
+        connection,
+        f"""
+        select found.* replace ($released_at as prediction_time)
+        from found
+        semi join again
+            on again.encounter_id = found.encounter_id
+            and again.prediction_time = found.prediction_time
+            and again.released_at = $released_at
+        where found.prediction_time = $held_at
+        {ORDER}
+        """,
+        found=found,
+        again=again,
+        **moment,
     )
 
 
@@ -202,24 +261,26 @@ def _run(
     columns: tuple[str, ...],
     where: str,
     as_of: datetime,
+    *,
     cohort: pa.Table | None = None,
-    since: datetime | None = None,
+    relations: Sequence[str] = (),
+    keep: str = "true",
+    given: Mapping[str, object] | None = None,
 ) -> pa.Table:
-    """Run a use case's SQL for the feeds whose clock is ours, and for those whose dates are moved by their own."""
-    relations, rows_since, parts = "feed as (from these_feeds)", "true", []
-    if since is not None:  # the last version of a stay before `since` is what it was then, so it stays
-        relations += ", encounter as (from temp.main.encounter where superseded_at > $since)"
-        rows_since = "prediction_time > $since"
+    """Run a use case's SQL for the feeds whose clock is ours, and for those whose dates are moved by their own.
+
+    `relations` stand in front of those of the snapshot, with the parameters that they and `keep` name in `given`.
+    """
+    named = ", ".join(["feed as (from these_feeds)", *relations])
+    parts = []
     for is_date_shifted, now in ((False, as_of), (True, AFTER_ALL_DATES)):
         feeds = _query(connection, "select * from feed where is_date_shifted = $wanted", wanted=is_date_shifted)
         if feeds.num_rows == 0:
             continue
-        mine: dict[str, object] = {} if cohort is None else {"cohort": _of_feeds(cohort, feeds)}
-        if since is not None:
-            mine["since"] = since
+        mine = dict(given or {}) | ({} if cohort is None else {"cohort": _of_feeds(cohort, feeds)})
         rows = _query(
             connection,
-            f"with {relations} select * from ({sql}) where {rows_since} {ORDER}",
+            f"with {named} select * from ({sql}) where {keep} {ORDER}",
             these_feeds=feeds,
             as_of=now,
             **mine,
@@ -230,7 +291,11 @@ def _run(
         raise NotInOrder(
             "no feed is open, so nobody can be found", where=where, to_do="open the snapshot with its feeds"
         )
-    return pa.concat_tables(parts).sort_by([("prediction_time", "ascending"), ("encounter_id", "ascending")])
+    return _in_order(pa.concat_tables(parts))
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    return rows.sort_by([("prediction_time", "ascending"), ("encounter_id", "ascending")])
 
 
 def _of_feeds(rows: pa.Table, feeds: pa.Table) -> pa.Table:

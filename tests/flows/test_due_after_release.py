@@ -77,12 +77,22 @@ def test_training_drops_rows_whose_features_or_outcome_are_held(sqlite_records: 
 
 
 def _hospital(folder: Path) -> duckdb.DuckDBPyConnection:
-    """Two patients."""
+    """Two patients in the house, each with a creatinine."""
     lake = connect(folder / "tmp", threads=1)
     feed = Feed(source="ehr", site_id="demo", time_zone="UTC", lateness=24 * HOUR)
     here = {"source": "ehr", "site_id": "demo", "is_retracted": False, "available_at": T - 99 * HOUR}
-    patients = [{**here, "patient_id": f"ehr/{name}", "source_file": name, "source_line": 1} for name in ("p1", "p2")]
-    open_facts(lake, {"patient": [{**row, "extract_id": "x"} for row in patients]}, [feed], folder)
+    names = ("ehr/p1", "ehr/p2")
+    patients: list[dict[str, object]] = [
+        {**here, "patient_id": name, "extract_id": "x", "source_file": name, "source_line": 1} for name in names
+    ]
+    rows: dict[str, list[dict[str, object]]] = {"patient": patients, "encounter": [], "observation": []}
+    for patient in names:
+        fact = {**here, "patient_id": patient, "extract_id": "x", "source_file": "f", "source_line": 1}
+        stay = {"encounter_id": patient.replace("/p", "/e"), "class": "inpatient", "started_at": T - 20 * HOUR}
+        creatinine = {"observation_id": f"{patient}.o", "code": "2160-0", "value_number": 1.0}
+        rows["encounter"].append({**fact, **stay})
+        rows["observation"].append({**fact, **creatinine, "effective_at": T - 10 * HOUR})
+    open_facts(lake, rows, [feed], folder)
     return lake
 
 
