@@ -12,9 +12,10 @@ from flows.step import step
 from integrations.errors import Refused
 from integrations.records import schema as s
 from models.catalog import use_case
-from models.cohort import cohort, due, due_after_release, eligible
+from models.cohort import cohort, due, eligible
 from models.governance.promotion import champion
 from models.governance.stages import stage_of
+from models.release import due_after_release
 from models.use_case import UseCase
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ The use case's own SQL decides; this module only runs it over the canonical rela
 and checks what comes back. All frames are Arrow tables in UTC, sorted by prediction_time and encounter_id.
 """
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from integrations.errors import NotInOrder
-from integrations.tables import TABLES
 from models.use_case import UseCase
 
 COHORT_COLUMNS = (
@@ -63,7 +61,7 @@ def cohort(
     if since is not None:  # the last version of a stay before `since` is what it was then, so it stays
         stays = "encounter as (from temp.main.encounter where superseded_at > $since)"
         known = {"relations": [stays], "keep": "prediction_time > $since", "given": {"since": since}}
-    rows = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, where, as_of, **known)
+    rows = run_sql(connection, use_case.cohort_sql, COHORT_COLUMNS, where, as_of, **known)
     _check_unique(connection, rows, where)
     return rows
 
@@ -76,83 +74,6 @@ def eligible(rows: pa.Table) -> pa.Table:
 def excluded(rows: pa.Table) -> pa.Table:
     """Return the rows of a cohort for whom no prediction is made."""
     return rows.filter(pc.is_valid(rows["excluded_reason"]))
-
-
-def due_after_release(
-    connection: duckdb.DuckDBPyConnection, rows: pa.Table, use_case: UseCase, released: pa.Table
-) -> pa.Table:
-    """Return cohort rows at the time at which what held them was released, if that is within the use case's max_age.
-
-    A held score is final for its own prediction_time; the stay is due once more at this one, unless a row of the
-    cohort stands there anyway. Whether it is predicted for is asked anew: what was released may exclude it. `released`
-    has encounter_id, prediction_time and released_at.
-    """
-    again = _query(
-        connection,
-        f"""
-        select rows.encounter_id, max(rows.prediction_time) as prediction_time, released.released_at
-        from rows
-        join released using (encounter_id, prediction_time)
-        anti join rows as other
-            on other.encounter_id = rows.encounter_id
-            and other.prediction_time = released.released_at
-        where rows.excluded_reason is null
-        and released.released_at <= rows.prediction_time + $max_age
-        and (rows.horizon_starts_at is null or released.released_at < rows.horizon_starts_at + $horizon)
-        group by rows.encounter_id, released.released_at
-        {ORDER}
-        """,
-        rows=rows,
-        released=released,
-        max_age=use_case.max_age,
-        horizon=use_case.horizon,
-    )
-    moments = sorted(set(zip(again["prediction_time"].to_pylist(), again["released_at"].to_pylist(), strict=True)))
-    parts = [_at_release(connection, use_case, again, *moment) for moment in moments]
-    return _in_order(pa.concat_tables([rows.slice(0, 0), *parts]))
-
-
-def _at_release(
-    connection: duckdb.DuckDBPyConnection,
-    use_case: UseCase,
-    again: pa.Table,
-    held_at: datetime,
-    released_at: datetime,
-) -> pa.Table:
-    """Ask the cohort about a held time as though all that was known at the release had been so, and collected, then.
-
-    The SQL chooses its own times, so the release cannot be put to it; and the stay it asks about may have ended since.
-    """
-    known = "available_at <= $released_at and $released_at < superseded_at"
-    words = set(re.findall(r"\w+", use_case.cohort_sql))
-    relations = [
-        f"{name} as (select * replace (least(available_at, $held_at) as available_at{effective_at}) "
-        f"from temp.main.{name} where {known})"
-        for name, effective_at in (
-            ("same_person", ""),
-            *((name, ", least(effective_at, $held_at) as effective_at") for name in TABLES),
-        )
-        if name in words
-    ]
-    where = f"{use_case.name}/cohort.sql"
-    moment = {"held_at": held_at, "released_at": released_at}
-    found = _run(connection, use_case.cohort_sql, COHORT_COLUMNS, where, held_at, relations=relations, given=moment)
-    return _query(
-        connection,
-        f"""
-        select found.* replace ($released_at as prediction_time)
-        from found
-        semi join again
-            on again.encounter_id = found.encounter_id
-            and again.prediction_time = found.prediction_time
-            and again.released_at = $released_at
-        where found.prediction_time = $held_at
-        {ORDER}
-        """,
-        found=found,
-        again=again,
-        **moment,
-    )
 
 
 def due(
@@ -170,7 +91,7 @@ def due(
     that has lapsed is excluded by that reason. Backfill: every other eligible row without any score; none with
     latest_only. `scored` has encounter_id, prediction_time and is_by_round: made by a round like this one.
     """
-    ranked = _query(
+    ranked = query(
         connection,
         f"""
         with ranked as (
@@ -206,7 +127,7 @@ def due(
 def labels(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.Table, as_of: datetime) -> pa.Table:
     """Return what came of each eligible cohort row, as known at as_of: one row each, label null until it is final."""
     where = f"{use_case.name}/label.sql"
-    found = _run(connection, use_case.label_sql, LABEL_COLUMNS, where, as_of, cohort=rows)
+    found = run_sql(connection, use_case.label_sql, LABEL_COLUMNS, where, as_of, cohort=rows)
     _check_unique(connection, found, where)
     if found.num_rows != eligible(rows).num_rows:
         raise NotInOrder(
@@ -223,7 +144,7 @@ def labelled(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.
     person_id stands for everyone linked as of as_of: split and resample by it.
     """
     found = labels(connection, use_case, rows, as_of)
-    final = _query(
+    final = query(
         connection,
         f"""
         with person as (
@@ -255,7 +176,7 @@ def labelled(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.
     return Labelled(rows=final, reasons=dict(sorted(Counter(found["label_reason"].to_pylist()).items())))
 
 
-def _run(
+def run_sql(
     connection: duckdb.DuckDBPyConnection,
     sql: str,
     columns: tuple[str, ...],
@@ -274,11 +195,11 @@ def _run(
     named = ", ".join(["feed as (from these_feeds)", *relations])
     parts = []
     for is_date_shifted, now in ((False, as_of), (True, AFTER_ALL_DATES)):
-        feeds = _query(connection, "select * from feed where is_date_shifted = $wanted", wanted=is_date_shifted)
+        feeds = query(connection, "select * from feed where is_date_shifted = $wanted", wanted=is_date_shifted)
         if feeds.num_rows == 0:
             continue
         mine = dict(given or {}) | ({} if cohort is None else {"cohort": _of_feeds(cohort, feeds)})
-        rows = _query(
+        rows = query(
             connection,
             f"with {named} select * from ({sql}) where {keep} {ORDER}",
             these_feeds=feeds,
@@ -291,10 +212,11 @@ def _run(
         raise NotInOrder(
             "no feed is open, so nobody can be found", where=where, to_do="open the snapshot with its feeds"
         )
-    return _in_order(pa.concat_tables(parts))
+    return in_order(pa.concat_tables(parts))
 
 
-def _in_order(rows: pa.Table) -> pa.Table:
+def in_order(rows: pa.Table) -> pa.Table:
+    """Sort as every frame here is sorted."""
     return rows.sort_by([("prediction_time", "ascending"), ("encounter_id", "ascending")])
 
 
@@ -312,7 +234,7 @@ def _check(
             where=where,
             to_do=f"return {', '.join(columns)}, in this order",
         )
-    late = _query(connection, "select count(*) as n from rows where prediction_time > $as_of", rows=rows, as_of=as_of)
+    late = query(connection, "select count(*) as n from rows where prediction_time > $as_of", rows=rows, as_of=as_of)
     if late["n"][0].as_py():
         raise NotInOrder(
             f"{late['n'][0].as_py()} rows lie after as_of",
@@ -321,7 +243,7 @@ def _check(
         )
 
 
-def _query(connection: duckdb.DuckDBPyConnection, sql: str, **given: object) -> pa.Table:
+def query(connection: duckdb.DuckDBPyConnection, sql: str, **given: object) -> pa.Table:
     """Run SQL with tables given as relations and everything else as parameters."""
     tables = {name: value for name, value in given.items() if isinstance(value, pa.Table)}
     for name, table in tables.items():
@@ -335,7 +257,7 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str, **given: object) -> 
 
 
 def _check_unique(connection: duckdb.DuckDBPyConnection, rows: pa.Table, where: str) -> None:
-    count = _query(connection, "select count(distinct row(encounter_id, prediction_time)) as n from rows", rows=rows)[
+    count = query(connection, "select count(distinct row(encounter_id, prediction_time)) as n from rows", rows=rows)[
         "n"
     ][0].as_py()
     if count != rows.num_rows:

@@ -88,9 +88,11 @@ def _read_again(
 ) -> None:
     """Load table after table and extract after extract, in the order in which they came."""
     codes = load_codes(places.sources / this.contract.source)
-    writing = Writing(lake=places.lake, run_extract_id=f"retry-{this.released_at:%Y%m%dT%H%M%S%fZ}", dry_run=dry_run)
     for table in (name for name in LOAD_ORDER if name in this.contract.tables):
         for extract_id, count in parts_of_retry(connection, table):
+            # files of the lake are named by the extract in whose account their rows stand
+            name = f"{extract_id}-retry{this.released_at:%Y%m%dT%H%M%S%f}"
+            writing = Writing(lake=places.lake, run_extract_id=name, dry_run=dry_run)
             landed = read_landed(places.landing / this.contract.source / extract_id)
             judgement = Judgement(
                 contract=this.contract,

@@ -23,7 +23,7 @@ def test_a_view_is_read_from_its_file() -> None:
     assert labs.codes_of("creatinine_rise_48h_mg_dl") == ("2160-0",)
     assert view("vital_signs").codes_of("oxygen_saturation_last_percent") == ("59408-5", "2708-6")
     assert labs.codes_of("age_years") == ()
-    assert labs.hold_window == timedelta(hours=48)
+    assert labs.hold_window == timedelta(days=7)
     first = labs.features[0]
     assert (first.name, first.unit, first.description) == ("creatinine_last_mg_dl", "mg/dL", "last of 7 d")
     assert {feature.unit for feature in view("vital_signs").features} == {"/min", "mm[Hg]", "%", "Cel"}

@@ -14,7 +14,8 @@ from integrations.errors import NotInOrder, WrongUsage
 from integrations.snapshot import Feed
 from models.cases import Cases, open_facts, open_stories
 from models.catalog import use_case, use_case_names, use_cases
-from models.cohort import cohort, due, due_after_release, eligible, labelled, labels
+from models.cohort import cohort, due, eligible, labelled, labels
+from models.release import due_after_release
 from models.use_case import UseCase
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)

@@ -157,6 +157,8 @@ def test_a_retry_releases_what_passes_by_the_codes_of_now_and_the_rest_stays(ope
         [entry] = db.execute(select(audit.c.body).where(audit.c.kind == "quarantine_retried")).scalars()
         since = set(db.execute(select(quarantine.c.quarantined_at)).scalars())
     assert (kept.received, kept.quarantined, kept.taken_up, kept.rows_written) == (4, 4, 1, 1)
+    [written] = (open_ward.places.lake.root / "observation").glob("bucket=*/*.parquet")
+    assert written.name.startswith(f"{first.extract_id}-retry")
     assert json.loads(entry)["released"] == {"unknown_code": 1}
     assert since == {night(1)}
     report = open_ward.report("observation")
