@@ -24,11 +24,34 @@ def test_everybody_who_was_due_is_accounted_for(played: PlayedHospital) -> None:
         assert sum(run["reasons"].values()) >= run["held"] + run["excluded"]
 
 
-def test_a_night_without_its_round_is_reported_missing(played: PlayedHospital) -> None:
+def test_every_row_that_was_due_rests_in_records_under_the_run_that_first_saw_it(played: PlayedHospital) -> None:
+    engine = create_engine(f"sqlite:///{played.rounds.home / 'records.db'}")
+    with engine.connect() as connection:
+        kept = connection.execute(text("select run_id, status, count(*) from score group by run_id, status")).all()
+    rows = {(run_id, status): count for run_id, status, count in kept}
+    runs = runs_of(played)
+    for run in runs:
+        assert [rows.get((run["run_id"], status), 0) for status in ("scored", "held", "excluded")] == [
+            run["scored"],
+            run["held"],
+            run["excluded"],
+        ]
+    assert sum(run["excluded"] for run in runs) > 0
+
+
+def test_the_worklist_names_nobody_for_whom_no_prediction_is_made(played: PlayedHospital) -> None:
+    scores = played.rounds.done("scores", USE_CASE, "--json").json["scores"]
+    assert {row["status"] for row in scores} == {"scored", "held"}
+
+
+def test_rounds_that_the_schedule_knows_and_nobody_made_are_reported_missing(played: PlayedHospital) -> None:
     last = played.files.nights[-1].round_at.isoformat()
     missing = played.rounds.done("runs", "--json", "--as-of", last).json["missing"]
-    assert [(gap["from_night"], gap["night_count"], gap["state"]) for gap in missing] == [
-        (f"2024-07-{MISSED_NIGHT + 1:02d}", 1, "missing")
+    assert [(gap["from_round"], gap["to_round"], gap["round_count"], gap["state"]) for gap in missing] == [
+        ("2024-07-02 06:00", "2024-07-02 18:00", 3, "missing"),
+        (f"2024-07-{MISSED_NIGHT:02d} 06:00", f"2024-07-{MISSED_NIGHT + 1:02d} 18:00", 7, "missing"),
+        ("2024-07-05 06:00", "2024-07-05 18:00", 3, "missing"),
+        ("2024-07-06 06:00", "2024-07-06 18:00", 3, "missing"),
     ]
 
 
