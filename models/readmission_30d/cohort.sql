@@ -38,7 +38,7 @@ person as (
         d.encounter_id,
         d.prediction_time,
         min_by(patient.birth_date, row(p.other_patient_id <> d.patient_id, p.other_patient_id)) as birth_date,
-        min(patient.deceased_at) as deceased_at
+        bool_or(patient.is_deceased) as is_deceased
     from discharge as d
     join same_person as p
         on p.patient_id = d.patient_id
@@ -65,7 +65,7 @@ death as (
         and patient.available_at <= $as_of
         and $as_of < patient.superseded_at
         and not patient.is_retracted
-    where patient.deceased_at is not null
+    where patient.is_deceased
 )
 
 select
@@ -76,7 +76,7 @@ select
     case
         when d.discharge_disposition = 'died' then 'died'
         -- a death that is known already, on the ward or at home, wherever the patient was sent
-        when person.deceased_at is not null then 'died'
+        when person.is_deceased then 'died'
         when d.ended_at <= d.prediction_time - interval 30 days then 'horizon_past'
         when person.birth_date is null then 'age_unknown'
         when date_sub('year', person.birth_date, d.discharge_date) < 18 then 'under_18'
