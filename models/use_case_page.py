@@ -162,7 +162,8 @@ def _range(limits: tuple[float, float]) -> str:
 def _monitoring(use_case: UseCase) -> Iterator[tuple[str, str]]:
     watch = use_case.monitoring
     needed, last = watch.breaches_of_last
-    yield "Window", f"{watch.window_nights} nights; one window a night, that of its last run"
+    yield "Window", f"{watch.window_nights} nights"
+    yield "Windows a night", "one: that of its last run"
     yield "Outcomes", f"of rows that a round scored in the last {watch.outcome_nights} nights, and after the training"
     yield "Judged from", f"{watch.min_rows} rows on; fewer are not enough data"
     yield (

@@ -26,7 +26,9 @@ def test_every_figure_of_gate_and_monitoring_is_the_declared_one() -> None:
     changed = dataclasses.replace(
         AKI,
         gate=PromotionGate(min_auroc_lower=0.66, min_rows=501, min_outcomes=101, slope_range=(0.7, 1.3)),
-        monitoring=Monitoring(window_nights=9, min_rows=201, psi_threshold=0.3, breaches_of_last=(3, 4)),
+        monitoring=Monitoring(
+            window_nights=9, outcome_nights=91, min_rows=201, psi_threshold=0.3, breaches_of_last=(3, 4)
+        ),
     )
     page = use_case_page(changed)
     for said in (
@@ -34,6 +36,7 @@ def test_every_figure_of_gate_and_monitoring_is_the_declared_one() -> None:
         "at least 0.66",
         "| Calibration slope | 0.7 to 1.3 |",
         "| Window | 9 nights |",
+        "in the last 91 nights, and after the training",
         "201 rows on",
         "PSI above 0.3",
         "3 of the last 4 windows",
