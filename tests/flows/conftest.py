@@ -3,7 +3,7 @@
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +121,13 @@ def play_night(played: PlayedHospital, number: int, night: Any) -> None:
         if number == 1 and name != "monitor":
             played.plans[name] = played.rounds.done(*command, "--dry-run", "--json").json
         played.deeds[f"{name} {number}"] = played.rounds.done(*command, "--json").json
+
+
+def resend_in_the_right_unit(rounds: Rounds, folder: Path) -> None:
+    """The laboratory sends the two nights again whose creatinine lies in quarantine: then nothing is held any more."""
+    assert rounds.done("quarantine", "--json").json["reasons"]
+    files = write_hospital(replace(HOSPITAL, scenario="none"), folder / "files")
+    for hour, night in enumerate(files.nights[4:], 4):
+        at = f"2024-07-09T{hour:02}:00:00+00:00"
+        rounds.done("ingest", "demo_lis", "--from", str(night.lis), "--as-of", at)
+    assert rounds.done("quarantine", "--json").json["reasons"] == {}

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from flows.server import api_url, down, free_port, up
 from integrations.errors import EnvironmentFault, Refused
 from integrations.records import open_records
 from integrations.settings import Settings, load_settings
-from integrations.synthetic_hospital.write import write_hospital
-from tests.flows.conftest import HOSPITAL, PlayedHospital, Rounds
+from tests.flows.conftest import PlayedHospital, Rounds, resend_in_the_right_unit
 from tests.flows.test_commands import copied
 
 pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("played hospital")]
@@ -60,16 +58,6 @@ def prefect(played: PlayedHospital, tmp_path_factory: pytest.TempPathFactory) ->
     yield prefect
     prefect.client.close()
     down(settings)
-
-
-def resend_in_the_right_unit(rounds: Rounds, folder: Path) -> None:
-    """The laboratory sends the two nights again whose creatinine lies in quarantine: then nothing is held any more."""
-    assert rounds.done("quarantine", "--json").json["reasons"]
-    files = write_hospital(replace(HOSPITAL, scenario="none"), folder / "files")
-    for hour, night in enumerate(files.nights[4:], 4):
-        at = f"2024-07-09T{hour:02}:00:00+00:00"
-        rounds.done("ingest", "demo_lis", "--from", str(night.lis), "--as-of", at)
-    assert rounds.done("quarantine", "--json").json["reasons"] == {}
 
 
 def test_a_deployed_round_scores_who_is_due_and_sends_it(prefect: Prefect, tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds
+from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, resend_in_the_right_unit
 from tests.flows.test_commands import copied
 
 pytestmark = pytest.mark.xdist_group("played hospital")
 
-NOON = "2024-07-09T12:10:00+00:00"  # the quarantined results lie more than 48 h back by then
+NOON = "2024-07-09T12:10:00+00:00"  # the laboratory has sent by then what lay in quarantine
 SOON = "2024-07-09T12:20:00+00:00"
 MONTHS_LATER = "2024-10-07T12:10:00+00:00"
 
@@ -33,6 +33,7 @@ def test_after_a_rollback_the_champion_before_speaks_in_place_of_the_version_rol
     played: PlayedHospital, tmp_path: Path
 ) -> None:
     rounds = copied(played, tmp_path)
+    resend_in_the_right_unit(rounds, tmp_path)
     rounds.done("train", USE_CASE, "--as-of", played.files.nights[-1].round_at.isoformat(), "--seed", "5")
     for name in ("Ada", "Ben"):
         rounds.done("approve", USE_CASE, "2", *person(played, name, "newer data"))
@@ -53,6 +54,7 @@ def test_what_a_stopped_site_had_queued_is_too_old_when_it_goes_live_again(
     played: PlayedHospital, tmp_path: Path
 ) -> None:
     rounds = copied(played, tmp_path)
+    resend_in_the_right_unit(rounds, tmp_path)
     count = queued_at_noon(rounds)
     rounds.done("stage", USE_CASE, "off", "--site", "demo", *person(played, "Ada", "stop"))
     assert write_back(rounds, MONTHS_LATER) == {}
