@@ -1,6 +1,7 @@
 """A champion made by hand: fitted on noise, its gate taken for passed, signed and taken live by two people."""
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def make_champion(home: Path, at: datetime) -> None:
     from models.governance.signing import load_signer
     from models.governance.stages import set_stage
 
+    os.umask(0o077)
     house = House(Settings(home=home))
     records, keys = house.records, home.parent
     _register(house.registry.folder, house, at)
