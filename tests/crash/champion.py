@@ -34,7 +34,14 @@ def make_champion(home: Path, at: datetime) -> None:
     promote(records, use_case=USE_CASE, version=1, as_of=at)
     for signer in signers:
         set_stage(
-            records, site_id=SITE, use_case=USE_CASE, stage="live", signer=signer, reason="for this story", as_of=at
+            records,
+            site_id=SITE,
+            sites=[SITE],
+            use_case=USE_CASE,
+            stage="live",
+            signer=signer,
+            reason="for this story",
+            as_of=at,
         )
     site_namespace(house.settings.secrets, SITE)  # made here, so that every life has the same one
     records.close()

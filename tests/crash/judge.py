@@ -157,12 +157,12 @@ def _scores(_home: Path, db: sqlite3.Connection) -> Iterator[str]:
     ]:
         yield f"{count} outbox rows have no score"
     runs = (
-        "select run.run_id, due, coalesce(scored + held, 0), coalesce(scored + held + excluded, 0), count(score_id) "
+        "select run.run_id, due, coalesce(scored + held + excluded, 0), count(score_id) "
         "from run left join score using (run_id) where kind = 'score' group by run.run_id"
     )
-    for run_id, due, counted, accounted, made in _list(db, runs):
-        if made != counted:
-            yield f"{run_id} made {made} scores, its account says {counted}"
+    for run_id, due, accounted, made in _list(db, runs):
+        if made != accounted:
+            yield f"{run_id} keeps {made} rows, its account says {accounted}"
         if due is not None and due != accounted:
             yield f"{run_id}: {due} were due, {accounted} are accounted for"
 

@@ -107,7 +107,7 @@ def test_looking_back_without_feast_gives_what_feast_reads(
 def test_a_read_leaves_no_database_open(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
     import ibis
 
-    store.compute(lake, ALL_VIEWS, spine_of(("e1", 3)), name="night")
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 3)), name="night", snapshot_id=1)
     store.read(FEATURES, spine_of(("e1", 3)))
     assert ibis.options.default_backend is None
 

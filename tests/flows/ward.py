@@ -112,18 +112,19 @@ class Ward:
                 snapshot_id=1,
                 scored_at=as_of,
             )
-            write_scores(self.house.records, made, under, explanations={}, identifier=lambda *key: str(key))
+            with self.house.records.begin() as connection:
+                write_scores(connection, made, under, explanations={}, identifier=lambda *key: str(key))
             account += account_of(made)
-        finish_run(
-            self.house.records,
-            values["run_id"],
-            account,
-            due=rows.count,
-            purpose=purpose_of(this, rows),
-            version=1,
-            snapshot_id=1,
-        )
         with self.house.records.begin() as connection:
+            finish_run(
+                connection,
+                values["run_id"],
+                account,
+                due=rows.count,
+                purpose=purpose_of(this, rows),
+                version=1,
+                snapshot_id=1,
+            )
             connection.execute(s.run.update().values(status="done"))
         return account
 
@@ -152,6 +153,7 @@ def open_ward(home: Path, folder: Path) -> Ward:
     set_stage(
         house.records,
         site_id="demo",
+        sites=["demo"],
         use_case=CASE.name,
         stage="silent",
         signer=load_signer("Ada", key),

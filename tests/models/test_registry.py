@@ -243,6 +243,7 @@ def test_nothing_is_registered_beside_records_whose_versions_mlflow_has_lost(she
             as_of=NIGHT,
             trained_by="ada",
             snapshot_id=1,
+            reports=shelf.registry.folder.parent / "reports",
         )
     assert lost.value.where == str(shelf.registry.folder)
     assert "backup" in lost.value.to_do
