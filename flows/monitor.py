@@ -7,7 +7,7 @@ from prefect import flow
 from sqlalchemy import select
 
 from flows.build_features import features_of
-from flows.due import ROUND_PURPOSES, Round
+from flows.due import Round
 from flows.house import House, at, open_house
 from flows.nights import hospital_zone
 from flows.parameters import AsOf, UseCaseName, described
@@ -55,14 +55,15 @@ def plan(use_case: str, moment: datetime) -> dict[str, int]:
     house = open_house()
     this = Round.of(house, use_case, as_of=moment)
     this.scoring_version()
-    rows, scored = _scores(house, this, since=window_start(this.case, moment)), _unseen_scores(house, this)
+    rows = _unseen_scores(house, this, window_start(this.case, moment))
+    scored = _unseen_scores(house, this, outcomes_start(this.case, moment))
     return {"rows": rows.num_rows, "scored": scored.num_rows}
 
 
 @step
 def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
     """The rows that the champion scored in the window, with their features as the model took them and their risk."""
-    scored = _scores(house, this, since=window_start(this.case, this.as_of))
+    scored = _unseen_scores(house, this, window_start(this.case, this.as_of))
     spine = scored.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
     try:
         frame = house.store.look_back(lake, this.case.features, spine)
@@ -76,7 +77,7 @@ def matured_outcomes(house: House, lake: "duckdb.DuckDBPyConnection", this: Roun
     """The rows of the last nights that the champion scored, had not learnt from, and whose outcome is final by now."""
     import pyarrow as pa
 
-    scored = _unseen_scores(house, this)
+    scored = _unseen_scores(house, this, outcomes_start(this.case, this.as_of))
     rows = scored.append_column("excluded_reason", pa.nulls(scored.num_rows, pa.string()))
     known = labelled(lake, this.case, rows.drop_columns(["probability"]), this.as_of).rows
     keys = ["encounter_id", "prediction_time"]
@@ -142,32 +143,27 @@ def _findings(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> l
         return quarantine_findings(connection, codes, taken, window_start=start, window_end=end)
 
 
-def _unseen_scores(house: House, this: Round) -> "pa.Table":
-    """The version's scores of the last nights and after its training: it cannot have learnt from their outcomes."""
-    wanted = select(s.model_version.c.trained_at).where(
-        s.model_version.c.use_case == this.case.name, s.model_version.c.version == this.version
-    )
-    with house.records.read() as connection:
-        trained_at = connection.execute(wanted).scalar_one()
-    return _scores(house, this, since=max(trained_at, outcomes_start(this.case, this.as_of)))
+def _unseen_scores(house: House, this: Round, since: datetime) -> "pa.Table":
+    """The version's scores after `since` and after its training, up to as_of, one per row: it has learnt from none.
 
-
-def _scores(house: House, this: Round, *, since: datetime) -> "pa.Table":
-    """The version's scores by rounds (live, silent) after `since` and up to as_of, one per row.
-
-    A silent look at the past is none of them: it may hold rows that the version was trained on.
+    Rounds that were caught up count as well; a shadow's scores do not, and no look at the past it was trained on.
     """
     import pyarrow as pa
 
     columns = ("site_id", "patient_id", "encounter_id", "prediction_time", "probability")
+    training = select(s.model_version.c.trained_at).where(
+        s.model_version.c.use_case == this.case.name, s.model_version.c.version == this.version
+    )
+    with house.records.read() as connection:
+        trained_at = connection.execute(training).scalar_one()
     wanted = (
         select(*(s.score.c[name] for name in columns))
         .where(
             s.score.c.use_case == this.case.name,
             s.score.c.version == this.version,
             s.score.c.status == "scored",
-            s.score.c.purpose.in_(ROUND_PURPOSES),
-            s.score.c.prediction_time > since,
+            s.score.c.purpose != "shadow",
+            s.score.c.prediction_time > max(trained_at, since),
             s.score.c.prediction_time <= this.as_of,
         )
         .order_by(s.score.c.prediction_time, s.score.c.encounter_id)

@@ -164,7 +164,7 @@ def _monitoring(use_case: UseCase) -> Iterator[tuple[str, str]]:
     needed, last = watch.breaches_of_last
     yield "Window", f"{watch.window_nights} nights"
     yield "Windows a night", "one: that of its last run"
-    yield "Outcomes", f"of rows that a round scored in the last {watch.outcome_nights} nights, and after the training"
+    yield "Outcomes", f"of rows scored in the last {watch.outcome_nights} nights, and after the training"
     yield "Judged from", f"{watch.min_rows} rows on; fewer are not enough data"
     yield (
         "Over the threshold",
