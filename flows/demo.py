@@ -55,6 +55,7 @@ def play(settings: Settings, *, patients: int, nights: int, scenario: str, seed:
             play_nights(demo)
     show_outcome(demo.house, hospital, files, versions, seconds=time.monotonic() - began)
     close_snapshot()
+    _end_prefect()
 
 
 def start_clean(settings: Settings) -> None:
@@ -223,6 +224,17 @@ def _quick_flows() -> Iterator[None]:
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+def _end_prefect() -> None:
+    """End Prefect's threads before the process does, or DuckDB complains of them over the last screen."""
+    from prefect._internal.concurrency.threads import get_global_loop, get_run_sync_loop
+    from prefect.events.worker import EventsWorker
+
+    EventsWorker.drain_all(timeout=5)
+    for loop in (get_global_loop(), get_run_sync_loop()):
+        loop.shutdown()
+        loop.thread.join(timeout=5)
 
 
 def _champions(house: House) -> list[str]:

@@ -24,15 +24,29 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
         with hidden_messages():
             return function(*args, **kwargs)
 
-    as_task: Callable[P, R] = task(name=name, cache_policy=NO_CACHE, persist_result=False)(guarded)
+    def given(call: _Call) -> R:
+        return guarded(*call.args, **call.kwargs)
+
+    as_task: Callable[[_Call], R] = task(name=name, cache_policy=NO_CACHE, persist_result=False)(given)
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if FlowRunContext.get() is None:
             return guarded(*args, **kwargs)
-        return as_task(*args, **kwargs)
+        call = _Call(args, kwargs)
+        try:
+            return as_task(call)
+        finally:
+            call.args, call.kwargs = (), {}
 
     return run
+
+
+class _Call:
+    """What a step is given. Prefect's event loop may hold on to it for ever, so it is emptied once the step is done."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args, self.kwargs = args, kwargs
 
 
 def run_flow(flow: Any, *, has_server: bool, **parameters: Any) -> Any:

@@ -11,8 +11,9 @@ TIMEOUT_SECONDS = 900
 
 
 def rounds(home: Path, *arguments: str) -> str:
+    """What the command printed, when it is in order and complains of nothing."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments],
         cwd=CHECKOUT,
         env={**environment, "ROUNDS_HOME": str(home)},
@@ -20,7 +21,9 @@ def rounds(home: Path, *arguments: str) -> str:
         text=True,
         check=True,
         timeout=TIMEOUT_SECONDS,
-    ).stdout
+    )
+    assert done.stderr == ""
+    return done.stdout
 
 
 def test_a_small_demo_says_what_it_could_not_judge_and_leaves_an_ordinary_home(tmp_path: Path) -> None:
