@@ -75,7 +75,7 @@ def _blocks(file: FileIO) -> Iterator[_Block]:
     rest = np.empty(0, dtype=np.uint8)
     is_start = True
     while True:
-        content = np.empty(len(rest) + CHUNK, dtype=np.uint8)
+        content = _room(len(rest) + CHUNK)
         content[: len(rest)] = rest
         read = file.readinto(content.data[len(rest) :])
         content = content[: len(rest) + read]
@@ -92,6 +92,11 @@ def _blocks(file: FileIO) -> Iterator[_Block]:
             rest = NO_TEXT
     if len(content):
         yield _Block(content, np.array([0, len(content)], dtype=np.int32))
+
+
+def _room(size: int) -> "NDArray[np.uint8]":
+    """Return room for so many bytes out of Arrow's pool, which hands out again what it got back: no new pages to clear."""
+    return np.frombuffer(pa.allocate_buffer(size), dtype=np.uint8)
 
 
 def _starts(ends: "NDArray[np.intp]") -> "NDArray[np.int32]":

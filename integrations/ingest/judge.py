@@ -133,9 +133,9 @@ def _read_sql(staged: str, judgement: Judgement) -> str:
         elif name == "is_deceased":
             columns.append("coalesce(is_deceased, false) or deceased_at is not null as is_deceased")
         elif name in closed:
-            columns.append(f"try_cast({name} as {word_type(closed[name])}) as {name}")
-            listed = ", ".join(quoted(word) for word in closed[name])
-            strange.append(f"when {name} not in ({listed}) then '{name}'")
+            word = f"try_cast({name} as {word_type(closed[name])})"
+            columns.append(f"{word} as {name}")
+            strange.append(f"when {name} is not null and {word} is null then '{name}'")
         else:
             columns.append(f'"{name}"')
     columns.append(f"case {' '.join(unread)} end as unread_time")

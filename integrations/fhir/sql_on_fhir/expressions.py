@@ -112,7 +112,7 @@ def _where(focus: Value, criterion: Node, scope: Scope) -> Value:
         return replace(focus, sql=f"case when {condition(criterion, scope.within(focus))} then {focus.sql} end")
     each = scope.names.new("item")
     item = replace(focus, sql=each, is_list=False)
-    return replace(focus, sql=f"[{each} for {each} in {focus.sql} if {condition(criterion, scope.within(item))}]")
+    return replace(focus, sql=f"list_filter({focus.sql}, lambda {each}: {condition(criterion, scope.within(item))})")
 
 
 def _either(criterion: str, then: Value, otherwise: Value) -> Value:

@@ -76,4 +76,4 @@ def _extension(focus: Value, url: Value, names: Names) -> Value:
     found = member(focus, "extension", names)
     each = names.new("extension")
     address = member(replace(found, sql=each, is_list=False), "url", names)
-    return replace(found, sql=f"[{each} for {each} in {found.sql} if {address.sql} = {url.sql}]")
+    return replace(found, sql=f"list_filter({found.sql}, lambda {each}: {address.sql} = {url.sql})")

@@ -43,7 +43,7 @@ def _deferred(part: Shape, text: str, place: str, depth: int) -> str:
 
 
 def _not_a_list(place: str, path: str | None) -> str:
-    return f"({place} is null and json_type(raw, '{path}') <> 'NULL')" if path else f"{place} is null"
+    return f"({place} is null and json_type(raw, '{path}') <> 'NULL')" if path else f"({place} is null)"
 
 
 def _all_null(part: Shape, place: str) -> str:
@@ -55,8 +55,8 @@ def _among(part: Shape, place: str, depth: int) -> list[str]:
     if not part.parts:
         return []
     item = f"part_{depth}"
-    conditions = [_all_null(part, item), *suspicions(part, item, None, depth + 1)]
-    return [f"len([1 for {item} in {place} if {' or '.join(conditions)}]) > 0"]
+    conditions = dict.fromkeys([_all_null(part, item), *suspicions(part, item, None, depth + 1)])
+    return [f"len(list_filter({place}, lambda {item}: {' or '.join(conditions)})) > 0"]
 
 
 def define_macros(connection: duckdb.DuckDBPyConnection) -> None:

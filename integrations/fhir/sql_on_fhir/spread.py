@@ -40,11 +40,19 @@ def last_step(rows: list[Alternative]) -> str:
 
 def _placed(rows: list[Alternative], is_kept: str) -> str:
     lists = [_places(row, number, rows) for number, row in enumerate(rows, 1)]
-    joined = ",\n            ".join(lists)
-    listed = joined if len(lists) == 1 else f"list_concat(\n            {joined}\n        )"
+    listed = _joined(lists)
+    alone = [places for places, row in zip(lists, rows, strict=True) if not row.loops]
+    if 0 < len(alone) < len(rows):  # seldom is there anything to loop over: then no lists are put together
+        is_absent = " and ".join(f"{loop.items} is null" for loop in _once([row.loops[0] for row in rows if row.loops]))
+        listed = f"case when {is_absent} then {_joined(alone)} else {listed} end"
     is_read = "problem is distinct from 'not_json' and problem is distinct from 'wrong_type'"
     kept = f"case when {is_read}{f' and {is_kept}' if is_kept else ''} then {listed} end"
     return f"(\n        select *, unnest(coalesce(nullif({kept}, []), [null])) as place\n        from settled\n    )"
+
+
+def _joined(lists: list[str]) -> str:
+    joined = ",\n            ".join(lists)
+    return joined if len(lists) == 1 else f"list_concat(\n            {joined}\n        )"
 
 
 def _places(row: Alternative, number: int, rows: list[Alternative]) -> str:
@@ -53,7 +61,7 @@ def _places(row: Alternative, number: int, rows: list[Alternative]) -> str:
     fields = [f"branch: {number}"] if len(rows) > 1 else []
     for loop in _once([loop for one in rows for loop in one.loops]):
         place = place_of(loop.variable)
-        fields.append(f"{place}: {place if loop.variable in own else 'null'}")
+        fields.append(f"{place}: {place if loop.variable in own else 'null::bigint'}")
     sql = "{" + ", ".join(fields) + "}"
     if not row.loops:
         return f"[{sql}]"

@@ -22,11 +22,11 @@ with parsed as (
                 (resource.meta is not null and ((resource.meta.lastUpdated is null)))
                 or (resource.subject is not null and ((resource.subject.reference is null)))
                 or (resource.encounter is not null and ((resource.encounter.reference is null)))
-                or (resource.verificationStatus is not null and (not starts_with(resource.verificationStatus, '{') or resource_verificationStatus.coding is null or len([1 for part_1 in resource_verificationStatus.coding if (part_1.code is null)]) > 0))
+                or (resource.verificationStatus is not null and (not starts_with(resource.verificationStatus, '{') or (resource_verificationStatus.coding is null) or len(list_filter(resource_verificationStatus.coding, lambda part_1: (part_1.code is null))) > 0))
                 or (resource.category is null and json_type(raw, '$.category') <> 'NULL')
-                or len([1 for part_1 in resource.category if (part_1.coding is null) or part_1.coding is null or len([1 for part_2 in part_1.coding if (part_2.code is null)]) > 0]) > 0
+                or len(list_filter(resource.category, lambda part_1: (part_1.coding is null) or len(list_filter(part_1.coding, lambda part_2: (part_2.code is null))) > 0)) > 0
                 or (resource.onsetPeriod is not null and (not starts_with(resource.onsetPeriod, '{')))
-                or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len([1 for part_1 in resource.code.coding if (part_1.system is null and part_1.code is null)]) > 0))
+                or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len(list_filter(resource.code.coding, lambda part_1: (part_1.system is null and part_1.code is null))) > 0))
             ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"encounter":{"reference":"text"},"verificationStatus":{"coding":[{"code":"text"}]},"category":[{"coding":[{"code":"text"}]}],"recordedDate":"text","onsetDateTime":"text","onsetPeriod":{"start":"text"},"code":{"coding":[{"system":"text","code":"text"}]},"resourceType":"text"}')
         end as misfit
         from opened
@@ -47,9 +47,9 @@ select
     resource.recordedDate as "recorded_at",
     resource.onsetDateTime as "onset",
     resource_onsetPeriod.start as "onset_start",
-    [item_1 for item_1 in resource.code.coding if (item_1.system = 'http://hl7.org/fhir/sid/icd-10-cm')][1].code as "icd_10_cm",
-    [item_2 for item_2 in resource.code.coding if (item_2.system = 'http://hl7.org/fhir/sid/icd-9-cm')][1].code as "icd_9_cm",
-    [item_3 for item_3 in resource.code.coding if (item_3.system = 'http://snomed.info/sct')][1].code as "snomed",
+    list_filter(resource.code.coding, lambda item_1: (item_1.system = 'http://hl7.org/fhir/sid/icd-10-cm'))[1].code as "icd_10_cm",
+    list_filter(resource.code.coding, lambda item_2: (item_2.system = 'http://hl7.org/fhir/sid/icd-9-cm'))[1].code as "icd_9_cm",
+    list_filter(resource.code.coding, lambda item_3: (item_3.system = 'http://snomed.info/sct'))[1].code as "snomed",
     resource.code.coding[1].code as "any_code"
 from judged
 )

@@ -21,7 +21,7 @@ with parsed as (
                 (resource.meta is not null and ((resource.meta.lastUpdated is null)))
                 or (resource.subject is not null and ((resource.subject.reference is null)))
                 or (resource.period is not null and ((resource.period.start is null and resource.period.end is null)))
-                or (resource.location is not null and (not starts_with(resource.location, '[') or len([1 for part_1 in resource_location if (part_1.location is null and part_1.status is null and part_1.period is null) or (part_1.location is not null and ((part_1.location.display is null and part_1.location.reference is null))) or (part_1.period is not null and ((part_1.period.start is null and part_1.period.end is null)))]) > 0))
+                or (resource.location is not null and (not starts_with(resource.location, '[') or len(list_filter(resource_location, lambda part_1: (part_1.location is null and part_1.status is null and part_1.period is null) or (part_1.location is not null and ((part_1.location.display is null and part_1.location.reference is null))) or (part_1.period is not null and ((part_1.period.start is null and part_1.period.end is null))))) > 0))
             ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"status":"text","period":{"start":"text","end":"text"},"location":[{"location":{"display":"text","reference":"text"},"status":"text","period":{"start":"text","end":"text"}}],"resourceType":"text"}')
         end as misfit
         from opened

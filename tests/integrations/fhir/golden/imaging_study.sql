@@ -22,8 +22,8 @@ with parsed as (
                 (resource.meta is not null and ((resource.meta.lastUpdated is null)))
                 or (resource.subject is not null and ((resource.subject.reference is null)))
                 or (resource.encounter is not null and ((resource.encounter.reference is null)))
-                or (resource.series is not null and (not starts_with(resource.series, '[') or len([1 for part_1 in resource_series if (part_1.modality is null and part_1.bodySite is null) or (part_1.modality is not null and ((part_1.modality.code is null))) or (part_1.bodySite is not null and ((part_1.bodySite.code is null)))]) > 0))
-                or (resource.modality is not null and (not starts_with(resource.modality, '[') or len([1 for part_1 in resource_modality if (part_1.code is null)]) > 0))
+                or (resource.series is not null and (not starts_with(resource.series, '[') or len(list_filter(resource_series, lambda part_1: (part_1.modality is null and part_1.bodySite is null) or (part_1.modality is not null and ((part_1.modality.code is null))) or (part_1.bodySite is not null and ((part_1.bodySite.code is null))))) > 0))
+                or (resource.modality is not null and (not starts_with(resource.modality, '[') or len(list_filter(resource_modality, lambda part_1: (part_1.code is null))) > 0))
                 or (resource.numberOfSeries is not null and try_cast(resource.numberOfSeries::varchar as double) is null)
             ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"encounter":{"reference":"text"},"status":"text","started":"text","series":[{"modality":{"code":"text"},"bodySite":{"code":"text"}}],"modality":[{"code":"text"}],"numberOfSeries":"number","resourceType":"text"}')
         end as misfit

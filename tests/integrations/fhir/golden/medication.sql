@@ -24,7 +24,7 @@ with parsed as (
                 or (resource.subject is not null and ((resource.subject.reference is null)))
                 or (resource.encounter is not null and ((resource.encounter.reference is null)))
                 or (resource.dispenseRequest is not null and (not starts_with(resource.dispenseRequest, '{') or (resource_dispenseRequest.validityPeriod is not null and ((resource_dispenseRequest.validityPeriod.start is null and resource_dispenseRequest.validityPeriod.end is null)))))
-                or (resource.medicationCodeableConcept is not null and (not starts_with(resource.medicationCodeableConcept, '{') or resource_medicationCodeableConcept.coding is null or len([1 for part_1 in resource_medicationCodeableConcept.coding if (part_1.system is null and part_1.code is null and part_1.display is null)]) > 0))
+                or (resource.medicationCodeableConcept is not null and (not starts_with(resource.medicationCodeableConcept, '{') or (resource_medicationCodeableConcept.coding is null) or len(list_filter(resource_medicationCodeableConcept.coding, lambda part_1: (part_1.system is null and part_1.code is null and part_1.display is null))) > 0))
                 or (resource.medicationReference is not null and (not starts_with(resource.medicationReference, '{')))
             ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"encounter":{"reference":"text"},"status":"text","intent":"text","authoredOn":"text","dispenseRequest":{"validityPeriod":{"start":"text","end":"text"}},"medicationCodeableConcept":{"coding":[{"system":"text","code":"text","display":"text"}],"text":"text"},"medicationReference":{"display":"text"},"resourceType":"text"}')
         end as misfit
@@ -46,8 +46,8 @@ select
     resource.authoredOn as "authored_on",
     resource_dispenseRequest.validityPeriod.start as "valid_from",
     resource_dispenseRequest.validityPeriod.end as "valid_to",
-    [item_1 for item_1 in resource_medicationCodeableConcept.coding if (item_1.system = 'http://www.nlm.nih.gov/research/umls/rxnorm')][1].code as "rxnorm",
-    [item_2 for item_2 in resource_medicationCodeableConcept.coding if (item_2.system = 'http://hl7.org/fhir/sid/ndc')][1].code as "ndc",
+    list_filter(resource_medicationCodeableConcept.coding, lambda item_1: (item_1.system = 'http://www.nlm.nih.gov/research/umls/rxnorm'))[1].code as "rxnorm",
+    list_filter(resource_medicationCodeableConcept.coding, lambda item_2: (item_2.system = 'http://hl7.org/fhir/sid/ndc'))[1].code as "ndc",
     resource_medicationCodeableConcept.coding[1].code as "any_code",
     resource_medicationCodeableConcept.text as "name_text",
     resource_medicationCodeableConcept.coding[1].display as "name_display",

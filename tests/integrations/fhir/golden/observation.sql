@@ -29,14 +29,14 @@ with parsed as (
                 or (resource.subject is not null and ((resource.subject.reference is null)))
                 or (resource.encounter is not null and ((resource.encounter.reference is null)))
                 or (resource.category is null and json_type(raw, '$.category') <> 'NULL')
-                or len([1 for part_1 in resource.category if (part_1.coding is null) or part_1.coding is null or len([1 for part_2 in part_1.coding if (part_2.code is null)]) > 0]) > 0
+                or len(list_filter(resource.category, lambda part_1: (part_1.coding is null) or len(list_filter(part_1.coding, lambda part_2: (part_2.code is null))) > 0)) > 0
                 or (resource.effectivePeriod is not null and (not starts_with(resource.effectivePeriod, '{')))
-                or (resource.basedOn is not null and (not starts_with(resource.basedOn, '[') or len([1 for part_1 in resource_basedOn if (part_1.reference is null)]) > 0))
-                or (resource.component is not null and (not starts_with(resource.component, '[') or len([1 for part_1 in resource_component if (part_1.code is null and part_1.valueQuantity is null and part_1.valueInteger is null and part_1.valueString is null and part_1.valueBoolean is null and part_1.valueDateTime is null and part_1.valueTime is null and part_1.valueCodeableConcept is null and part_1.valueRange is null and part_1.valueRatio is null and part_1.valueSampledData is null and part_1.valuePeriod is null) or (part_1.code is not null and ((part_1.code.coding is null) or part_1.code.coding is null or len([1 for part_2 in part_1.code.coding if (part_2.system is null and part_2.code is null)]) > 0)) or (part_1.valueQuantity is not null and ((part_1.valueQuantity.value is null and part_1.valueQuantity.code is null and part_1.valueQuantity.unit is null and part_1.valueQuantity.comparator is null) or (part_1.valueQuantity.value is not null and try_cast(part_1.valueQuantity.value::varchar as double) is null))) or (part_1.valueInteger is not null and try_cast(part_1.valueInteger::varchar as double) is null) or (part_1.valueCodeableConcept is not null and ((part_1.valueCodeableConcept.coding is null and part_1.valueCodeableConcept.text is null) or part_1.valueCodeableConcept.coding is null or len([1 for part_2 in part_1.valueCodeableConcept.coding if (part_2.code is null and part_2.display is null)]) > 0))]) > 0))
-                or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len([1 for part_1 in resource.code.coding if (part_1.system is null and part_1.code is null)]) > 0))
+                or (resource.basedOn is not null and (not starts_with(resource.basedOn, '[') or len(list_filter(resource_basedOn, lambda part_1: (part_1.reference is null))) > 0))
+                or (resource.component is not null and (not starts_with(resource.component, '[') or len(list_filter(resource_component, lambda part_1: (part_1.code is null and part_1.valueQuantity is null and part_1.valueInteger is null and part_1.valueString is null and part_1.valueBoolean is null and part_1.valueDateTime is null and part_1.valueTime is null and part_1.valueCodeableConcept is null and part_1.valueRange is null and part_1.valueRatio is null and part_1.valueSampledData is null and part_1.valuePeriod is null) or (part_1.code is not null and ((part_1.code.coding is null) or (part_1.code.coding is null) or len(list_filter(part_1.code.coding, lambda part_2: (part_2.system is null and part_2.code is null))) > 0)) or (part_1.valueQuantity is not null and ((part_1.valueQuantity.value is null and part_1.valueQuantity.code is null and part_1.valueQuantity.unit is null and part_1.valueQuantity.comparator is null) or (part_1.valueQuantity.value is not null and try_cast(part_1.valueQuantity.value::varchar as double) is null))) or (part_1.valueInteger is not null and try_cast(part_1.valueInteger::varchar as double) is null) or (part_1.valueCodeableConcept is not null and ((part_1.valueCodeableConcept.coding is null and part_1.valueCodeableConcept.text is null) or (part_1.valueCodeableConcept.coding is null) or len(list_filter(part_1.valueCodeableConcept.coding, lambda part_2: (part_2.code is null and part_2.display is null))) > 0)))) > 0))
+                or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len(list_filter(resource.code.coding, lambda part_1: (part_1.system is null and part_1.code is null))) > 0))
                 or (resource.valueQuantity is not null and ((resource.valueQuantity.value is null and resource.valueQuantity.code is null and resource.valueQuantity.unit is null and resource.valueQuantity.comparator is null) or (resource.valueQuantity.value is not null and try_cast(resource.valueQuantity.value::varchar as double) is null)))
                 or (resource.valueInteger is not null and try_cast(resource.valueInteger::varchar as double) is null)
-                or (resource.valueCodeableConcept is not null and (not starts_with(resource.valueCodeableConcept, '{') or resource_valueCodeableConcept.coding is null or len([1 for part_1 in resource_valueCodeableConcept.coding if (part_1.code is null and part_1.display is null)]) > 0))
+                or (resource.valueCodeableConcept is not null and (not starts_with(resource.valueCodeableConcept, '{') or (resource_valueCodeableConcept.coding is null) or len(list_filter(resource_valueCodeableConcept.coding, lambda part_1: (part_1.code is null and part_1.display is null))) > 0))
                 or (resource.valueRange is not null and (not starts_with(resource.valueRange, '{')))
                 or (resource.valueRatio is not null and (not starts_with(resource.valueRatio, '{')))
                 or (resource.valueSampledData is not null and (not starts_with(resource.valueSampledData, '{')))
@@ -59,7 +59,7 @@ with parsed as (
         resource.issued as "issued.1",
         reference_key(resource_basedOn[1].reference, 'ServiceRequest') as "order_number.1",
         (coalesce(len(resource_component), 0) > 0) as "has_components.1",
-        (case when (resource.code.coding[1].system = 'http://loinc.org') then resource.code.coding[1] else [item_1 for item_1 in resource.code.coding if (item_1.system = 'http://loinc.org')][1] end).code as "loinc.1",
+        (case when (resource.code.coding[1].system = 'http://loinc.org') then resource.code.coding[1].code else list_filter(resource.code.coding, lambda item_1: (item_1.system = 'http://loinc.org'))[1].code end) as "loinc.1",
         resource.code.coding[1].system as "first_system.1",
         resource.code.coding[1].code as "first_code.1",
         resource.valueQuantity.value::varchar as "value_number.1",
@@ -79,10 +79,10 @@ with parsed as (
 ), placed as (
     select * exclude (place), place.*, place is null as is_rowless
     from (
-        select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then list_concat(
+        select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then case when resource_component is null then [{branch: 1, each_2_place: null}] else list_concat(
             [{branch: 1, each_2_place: null}],
             [{branch: 2, each_2_place: each_2_place} for each_2, each_2_place in resource_component]
-        ) end, []), [null])) as place
+        ) end end, []), [null])) as place
         from settled
     )
 ), spread as (
@@ -109,7 +109,7 @@ select
     "order_number.1" as "order_number",
     "has_components.1" as "has_components",
     case branch when 1 then false when 2 then true end as "is_component",
-    case branch when 1 then "loinc.1" when 2 then (case when (each_2.code.coding[1].system = 'http://loinc.org') then each_2.code.coding[1] else [item_3 for item_3 in each_2.code.coding if (item_3.system = 'http://loinc.org')][1] end).code end as "loinc",
+    case branch when 1 then "loinc.1" when 2 then (case when (each_2.code.coding[1].system = 'http://loinc.org') then each_2.code.coding[1].code else list_filter(each_2.code.coding, lambda item_3: (item_3.system = 'http://loinc.org'))[1].code end) end as "loinc",
     case branch when 1 then "first_system.1" when 2 then each_2.code.coding[1].system end as "first_system",
     case branch when 1 then "first_code.1" when 2 then each_2.code.coding[1].code end as "first_code",
     case branch when 1 then "value_number.1" when 2 then each_2.valueQuantity.value::varchar end as "value_number",

@@ -19,7 +19,7 @@ with parsed as (
         select *, case
             when resource.resourceType = 'Patient' and (
                 (resource.meta is not null and ((resource.meta.lastUpdated is null)))
-                or (resource.identifier is not null and (not starts_with(resource.identifier, '[') or len([1 for part_1 in resource_identifier if (part_1.system is null and part_1.value is null)]) > 0))
+                or (resource.identifier is not null and (not starts_with(resource.identifier, '[') or len(list_filter(resource_identifier, lambda part_1: (part_1.system is null and part_1.value is null))) > 0))
             ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"identifier":[{"system":"text","value":"text"}],"resourceType":"text"}')
         end as misfit
         from opened

@@ -22,7 +22,7 @@ with parsed as (
                 or (resource.subject is not null and ((resource.subject.reference is null)))
                 or (resource.encounter is not null and ((resource.encounter.reference is null)))
                 or (resource.performedPeriod is not null and (not starts_with(resource.performedPeriod, '{')))
-                or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len([1 for part_1 in resource.code.coding if (part_1.system is null and part_1.code is null)]) > 0))
+                or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len(list_filter(resource.code.coding, lambda part_1: (part_1.system is null and part_1.code is null))) > 0))
             ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"encounter":{"reference":"text"},"status":"text","performedDateTime":"text","performedPeriod":{"start":"text"},"code":{"coding":[{"system":"text","code":"text"}]},"resourceType":"text"}')
         end as misfit
         from opened
@@ -41,10 +41,10 @@ select
     resource.status as "status",
     resource.performedDateTime as "performed",
     resource_performedPeriod.start as "performed_start",
-    [item_1 for item_1 in resource.code.coding if (item_1.system = 'http://www.cms.gov/Medicare/Coding/ICD10')][1].code as "icd_10_pcs",
-    [item_2 for item_2 in resource.code.coding if (item_2.system = 'http://hl7.org/fhir/sid/icd-9-cm')][1].code as "icd_9_pcs",
-    [item_3 for item_3 in resource.code.coding if (item_3.system = 'http://www.ama-assn.org/go/cpt')][1].code as "cpt",
-    [item_4 for item_4 in resource.code.coding if (item_4.system = 'http://snomed.info/sct')][1].code as "snomed",
+    list_filter(resource.code.coding, lambda item_1: (item_1.system = 'http://www.cms.gov/Medicare/Coding/ICD10'))[1].code as "icd_10_pcs",
+    list_filter(resource.code.coding, lambda item_2: (item_2.system = 'http://hl7.org/fhir/sid/icd-9-cm'))[1].code as "icd_9_pcs",
+    list_filter(resource.code.coding, lambda item_3: (item_3.system = 'http://www.ama-assn.org/go/cpt'))[1].code as "cpt",
+    list_filter(resource.code.coding, lambda item_4: (item_4.system = 'http://snomed.info/sct'))[1].code as "snomed",
     resource.code.coding[1].code as "any_code"
 from judged
 )
