@@ -5,18 +5,29 @@ from pathlib import Path
 import duckdb
 
 
-def connect(temp: Path, *, memory_limit_mb: int = 400, threads: int = 2) -> duckdb.DuckDBPyConnection:
-    """Open an in-memory DuckDB that spills to `temp` and never fetches anything."""
+def connect(
+    temp: Path, *, memory_limit_mb: int = 400, threads: int = 2, is_on_disk: bool = False
+) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB that spills to `temp` and never fetches anything.
+
+    Its tables lie in memory, or `is_on_disk` in a file in `temp` that nobody keeps: for tables of any size, since
+    DuckDB cannot spill all of a table in memory.
+    """
     connection = duckdb.connect(
+        temp / "tables.duckdb" if is_on_disk else ":memory:",
         config={
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": f"{memory_limit_mb}MB",
             "temp_directory": str(temp),
             "threads": str(threads),
-        }
+        },
     )
     connection.execute("set TimeZone = 'UTC'")
+    if is_on_disk:  # to compress what is read a few times, or to tidy the file, costs more than it spares
+        connection.execute("set force_compression = 'uncompressed'")
+        connection.execute("set checkpoint_threshold = '1TB'")
+        connection.execute("pragma disable_checkpoint_on_shutdown")
     return connection
 
 

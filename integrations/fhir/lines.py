@@ -17,7 +17,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHUNK = 1 << 20  # bytes: fits the processor's cache, and DuckDB works on about 1,300 lines at a time
+CHUNK = 4 << 20  # bytes: about 5,000 lines, so that DuckDB works on full vectors of 2,048
 LONGEST_LINE = 32 << 20
 BOM = b"\xef\xbb\xbf"
 LINE_END = ord("\n")
@@ -95,7 +95,7 @@ def _blocks(file: FileIO) -> Iterator[_Block]:
 
 
 def _room(size: int) -> "NDArray[np.uint8]":
-    """Return room for so many bytes out of Arrow's pool, which hands out again what it got back: no new pages to clear."""
+    """Return room for so many bytes out of Arrow's pool, which hands out what it got back: no new pages to clear."""
     return np.frombuffer(pa.allocate_buffer(size), dtype=np.uint8)
 
 

@@ -26,15 +26,15 @@ def stage(
     *,
     root: Path | None = None,
 ) -> str:
-    """Create the temporary view `staged_<table>` over the files and return its name; the files are read when it is.
+    """Return the staged relation over the files as a subquery; the files are read when it is.
 
-    `record_file` is the path below `root`, without root the bare name. Raises InvalidView for a view of one's own.
+    Not a view: DuckDB would work out this long statement once more. `record_file` is the path below `root`, without
+    root the bare name. Raises InvalidView for a view of one's own.
     """
     define_macros(connection)
     define_misfit(connection)
     connection.register(f"line_{table}", LineStream(named(files, root)))
-    connection.execute(f"create or replace temp view staged_{table} as\n{staged_sql(table, view)}")
-    return f"staged_{table}"
+    return f"(\n{staged_sql(table, view)}\n)"
 
 
 def staged_sql(table: str, view: dict[str, Any] | None = None) -> str:

@@ -45,7 +45,7 @@ def judge(connection: duckdb.DuckDBPyConnection, staged: str, judgement: Judgeme
     make_macros(connection, judgement.contract)
     # DuckDB cannot know how long a file is: left to itself it would hold all rows in memory to look up a few codes.
     connection.execute("set disabled_optimizers = 'build_side_probe_side'")
-    connection.execute(f"create or replace temp table judged as {judged_sql(staged, judgement)}")
+    connection.execute(f"create or replace table judged as {judged_sql(staged, judgement)}")
     connection.execute("reset disabled_optimizers")
 
 

@@ -44,7 +44,7 @@ def find_outcomes(connection: duckdb.DuckDBPyConnection) -> Counter[str]:
     """Make `outcome`, one row per record of `judged`, and count them; 0 is a record that got lost."""
     connection.execute(
         f"""
-        create or replace temp table outcome as
+        create or replace table outcome as
         select record_file, record_line, max(rank) as rank
         from (
             select record_file, record_line, {RANK} as rank from judged

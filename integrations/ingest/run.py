@@ -31,10 +31,12 @@ from integrations.ingest.releases import open_holds
 from integrations.ingest.scratch import DUCKDB_SHARE, scratch
 from integrations.ingest.set_aside import Origin
 from integrations.ingest.take_up import take_up
-from integrations.landing import Arrival, Landed, arrival, drop_landed, settle
+from integrations.landing import Arrival, Landed, LandedFile, arrival, drop_landed, settle
 from integrations.records import Records
 from integrations.tables import LOAD_ORDER
 
+# Rows of so many lines are kept in memory, which is a tenth cheaper; those of more, or of files without lines, on disk.
+MOST_LINES_IN_MEMORY, MOST_BYTES_IN_MEMORY = 300_000, 300 << 20
 Progress = Callable[[str, int, int], None]
 
 
@@ -87,11 +89,21 @@ def ingest(
             before=before,
             versions=versions,
         )
-        connection = connect(own.temp, memory_limit_mb=int(memory_limit_mb * DUCKDB_SHARE))
+        duckdb_mb = int(memory_limit_mb * DUCKDB_SHARE)
+        connection = connect(own.temp, memory_limit_mb=duckdb_mb, is_on_disk=not _is_small(new.files))
         try:
             return _take_in(connection, opening, new, own, records, progress or _silent, dry_run=dry_run)
         finally:
             connection.close()
+
+
+def _is_small(files: tuple[LandedFile, ...]) -> bool:
+    """Whether the rows of an extract fit in memory; of Parquet, which has no lines, nobody knows."""
+    return (
+        all(file.lines for file in files if file.bytes)
+        and sum(file.lines for file in files) <= MOST_LINES_IN_MEMORY
+        and sum(file.bytes for file in files) <= MOST_BYTES_IN_MEMORY
+    )
 
 
 def _take_in(

@@ -11,7 +11,7 @@ import duckdb
 from integrations.duck import quoted
 from integrations.ingest.judge import OPEN_VERSION
 from integrations.ingest.judgement import Judgement
-from integrations.ingest.words import kinds_of
+from integrations.ingest.words import kinds_of, word_sql
 
 # Where these stand, a record's rows are not looked at any further.
 CANDIDATE = "fault is null and waits_for is null and scope_code is null"
@@ -51,7 +51,7 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
     content = ", ".join(f'"{name}"' for name in ["patient_id", "effective_at", "is_retracted", *_content(judgement)])
     connection.execute(
         f"""
-        create or replace temp table chain as
+        create or replace table chain as
         with
         newest as (
             select *, {key} as fact_key
@@ -149,11 +149,11 @@ def _content(judgement: Judgement) -> list[str]:
 def _written(judgement: Judgement, extract_id: str) -> str:
     """The columns of the lake, by name, from those at hand."""
     given = {
-        "source": quoted(judgement.contract.source),
-        "site_id": quoted(judgement.contract.site_id),
+        "source": word_sql(judgement.contract.source),
+        "site_id": word_sql(judgement.contract.site_id),
         "available_at": "known_at",
         "is_available_at_inferred": str(judgement.is_history).lower(),
-        "extract_id": quoted(extract_id),
+        "extract_id": word_sql(extract_id),
         "source_file": "record_file",
         "source_line": "record_line",
     }

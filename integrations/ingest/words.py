@@ -25,6 +25,11 @@ def word_type(words: Iterable[str | None]) -> str:
     return f"enum({', '.join(quoted(word) for word in known)})"
 
 
+def word_sql(word: str) -> str:
+    """The expression of one word, the same in all rows, as a word of its type."""
+    return f"{quoted(word)}::{word_type([word])}"
+
+
 def kinds_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
     """The type of each column."""
     return {str(name): str(kind) for name, kind, *_ in connection.execute(f"describe {relation}").fetchall()}

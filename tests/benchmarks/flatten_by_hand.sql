@@ -1,4 +1,4 @@
--- What someone who trusts every line would write: the canonical observation rows of one file of laboratory results.
+-- By hand: the canonical observation rows of one file of laboratory results, out of the relation `sent`.
 select
     'demo_ehr' as source,
     'demo' as site_id,
@@ -23,24 +23,8 @@ select
     sent.status = 'entered-in-error' as is_retracted,
     'demo_ehr-20240705T000000Z-00000000' as extract_id,
     'Observation.ndjson' as source_file,
-    row_number() over ()::integer as source_line,
+    source_line,
     (('0x' || left(md5('demo_ehr/' || split_part(sent.subject.reference, '/', 2)), 8))::bigint % 8)::integer as bucket
-from read_json(
-    $file,
-    format = 'newline_delimited',
-    columns = {
-        id: 'VARCHAR',
-        status: 'VARCHAR',
-        category: 'STRUCT(coding STRUCT(code VARCHAR)[])[]',
-        code: 'STRUCT(coding STRUCT(system VARCHAR, code VARCHAR)[])',
-        subject: 'STRUCT(reference VARCHAR)',
-        encounter: 'STRUCT(reference VARCHAR)',
-        effectiveDateTime: 'TIMESTAMPTZ',
-        issued: 'TIMESTAMPTZ',
-        valueQuantity: 'STRUCT(value DOUBLE, code VARCHAR, comparator VARCHAR)',
-        valueString: 'VARCHAR',
-        valueCodeableConcept: 'STRUCT(coding STRUCT(code VARCHAR)[])'
-    }
-) as sent
+from sent
 left join codes on codes.local_system = sent.code.coding[1].system and codes.local_code = sent.code.coding[1].code
 left join analytes on analytes.loinc = codes.loinc

@@ -79,8 +79,8 @@ with parsed as (
 ), placed as (
     select * exclude (place), place.*, place is null as is_rowless
     from (
-        select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then case when resource_component is null then [{branch: 1, each_2_place: null}] else list_concat(
-            [{branch: 1, each_2_place: null}],
+        select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then case when resource_component is null then [{branch: 1, each_2_place: null::bigint}] else list_concat(
+            [{branch: 1, each_2_place: null::bigint}],
             [{branch: 2, each_2_place: each_2_place} for each_2, each_2_place in resource_component]
         ) end end, []), [null])) as place
         from settled
