@@ -219,10 +219,14 @@ def _progress() -> Progress:
 
 @contextmanager
 def _quick_flows() -> Iterator[None]:
-    """Spare each flow the second that Prefect waits for its heartbeat thread: this process lives as long as they do."""
+    """Let flows share one connection, without the heartbeat that each would end by waiting a second for its thread.
+
+    Nobody needs the heartbeat here: this process lives as long as its flows do.
+    """
+    from prefect.context import SyncClientContext
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), SyncClientContext.get_or_create():
         yield
 
 

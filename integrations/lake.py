@@ -38,6 +38,7 @@ class Lake:
 
     def __init__(self, root: Path, bucket_count: int) -> None:
         self.root, self.bucket_count = root, bucket_count
+        self._newest: dict[str, DeltaTable] = {}
 
     def create(self) -> None:
         """Make every canonical table, empty; what exists stays. WrongUsage when bucket_count is not the lake's."""
@@ -171,8 +172,16 @@ class Lake:
         return sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
 
     def _delta(self, table: str, version: int | None = None) -> "DeltaTable":
+        """Open a table at a version, or at its newest: that one stays open, and reads only what is new of the log."""
         from deltalake import DeltaTable
 
+        newest = self._newest.get(table)
+        if newest is None:
+            newest = self._newest[table] = DeltaTable(str(self.root / table))
+        else:
+            newest.update_incremental()
+        if version is None or version == newest.version():
+            return newest
         return DeltaTable(str(self.root / table), version=version)
 
     def _fix_bucket_count(self) -> None:

@@ -15,6 +15,7 @@ from integrations.tables import DUCKDB_TYPES, Table
 if TYPE_CHECKING:
     from deltalake.transaction import AddAction, RemoveAction
 
+MANY_ROWS = 100_000  # from here on a COPY for each bucket costs less than one that partitions; below, twice as much
 PARQUET = "format parquet, compression zstd, compression_level 1, return_stats"
 
 
@@ -31,12 +32,14 @@ def copy_by_bucket(
         for column in table.all_columns
         if column.name != "bucket"
     )
-    if "bucket" in given:
-        copies = _one_copy_per_bucket(connection, columns, select_sql, folder, name)
+    buckets = _large_buckets(connection, select_sql) if "bucket" in given else []
+    if buckets:
+        copies = [_copy_of_bucket(bucket, columns, select_sql, folder, name) for bucket in buckets]
     else:
+        bucket = "bucket" if "bucket" in given else bucket_sql("patient_id", bucket_count)
         copies = [
             f"""
-            copy (select {columns}, {bucket_sql("patient_id", bucket_count)} as bucket from ({select_sql}))
+            copy (select {columns}, {bucket} as bucket from ({select_sql}))
             to {quoted(folder)}
             ({PARQUET}, partition_by (bucket), append, filename_pattern {quoted(name + "-{uuid}")})
             """
@@ -51,21 +54,21 @@ def copy_by_bucket(
     return written
 
 
-def _one_copy_per_bucket(
-    connection: duckdb.DuckDBPyConnection, columns: str, select_sql: str, folder: Path, name: str
-) -> list[str]:
-    """Return one COPY per bucket: over a table that knows its buckets a third cheaper than a COPY that partitions."""
-    copies = []
-    for (bucket,) in connection.execute(f"select distinct bucket from ({select_sql}) order by bucket").fetchall():
-        target = folder / f"bucket={bucket}"
-        target.mkdir(exist_ok=True, mode=0o700)
-        copies.append(
-            f"""
-            copy (select {columns} from ({select_sql}) where bucket = {bucket})
-            to {quoted(target / f"{name}-{uuid4()}.parquet")} ({PARQUET})
-            """
-        )
-    return copies
+def _large_buckets(connection: duckdb.DuckDBPyConnection, select_sql: str) -> list[int]:
+    """Return the buckets of many rows that know theirs; of few rows none: for them one COPY that partitions is best."""
+    found = connection.execute(
+        f"select bucket, sum(count(*)) over () from ({select_sql}) group by bucket order by bucket"
+    ).fetchall()
+    return [int(bucket) for bucket, row_count in found if row_count >= MANY_ROWS]
+
+
+def _copy_of_bucket(bucket: int, columns: str, select_sql: str, folder: Path, name: str) -> str:
+    target = folder / f"bucket={bucket}"
+    target.mkdir(exist_ok=True, mode=0o700)
+    return f"""
+        copy (select {columns} from ({select_sql}) where bucket = {bucket})
+        to {quoted(target / f"{name}-{uuid4()}.parquet")} ({PARQUET})
+        """
 
 
 def add_action(path: Path, folder: Path, row_count: int) -> "AddAction | RemoveAction":

@@ -177,8 +177,8 @@ the feed is at fault and nothing is retrained. Otherwise the patients or their c
 </dl>
 """
 PICTURES = """
-<p>Drawn by Evidently, most moved first, from at most 20,000 rows of the window (“current”) beside as many drawn from
-the frozen percentiles of the training rows (“reference”). They show; the verdicts above judge, on every row.</p>
+<p>Those that moved most, drawn by Evidently from at most 20,000 rows of the window (“current”) beside as many drawn
+from the frozen percentiles of the training rows (“reference”). They show; the verdicts above judge, on every row.</p>
 """
 
 STYLE = """

@@ -1,6 +1,7 @@
 """The report that governance reads."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from integrations.records import Records
 from integrations.records.schema import report
 from models.monitoring.findings import Finding
 from models.monitoring.page import verdict_page
-from models.monitoring.report import _drawn, _sample, report_html
+from models.monitoring.report import MOST_PICTURES, _drawn, _sample, report_html
 from tests.models.monitoring.conftest import Watch, rows
 
 
@@ -35,6 +36,7 @@ def test_it_is_one_file_that_nobody_can_change_with_its_hash_in_records(
     assert "default-src 'none'" in page
     assert page.index("readmission_30d, version 3: drift report") < page.index('<div id="root_metric_')
     assert "creatinine last mg dl" in page
+    assert len(set(re.findall(r'id="root_metric_(\w+)"', page))) == MOST_PICTURES  # of more inputs than that
     assert "is female" not in page  # never measured now: there is nothing to draw
     assert ">breach</span>" in page
 
