@@ -19,10 +19,12 @@ from integrations.settings import CHECKOUT, Settings, load_settings
 
 POOL = "rounds"
 START_TIMEOUT_SECONDS = 180
-# By default the server commits each event of a task apart, and answers 503 to a flow that starts meanwhile.
-IN_BATCHES = {
+# By default the server commits each event of a task apart, and answers 503 to a flow that starts meanwhile; and the
+# worker asks every ten seconds what there is to do.
+PACE = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
 }
 _STARTED: dict[int, subprocess.Popen[bytes]] = {}  # by this process, so that their end is noticed
 
@@ -49,7 +51,7 @@ def environment(settings: Settings, url: str) -> dict[str, str]:
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
-        **IN_BATCHES,
+        **PACE,
         "PYTHONPATH": str(CHECKOUT),
         "ROUNDS_HOME": str(settings.home),
     }

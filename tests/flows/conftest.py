@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +95,29 @@ def played(hospital_files: HospitalFiles, tmp_path_factory: pytest.TempPathFacto
     for number, night in enumerate(hospital_files.nights, 1):
         play_night(played, number, night)
     return played
+
+
+@pytest.fixture(scope="session")
+def resent(played: PlayedHospital, tmp_path_factory: pytest.TempPathFactory) -> Rounds:
+    """The played hospital once the laboratory has sent the nights again whose creatinine lay in quarantine."""
+    folder = tmp_path_factory.mktemp("resent")
+    rounds = copied(played.rounds, folder)
+    resend_in_the_right_unit(rounds, folder)
+    return rounds
+
+
+@pytest.fixture(scope="session")
+def challenged(played: PlayedHospital, resent: Rounds, tmp_path_factory: pytest.TempPathFactory) -> Rounds:
+    """The same with a second version, trained after the last night, that nobody has approved yet."""
+    rounds = copied(resent, tmp_path_factory.mktemp("challenged"))
+    rounds.done("train", USE_CASE, "--as-of", played.files.nights[-1].round_at.isoformat(), "--seed", "5")
+    return rounds
+
+
+def copied(rounds: Rounds, folder: Path) -> Rounds:
+    """The same home in another place, to be spoilt."""
+    shutil.copytree(rounds.home, folder / "home", symlinks=True)
+    return Rounds(folder / "home")
 
 
 def approve_and_go_live(rounds: Rounds, keys: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds
+from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
 
 pytestmark = pytest.mark.xdist_group("played hospital")
 
@@ -181,7 +181,7 @@ def test_who_trains_is_somebody_registered_once_anybody_is(rounds: Rounds, tmp_p
 
 
 def test_a_stage_at_a_mistyped_site_is_wrong_usage_and_changes_nothing(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "patients harmed")
     before = rounds.done("audit", "verify", "--json").json
     for stage in ("off", "silent", "live"):
@@ -270,7 +270,7 @@ def test_the_monitor_says_what_it_saw_and_plans_without_a_trace(played: PlayedHo
 
 
 def test_a_report_that_was_touched_or_taken_away_is_said(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     for state in ("as written", "changed", "missing"):
         evaluation = rounds.done("report", USE_CASE, "--json").json["reports"][0]
         assert evaluation["state"] == state
@@ -283,7 +283,7 @@ def test_a_report_that_was_touched_or_taken_away_is_said(played: PlayedHospital,
 
 
 def test_a_model_that_was_touched_is_refused(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     for model in (rounds.home / "mlflow").rglob("model.skops"):  # whichever of them is the champion's
         model.chmod(0o600)
         model.write_bytes(model.read_bytes() + b" ")
@@ -295,7 +295,7 @@ def test_a_model_that_was_touched_is_refused(played: PlayedHospital, tmp_path: P
 def test_a_registry_that_is_lost_stops_a_training_before_it_begins(played: PlayedHospital, tmp_path: Path) -> None:
     import shutil
 
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     shutil.rmtree(rounds.home / "mlflow")
     answer = rounds("train", USE_CASE, "--as-of", played.files.history_taken_at.isoformat())
     assert answer.code == 1
@@ -305,7 +305,7 @@ def test_a_registry_that_is_lost_stops_a_training_before_it_begins(played: Playe
 
 
 def test_a_chain_that_was_touched_is_found(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     with sqlite3.connect(rounds.home / "records.db") as connection:
         for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
             connection.execute(f"drop trigger {name}")
@@ -319,7 +319,7 @@ def test_a_chain_that_was_touched_is_found(played: PlayedHospital, tmp_path: Pat
 def test_a_chain_whose_end_was_cut_off_is_found_by_the_head_that_was_kept(
     played: PlayedHospital, tmp_path: Path
 ) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "patients harmed")
     rounds.done("stage", USE_CASE, "off", "--site", "demo", *ada)
     head = rounds.done("audit", "verify", "--json").json["head"]
@@ -342,7 +342,7 @@ def test_a_chain_whose_end_was_cut_off_is_found_by_the_head_that_was_kept(
 
 
 def test_a_use_case_that_is_off_scores_nobody_and_sends_nothing(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "stop")
     rounds.done("stage", USE_CASE, "off", "--site", "demo", *ada)
     later = "2024-07-07T11:15:00+00:00"
@@ -351,7 +351,7 @@ def test_a_use_case_that_is_off_scores_nobody_and_sends_nothing(played: PlayedHo
 
 
 def test_decisions_are_planned_signed_and_refused(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     key = played.rounds.home.parent
     ada, ben = (
         ("--as", name, "--key", str(key / f"{name.lower()}.key"), "--reason", "because") for name in ("Ada", "Ben")
@@ -383,11 +383,11 @@ def test_decisions_are_planned_signed_and_refused(played: PlayedHospital, tmp_pa
     )
 
 
-def test_a_second_version_is_promoted_and_rolled_back(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played, tmp_path)
+def test_a_second_version_is_promoted_and_rolled_back(
+    played: PlayedHospital, challenged: Rounds, tmp_path: Path
+) -> None:
+    rounds = copied(challenged, tmp_path)
     keys = played.rounds.home.parent
-    at = played.files.nights[-1].round_at.isoformat()
-    rounds.done("train", USE_CASE, "--as-of", at, "--seed", "5", "--json")
     versions = rounds.done("versions", USE_CASE, "--json").json["versions"]
     assert versions[-1]["gate"] == "pass"
     assert versions[-1]["aliases"] == ["challenger"]
@@ -445,11 +445,3 @@ def approvals(rounds: Rounds) -> list[dict[str, Any]]:
     """What was signed, as the chain has it."""
     with sqlite3.connect(rounds.home / "records.db") as connection:
         return [json.loads(body) for (body,) in connection.execute("select body from audit where kind = 'approved'")]
-
-
-def copied(played: PlayedHospital, folder: Path) -> Rounds:
-    """The same home in another place, to be spoilt."""
-    import shutil
-
-    shutil.copytree(played.rounds.home, folder / "home", symlinks=True)
-    return Rounds(folder / "home")

@@ -13,8 +13,7 @@ from flows.server import api_url, down, free_port, up
 from integrations.errors import EnvironmentFault, Refused
 from integrations.records import open_records
 from integrations.settings import Settings, load_settings
-from tests.flows.conftest import PlayedHospital, Rounds, resend_in_the_right_unit
-from tests.flows.test_commands import copied
+from tests.flows.conftest import Rounds, copied
 
 pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("played hospital")]
 
@@ -50,8 +49,8 @@ class Prefect:
 
 
 @pytest.fixture(scope="module")
-def prefect(played: PlayedHospital, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    rounds = copied(played, tmp_path_factory.mktemp("deployed"))
+def prefect(resent: Rounds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    rounds = copied(resent, tmp_path_factory.mktemp("deployed"))
     settings = load_settings({"ROUNDS_HOME": str(rounds.home)})
     server = up(settings, free_port())
     prefect = Prefect(server.url, rounds, settings)
@@ -60,9 +59,8 @@ def prefect(played: PlayedHospital, tmp_path_factory: pytest.TempPathFactory) ->
     down(settings)
 
 
-def test_a_deployed_round_scores_who_is_due_and_sends_it(prefect: Prefect, tmp_path: Path) -> None:
+def test_a_deployed_round_scores_who_is_due_and_sends_it(prefect: Prefect) -> None:
     before = prefect.rounds.done("outbox", "--json").json["acknowledged"]
-    resend_in_the_right_unit(prefect.rounds, tmp_path)
     later = "2024-07-09T12:10:00+00:00"
     run = prefect.ended(prefect.start("score/score_aki_48h", as_of=later))
     assert run["state"]["type"] == "COMPLETED"

@@ -11,8 +11,7 @@ from flows.build_features import build_features
 from flows.demo_screen import show_memory
 from integrations.synthetic_hospital.hospital import Hospital
 from integrations.synthetic_hospital.write import write_hospital
-from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, resend_in_the_right_unit
-from tests.flows.test_commands import copied
+from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
 
 pytestmark = pytest.mark.xdist_group("played hospital")
 
@@ -43,10 +42,9 @@ def test_an_ingest_tells_for_each_table_what_came_and_what_became_of_it(
 
 
 def test_a_round_tells_who_was_due_and_what_went_back(
-    played: PlayedHospital, tmp_path: Path, told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    resent: Rounds, tmp_path: Path, told: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rounds = copied(played, tmp_path)
-    resend_in_the_right_unit(rounds, tmp_path)
+    rounds = copied(resent, tmp_path)
     told.clear()
     monkeypatch.setenv("ROUNDS_HOME", str(rounds.home))
     built = build_features.fn(USE_CASE, as_of=datetime.fromisoformat(SOON_AFTER))
@@ -65,7 +63,7 @@ def test_a_round_tells_who_was_due_and_what_went_back(
 def test_a_training_tells_how_many_rows_it_learnt_from(
     played: PlayedHospital, tmp_path: Path, told: pytest.LogCaptureFixture
 ) -> None:
-    rounds = copied(played, tmp_path)
+    rounds = copied(played.rounds, tmp_path)
     at = played.files.history_taken_at.isoformat()
     run = rounds.done("train", "readmission_30d", "--as-of", at, "--json").json
     [sentence] = told.messages

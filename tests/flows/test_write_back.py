@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, resend_in_the_right_unit
-from tests.flows.test_commands import copied
+from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
 
 pytestmark = pytest.mark.xdist_group("played hospital")
 
@@ -30,11 +29,9 @@ def queued_at_noon(rounds: Rounds, at: str = NOON) -> int:
 
 
 def test_after_a_rollback_the_champion_before_speaks_in_place_of_the_version_rolled_back(
-    played: PlayedHospital, tmp_path: Path
+    played: PlayedHospital, challenged: Rounds, tmp_path: Path
 ) -> None:
-    rounds = copied(played, tmp_path)
-    resend_in_the_right_unit(rounds, tmp_path)
-    rounds.done("train", USE_CASE, "--as-of", played.files.nights[-1].round_at.isoformat(), "--seed", "5")
+    rounds = copied(challenged, tmp_path)
     for name in ("Ada", "Ben"):
         rounds.done("approve", USE_CASE, "2", *person(played, name, "newer data"))
     count = queued_at_noon(rounds)
@@ -51,10 +48,9 @@ def test_after_a_rollback_the_champion_before_speaks_in_place_of_the_version_rol
 
 
 def test_what_a_stopped_site_had_queued_is_too_old_when_it_goes_live_again(
-    played: PlayedHospital, tmp_path: Path
+    played: PlayedHospital, resent: Rounds, tmp_path: Path
 ) -> None:
-    rounds = copied(played, tmp_path)
-    resend_in_the_right_unit(rounds, tmp_path)
+    rounds = copied(resent, tmp_path)
     count = queued_at_noon(rounds)
     rounds.done("stage", USE_CASE, "off", "--site", "demo", *person(played, "Ada", "stop"))
     assert write_back(rounds, MONTHS_LATER) == {}
