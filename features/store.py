@@ -176,12 +176,12 @@ class FeatureStore:
 def _feast_alone() -> Iterator[None]:
     """One at a time, and deaf to what Feast and ibis say of their own use of older interfaces."""
     with _FEAST, warnings.catch_warnings():
-        _import_feast()  # its import sets filters of its own, so it comes before ours
+        import_feast()  # its import sets filters of its own, so it comes before ours
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         yield
 
 
-def _import_feast() -> None:
+def import_feast() -> None:
     """Import Feast without typeguard, for which it rewrites its own code at each start: 5 CPU seconds become 2."""
     if "feast" in sys.modules:
         return

@@ -28,13 +28,13 @@ from integrations.records import open_records
 from integrations.settings import CHECKOUT
 from tests.benchmarks.row import Row
 
-COUNT, RUNS, PATIENTS, STAYS = 300_000, 3, 5_000, 20_000
+COUNT, RUNS, PATIENTS, STAYS = 300_000, 5, 5_000, 20_000
 SIZES = {"once": COUNT, "twice": 2 * COUNT, "five_times": 5 * COUNT}
 NIGHTS = [datetime(2024, 7, night, tzinfo=UTC) for night in (3, 4, 5)]
 HERE = Path(__file__).parent
 # By hand: how, what is to be beaten, and how much of it ours must reach.
 BY_HAND = {
-    "kept": ("by hand with refused lines", 0.75),
+    "kept": ("by hand with refused lines", None),
     "trusted": ("by hand", 0.6),
     "plain": ("plain read_json of ten columns", None),
 }
