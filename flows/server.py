@@ -44,6 +44,7 @@ def api_url(port: int) -> str:
 def environment(settings: Settings, url: str) -> dict[str, str]:
     """What a process needs in order to find the server and this house, and nothing that leaves the machine."""
     return {
+        **PACE,
         **os.environ,
         "DO_NOT_TRACK": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -51,7 +52,6 @@ def environment(settings: Settings, url: str) -> dict[str, str]:
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLI_PROMPT": "false",
-        **PACE,
         "PYTHONPATH": str(CHECKOUT),
         "ROUNDS_HOME": str(settings.home),
     }

@@ -24,7 +24,7 @@ def connect(
         },
     )
     connection.execute("set TimeZone = 'UTC'")
-    if is_on_disk:  # to compress what is read a few times, or to tidy the file, costs more than it spares
+    if is_on_disk:  # to compress what is read a few times, or to tidy within a table, costs more than it spares
         connection.execute("set force_compression = 'uncompressed'")
         connection.execute("set checkpoint_threshold = '1TB'")
         connection.execute("pragma disable_checkpoint_on_shutdown")

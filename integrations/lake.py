@@ -38,7 +38,7 @@ class Lake:
 
     def __init__(self, root: Path, bucket_count: int) -> None:
         self.root, self.bucket_count = root, bucket_count
-        self._newest: dict[str, DeltaTable] = {}
+        self._opened: dict[tuple[str, int | None], DeltaTable] = {}
 
     def create(self) -> None:
         """Make every canonical table, empty; what exists stays. WrongUsage when bucket_count is not the lake's."""
@@ -63,8 +63,8 @@ class Lake:
     def write(self, connection: duckdb.DuckDBPyConnection, table: str, select_sql: str, *, extract_id: str) -> int:
         """Add the rows of `select_sql`, the table's columns by name, in one commit; return how many.
 
-        Without a column bucket the rows are read once and spread. With one (made by bucket_sql) they are read once per
-        bucket, which is cheaper over a table that is there already.
+        Without a column bucket the rows are read once and spread. With one (made by bucket_sql) many rows are read once
+        per bucket, which is cheaper over a table that is there already.
         """
         from deltalake.transaction import CommitProperties
 
@@ -95,6 +95,7 @@ class Lake:
 
         A restored table has a new version with the files of the recorded one, and a second call finds nothing to do.
         """
+        self._opened.clear()
         restored = []
         for name in TABLES:
             recorded = versions.get(name, 0)
@@ -172,17 +173,18 @@ class Lake:
         return sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
 
     def _delta(self, table: str, version: int | None = None) -> "DeltaTable":
-        """Open a table at a version, or at its newest: that one stays open, and reads only what is new of the log."""
+        """Open a table at a version, or at its newest. It stays open: the newest reads only what is new of the log.
+
+        A lake that is put back from a backup needs a new Lake.
+        """
         from deltalake import DeltaTable
 
-        newest = self._newest.get(table)
-        if newest is None:
-            newest = self._newest[table] = DeltaTable(str(self.root / table))
-        else:
-            newest.update_incremental()
-        if version is None or version == newest.version():
-            return newest
-        return DeltaTable(str(self.root / table), version=version)
+        opened = self._opened.get((table, version))
+        if opened is None:
+            opened = self._opened[table, version] = DeltaTable(str(self.root / table), version=version)
+        elif version is None:
+            opened.update_incremental()
+        return opened
 
     def _fix_bucket_count(self) -> None:
         path = self.root / "lake.json"

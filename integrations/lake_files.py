@@ -50,6 +50,7 @@ def copy_by_bucket(
         path.chmod(0o600)
         fsync(path)
     for changed in {folder, *(path.parent for path, _ in written)}:
+        changed.chmod(0o700)
         fsync(changed)
     return written
 

@@ -28,8 +28,8 @@ def stage(
 ) -> str:
     """Return the staged relation over the files as a subquery; the files are read when it is.
 
-    Not a view: DuckDB would work out this long statement once more. `record_file` is the path below `root`, without
-    root the bare name. Raises InvalidView for a view of one's own.
+    DuckDB would work out this long statement once more to make a view of it. `record_file` is the path below `root`,
+    without root the bare name. Raises InvalidView for a view of one's own.
     """
     define_macros(connection)
     define_misfit(connection)

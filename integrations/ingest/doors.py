@@ -71,7 +71,7 @@ def stage(
     root: Path,
     sources: Path,
 ) -> str:
-    """Open the files as the relation of staged rows for a table, and return its name."""
+    """Open the files as staged rows of a table; return the relation as it stands after FROM: a name or a subquery."""
     paths = [root / file.name for file in files]
     if contract.kind == "fhir":
         from integrations.fhir.staging import stage as stage_fhir

@@ -144,6 +144,11 @@ def waiting_records(connection: Connection, table: str) -> list[Any]:
     return list(connection.execute(query))
 
 
+def waiting_count(connection: Connection) -> int:
+    """How many records wait, of every source and table."""
+    return int(connection.execute(select(func.count()).where(waiting.c.taken_up_at.is_(None))).scalar_one())
+
+
 def note_taken_up(connection: Connection, waiting_ids: list[int], extract_id: str, at: datetime) -> None:
     """Close waiting records: they came in, or were set aside for another reason, with this extract."""
     for start in range(0, len(waiting_ids), 500):

@@ -66,7 +66,7 @@ def retry(
             own.lake.create()
             own.lake.restore_to(versions)
         this = Retry(contract=contract, released_at=released_at, before=before, versions=versions, rows=rows)
-        connection = connect(own.temp, memory_limit_mb=int(memory_limit_mb * DUCKDB_SHARE))
+        connection = connect(own.temp, memory_limit_mb=int(memory_limit_mb * DUCKDB_SHARE), is_on_disk=True)
         try:
             open_lake(connection, own.lake, versions)
             make_aside(connection)

@@ -82,6 +82,7 @@ def ingest(
                 return IngestResult(extract_id=known, is_new=False)
             ledger.refuse_earlier(db, source, received_at)
             before, versions = ledger.newest_snapshot(db)
+            waiting_count = ledger.waiting_count(db)
         opening = Opening(
             contract=contract,
             received_at=received_at,
@@ -90,18 +91,18 @@ def ingest(
             versions=versions,
         )
         duckdb_mb = int(memory_limit_mb * DUCKDB_SHARE)
-        connection = connect(own.temp, memory_limit_mb=duckdb_mb, is_on_disk=not _is_small(new.files))
+        connection = connect(own.temp, memory_limit_mb=duckdb_mb, is_on_disk=not _is_small(new.files, waiting_count))
         try:
             return _take_in(connection, opening, new, own, records, progress or _silent, dry_run=dry_run)
         finally:
             connection.close()
 
 
-def _is_small(files: tuple[LandedFile, ...]) -> bool:
-    """Whether the rows of an extract fit in memory; of Parquet, which has no lines, nobody knows."""
+def _is_small(files: tuple[LandedFile, ...], waiting_count: int) -> bool:
+    """Whether the rows of an extract, and those it may take up, fit in memory; of Parquet, without lines, nobody knows."""
     return (
         all(file.lines for file in files if file.bytes)
-        and sum(file.lines for file in files) <= MOST_LINES_IN_MEMORY
+        and sum(file.lines for file in files) + waiting_count <= MOST_LINES_IN_MEMORY
         and sum(file.bytes for file in files) <= MOST_BYTES_IN_MEMORY
     )
 

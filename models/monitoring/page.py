@@ -176,9 +176,10 @@ the feed is at fault and nothing is retrained. Otherwise the patients or their c
 <dd>The same inputs may come to mean another risk. Only outcomes show that, and only when their time has passed.</dd>
 </dl>
 """
-PICTURES = """
-<p>Those that moved most, drawn by Evidently from at most 20,000 rows of the window (“current”) beside as many drawn
-from the frozen percentiles of the training rows (“reference”). They show; the verdicts above judge, on every row.</p>
+MOST_PICTURES = 12  # Evidently takes 0.2 CPU seconds for each; our own part draws every input
+PICTURES = f"""
+<p>The {MOST_PICTURES} that moved most, drawn by Evidently from at most 20,000 rows of the window (“current”) beside as many
+drawn from the frozen percentiles of the training rows (“reference”). They show; the verdicts above judge, on every row.</p>
 """
 
 STYLE = """

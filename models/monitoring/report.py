@@ -14,12 +14,11 @@ from integrations.records import Records
 from models.calibration import Floats
 from models.kept_report import keep_report
 from models.matrix import as_matrix
-from models.monitoring.page import OFFLINE_ONLY, STYLE, verdict_page
+from models.monitoring.page import MOST_PICTURES, OFFLINE_ONLY, STYLE, verdict_page
 from models.monitoring.reference import PREDICTION
 from models.monitoring.result import MonitoringResult
 
 SAMPLE_ROWS = 20_000  # Evidently takes 7 CPU seconds for 100,000 rows of 30 columns
-MOST_PICTURES = 12  # Evidently takes 0.2 CPU seconds for each; our own part draws every one
 SEED = 0
 
 

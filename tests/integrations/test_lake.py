@@ -83,9 +83,11 @@ def test_what_is_written_is_read_back_to_the_microsecond(lake: Lake, connection:
     ]
 
 
+@pytest.mark.parametrize("many", [1, 21])
 def test_rows_that_know_their_bucket_are_written_as_those_that_do_not(
-    lake: Lake, connection: duckdb.DuckDBPyConnection
+    lake: Lake, connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, many: int
 ) -> None:
+    monkeypatch.setattr("integrations.lake_files.MANY_ROWS", many)
     rows = observations(*((f"demo_ehr/p{n}", f"demo_ehr/o{n}", "2024-01-01", float(n)) for n in range(20)))
     assert lake.write(connection, "observation", rows, extract_id="demo_ehr-1") == 20
     spread = lake.versions()

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
 
+from integrations.duck import connect
 from integrations.errors import NotInOrder, Refused
 from integrations.ingest import tables_report
+from integrations.ingest.scratch import scratch
 from integrations.lake import Lake
 from integrations.records import Records
 from integrations.records.schema import account, extract, snapshot
@@ -75,6 +77,39 @@ def test_a_dry_run_says_what_the_run_then_does_and_writes_nothing(open_ward: War
     done = open_ward.ingest(path, night=1)
     assert (told.accounts, told.quarantined, told.extract_id) == (done.accounts, done.quarantined, done.extract_id)
     assert list(open_ward.places.temp.glob("ingest-*")) == []
+
+
+def test_a_large_extract_is_taken_in_on_disk_as_a_small_one_in_memory(
+    make_ward: MakeWard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[bool] = []
+
+    def noted(temp: Path, **options: Any) -> Any:
+        opened.append(options["is_on_disk"])
+        return connect(temp, **options)
+
+    monkeypatch.setattr("integrations.ingest.run.connect", noted)
+    small, large = make_ward("small"), make_ward("large")
+    expected = small.ingest(busy_night(small))
+    small.send(night=1, Patient=[patient("p9")])
+    monkeypatch.setattr("integrations.ingest.run.MOST_LINES_IN_MEMORY", 1)
+    done = large.ingest(busy_night(large))
+    large.send(night=1, Patient=[patient("p9")])  # one line, but more wait
+    assert opened == [False, False, True, True]
+    assert done == expected
+    assert everything(large) == everything(small)
+
+
+def test_what_a_dry_run_that_died_left_is_gone_after_the_next_and_a_living_one_keeps_its_own(open_ward: Ward) -> None:
+    path = busy_night(open_ward)
+    dead = open_ward.places.temp / "plan-dead"
+    dead.mkdir(parents=True)
+    (dead / "tables.duckdb").write_bytes(b"rows of patients")
+    with scratch(open_ward.places, dry_run=True) as living:
+        open_ward.ingest(path, night=1, dry_run=True)
+        assert living.temp.exists()
+        assert not dead.exists()
+    assert list(open_ward.places.temp.glob("plan-*")) == []
 
 
 def test_the_account_of_each_table_is_kept_and_balances(open_ward: Ward) -> None:
