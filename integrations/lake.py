@@ -38,7 +38,7 @@ class Lake:
 
     def __init__(self, root: Path, bucket_count: int) -> None:
         self.root, self.bucket_count = root, bucket_count
-        self._opened: dict[tuple[str, int | None], DeltaTable] = {}
+        self._opened: dict[str, DeltaTable] = {}
 
     def create(self) -> None:
         """Make every canonical table, empty; what exists stays. WrongUsage when bucket_count is not the lake's."""
@@ -75,7 +75,7 @@ class Lake:
         )
         if not written:
             return 0
-        delta = self._delta(table)
+        delta = self._newest(table)
         delta.create_write_transaction(
             [add_action(path, folder, row_count) for path, row_count in written],
             "append",
@@ -88,7 +88,7 @@ class Lake:
 
     def versions(self) -> dict[str, int]:
         """The newest version of every table."""
-        return {name: int(self._delta(name).version()) for name in TABLES}
+        return {name: int(self._newest(name).version()) for name in TABLES}
 
     def restore_to(self, versions: Mapping[str, int]) -> list[str]:
         """Undo commits past the recorded `versions` (a table not named: past its creation); return the tables restored.
@@ -99,7 +99,7 @@ class Lake:
         restored = []
         for name in TABLES:
             recorded = versions.get(name, 0)
-            newest = self._delta(name)
+            newest = self._newest(name)
             if newest.version() < recorded:
                 raise NotInOrder(
                     f"table {name} is at version {newest.version()}, records name version {recorded}",
@@ -108,7 +108,7 @@ class Lake:
                 )
             if newest.version() == recorded:
                 continue
-            if set(newest.file_uris()) != set(self._delta(name, recorded).file_uris()):
+            if set(newest.file_uris()) != set(self._at(name, recorded).file_uris()):
                 newest.restore(recorded)
                 fsync_tree(self.root / name / "_delta_log")
                 restored.append(name)
@@ -145,7 +145,7 @@ class Lake:
     def compact(self) -> dict[str, int]:
         """Merge the small files of every table into larger ones; return the new versions, which the caller records."""
         for name in TABLES:
-            self._delta(name).optimize.compact()
+            self._newest(name).optimize.compact()
             fsync_tree(self.root / name)
         return self.versions()
 
@@ -154,7 +154,7 @@ class Lake:
         kept = list(keep)
         deleted = 0
         for name in TABLES:
-            delta = self._delta(name)
+            delta = self._newest(name)
             wanted = {int(delta.version()), *(versions[name] for versions in kept if name in versions)}
             deleted += len(
                 delta.vacuum(
@@ -169,22 +169,30 @@ class Lake:
 
     def files(self, table: str, version: int) -> list[str]:
         """The Parquet files of one version of a table."""
-        named = (Path(uri) for uri in self._delta(table, version).file_uris())  # the folder comes URL-encoded
+        named = (Path(uri) for uri in self._at(table, version).file_uris())  # the folder comes URL-encoded
         return sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
 
-    def _delta(self, table: str, version: int | None = None) -> "DeltaTable":
-        """Open a table at a version, or at its newest. It stays open: the newest reads only what is new of the log.
+    def _newest(self, table: str) -> "DeltaTable":
+        """Open a table at its newest version. It stays open, and reads only what is new of the log.
 
         A lake that is put back from a backup needs a new Lake.
         """
         from deltalake import DeltaTable
 
-        opened = self._opened.get((table, version))
-        if opened is None:
-            opened = self._opened[table, version] = DeltaTable(str(self.root / table), version=version)
-        elif version is None:
-            opened.update_incremental()
-        return opened
+        if table in self._opened:
+            self._opened[table].update_incremental()
+        else:
+            self._opened[table] = DeltaTable(str(self.root / table))
+        return self._opened[table]
+
+    def _at(self, table: str, version: int) -> "DeltaTable":
+        """Open a table at a version, whether or not its newest can be read; what it gives is used up at once."""
+        from deltalake import DeltaTable
+
+        opened = self._opened.get(table)
+        if opened is not None and opened.version() == version:
+            return opened
+        return DeltaTable(str(self.root / table), version=version)
 
     def _fix_bucket_count(self) -> None:
         path = self.root / "lake.json"

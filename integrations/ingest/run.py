@@ -99,7 +99,7 @@ def ingest(
 
 
 def _is_small(files: tuple[LandedFile, ...], waiting_count: int) -> bool:
-    """Whether the rows of an extract, and those it may take up, fit in memory; of Parquet, without lines, nobody knows."""
+    """Whether the rows of an extract, and those it may take up, fit in memory; how many Parquet has, nobody knows."""
     return (
         all(file.lines for file in files if file.bytes)
         and sum(file.lines for file in files) + waiting_count <= MOST_LINES_IN_MEMORY
