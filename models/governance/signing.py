@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -58,15 +58,14 @@ def written_key(path: Path, key: Ed25519PrivateKey) -> Iterator[None]:
     except OSError as error:
         to_do = "choose a new file in a folder that exists"
         raise Refused(f"the key cannot be written: {error.strerror}", where=str(path), to_do=to_do) from None
-    try:
+    with ExitStack() as undo:
+        undo.callback(path.unlink)
         with os.fdopen(descriptor, "wb") as file:
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             file.flush()
             os.fsync(file.fileno())
         yield
-    except BaseException:
-        path.unlink()
-        raise
+        undo.pop_all()
 
 
 def sign_entry(
