@@ -42,7 +42,7 @@ def load_table(
 
     Raises NotInOrder, before anything of the table is written, when the account does not balance.
     """
-    _forget_last(connection)
+    forget_last(connection)
     judge_rows(connection, staged, judgement, codes)
     find_set_aside(connection)
     find_chains(connection, judgement, extract_id)
@@ -56,7 +56,7 @@ def load_table(
     return replace(account, rows_written=written)
 
 
-def _forget_last(connection: duckdb.DuckDBPyConnection) -> None:
+def forget_last(connection: duckdb.DuckDBPyConnection) -> None:
     """Give back the room of what was loaded before: DuckDB reuses that of a file only after a checkpoint."""
     for name in ("judged", "chain", "outcome"):
         connection.execute(f"drop table if exists {name}")

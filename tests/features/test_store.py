@@ -112,6 +112,19 @@ def test_a_read_leaves_no_database_open(store: FeatureStore, lake: duckdb.DuckDB
     assert ibis.options.default_backend is None
 
 
+def test_feast_does_not_rewrite_itself_at_each_start(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
+    import typeguard
+
+    checked = typeguard.typechecked
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 3)), name="night", snapshot_id=1)
+    store.read(FEATURES, spine_of(("e1", 3)))
+    from feast import Entity
+
+    code = Entity.__init__.__code__
+    assert "check_argument_types" not in code.co_names + code.co_freevars
+    assert typeguard.typechecked is checked
+
+
 def test_a_night_that_was_not_computed_stops_the_read_and_is_not_filled_with_an_older_one(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from flows.demo import start_clean
-from flows.server import api_url, down, free_port, up
+from flows.server import PACE, api_url, down, environment, free_port, up
 from integrations.errors import EnvironmentFault, Refused
 from integrations.records import open_records
 from integrations.settings import Settings, load_settings
@@ -139,6 +139,24 @@ def test_no_patient_stands_in_what_the_server_keeps(prefect: Prefect) -> None:
     ids = {row["patient_id"] for row in scores} | {row["source_encounter_id"] for row in scores}
     assert len(ids) > 50
     assert not [one for one in ids if f'"{one}"' in runs + logs or f"{one} " in runs + logs]
+
+
+def test_the_pace_is_one_that_prefect_knows_and_an_operator_may_set_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from prefect.settings import Settings as PrefectSettings
+
+    for name in PACE:
+        monkeypatch.delenv(name, raising=False)
+    settings = load_settings({"ROUNDS_HOME": str(tmp_path)})
+    ours = environment(settings, "http://127.0.0.1:1/api")
+    monkeypatch.setenv("PREFECT_WORKER_QUERY_SECONDS", "30")
+    assert environment(settings, "http://127.0.0.1:1/api")["PREFECT_WORKER_QUERY_SECONDS"] == "30"
+    for name in PACE:
+        monkeypatch.setenv(name, ours[name])
+    known = PrefectSettings()
+    recorder = known.server.services.task_run_recorder
+    assert (recorder.batch_size, recorder.flush_interval, known.worker.query_seconds) == (100, 1, 2)
 
 
 def test_a_second_server_on_the_same_home_is_refused(prefect: Prefect) -> None:

@@ -15,7 +15,7 @@ from integrations.fhir.staging import own_view
 from integrations.ingest import ledger
 from integrations.ingest.judgement import Judgement
 from integrations.ingest.known import open_lake
-from integrations.ingest.load import Writing, load_table
+from integrations.ingest.load import Writing, forget_last, load_table
 from integrations.ingest.outcomes import make_aside
 from integrations.records.schema import quarantine
 from integrations.tabular.staging import staged_columns
@@ -199,6 +199,19 @@ def test_a_door_that_loses_a_record_stops_the_ingest_before_anything_is_written(
             load_table(connection, "one_patient", judgement, (), "ward-1", writing, 2)
         assert load_table(connection, "one_patient", judgement, (), "ward-1", writing, 1).rows_written == 1
     assert _versions(places.lake.root) == 1
+
+
+def test_the_room_of_one_table_is_used_again_by_the_next(tmp_path: Path) -> None:
+    sizes = []
+    with connect(tmp_path, is_on_disk=True) as connection:
+        for _ in range(6):
+            forget_last(connection)
+            connection.execute(
+                "create or replace table judged as select range || repeat('x', 100) as words from range(200_000)"
+            )
+            sizes.append((tmp_path / "tables.duckdb").stat().st_size)
+    assert sizes[0] > 10 << 20
+    assert sizes[-1] < 3 * sizes[0]
 
 
 def _versions(lake: Path) -> int:
