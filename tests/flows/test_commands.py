@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
+from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds
 
 pytestmark = pytest.mark.xdist_group("played hospital")
 
@@ -167,30 +167,6 @@ def test_before_anything_came_in_the_commands_say_so(rounds: Rounds) -> None:
     assert "nothing has been ingested yet" in refused.err
 
 
-def test_who_trains_is_somebody_registered_once_anybody_is(rounds: Rounds, tmp_path: Path) -> None:
-    assert "nothing has been ingested yet" in rounds("train", USE_CASE, "--as", "Adda").err
-    rounds.done("people", "add", "Ada Osei", "--role", "governance", "--key-out", str(tmp_path / "ada.key"))
-    for dry_run in ([], ["--dry-run"]):
-        refused = rounds("train", USE_CASE, "--as", "Ada Osej", *dry_run)
-        assert refused.code == 1
-        assert "Ada Osej is not registered" in refused.err
-        assert "did you mean Ada Osei?" in refused.err
-        assert "nothing has been ingested yet" in rounds("train", USE_CASE, "--as", "ada  osei", *dry_run).err
-    assert "nothing has been ingested yet" in rounds("train", USE_CASE).err
-    assert "no name of a person" in rounds("train", USE_CASE, "--as", "service:train").err
-
-
-def test_a_stage_at_a_mistyped_site_is_wrong_usage_and_changes_nothing(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played.rounds, tmp_path)
-    ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "patients harmed")
-    before = rounds.done("audit", "verify", "--json").json
-    for stage in ("off", "silent", "live"):
-        answer = rounds("stage", USE_CASE, stage, "--site", "demi", *ada)
-        assert answer.code == 2
-        assert "did you mean demo?" in answer.err
-    assert rounds.done("audit", "verify", "--json").json == before
-
-
 def test_without_an_approved_version_nobody_is_scored(played: PlayedHospital) -> None:
     answer = played.rounds("score", "readmission_30d")
     assert answer.code == 1
@@ -267,162 +243,6 @@ def test_the_monitor_says_what_it_saw_and_plans_without_a_trace(played: PlayedHo
         assert hashlib.sha256(content).hexdigest() == report["sha256"]
         assert report["state"] == "as written"
     assert {body["report_hash"] for body in approvals(played.rounds)} == {evaluation["sha256"]}
-
-
-def test_a_report_that_was_touched_or_taken_away_is_said(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played.rounds, tmp_path)
-    for state in ("as written", "changed", "missing"):
-        evaluation = rounds.done("report", USE_CASE, "--json").json["reports"][0]
-        assert evaluation["state"] == state
-        path = Path(evaluation["path"])
-        if state == "as written":
-            path.chmod(0o600)
-            path.write_bytes(path.read_bytes() + b" ")
-        elif state == "changed":
-            path.unlink()
-
-
-def test_a_model_that_was_touched_is_refused(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played.rounds, tmp_path)
-    for model in (rounds.home / "mlflow").rglob("model.skops"):  # whichever of them is the champion's
-        model.chmod(0o600)
-        model.write_bytes(model.read_bytes() + b" ")
-    answer = rounds("score", USE_CASE, "--as-of", played.files.nights[-1].round_at.isoformat())
-    assert answer.code == 1
-    assert "was changed after the version was registered" in answer.err
-
-
-def test_a_registry_that_is_lost_stops_a_training_before_it_begins(played: PlayedHospital, tmp_path: Path) -> None:
-    import shutil
-
-    rounds = copied(played.rounds, tmp_path)
-    shutil.rmtree(rounds.home / "mlflow")
-    answer = rounds("train", USE_CASE, "--as-of", played.files.history_taken_at.isoformat())
-    assert answer.code == 1
-    assert "records keep aki_48h up to version 1, MLflow knows none of them" in answer.err
-    assert f"where: {rounds.home / 'mlflow'}" in answer.err
-    assert "do:    put this folder back from the backup" in answer.err
-
-
-def test_a_chain_that_was_touched_is_found(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played.rounds, tmp_path)
-    with sqlite3.connect(rounds.home / "records.db") as connection:
-        for (name,) in connection.execute("select name from sqlite_master where type = 'trigger'").fetchall():
-            connection.execute(f"drop trigger {name}")
-        connection.execute("update audit set body = replace(body, 'Ben', 'Bea') where seq = 2")
-    answer = rounds("audit", "verify")
-    assert answer.code == 1
-    assert "entry 2" in answer.out
-    assert rounds("doctor").code == 1
-
-
-def test_a_chain_whose_end_was_cut_off_is_found_by_the_head_that_was_kept(
-    played: PlayedHospital, tmp_path: Path
-) -> None:
-    rounds = copied(played.rounds, tmp_path)
-    ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "patients harmed")
-    rounds.done("stage", USE_CASE, "off", "--site", "demo", *ada)
-    head = rounds.done("audit", "verify", "--json").json["head"]
-    assert f"--anchor: {head}" in rounds.done("audit", "verify", "--anchor", head).out
-    with sqlite3.connect(rounds.home / "records.db") as connection:
-        guards = connection.execute("select name, sql from sqlite_master where type = 'trigger'").fetchall()
-        for name, _ in guards:
-            connection.execute(f"drop trigger {name}")
-        connection.execute("delete from audit where seq = (select max(seq) from audit)")
-        for _, statement in guards:
-            connection.execute(statement)
-    for command in (("audit", "verify"), ("audit", "verify", "--anchor", head), ("doctor", "--json")):
-        found = rounds(*command)
-        assert found.code == 1
-        assert "missing at the end" in found.out
-    (rounds.home / "audit_head").unlink()
-    assert rounds("audit", "verify").code == 0
-    assert rounds("audit", "verify", "--anchor", head).code == 1
-    assert rounds("audit", "verify", "--anchor", "nothing").code == 2
-
-
-def test_a_use_case_that_is_off_scores_nobody_and_sends_nothing(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played.rounds, tmp_path)
-    ada = ("--as", "Ada", "--key", str(played.rounds.home.parent / "ada.key"), "--reason", "stop")
-    rounds.done("stage", USE_CASE, "off", "--site", "demo", *ada)
-    later = "2024-07-07T11:15:00+00:00"
-    run = rounds.done("score", USE_CASE, "--as-of", later, "--json").json
-    assert (run["due"], run["new_scores"]) == (0, 0)
-
-
-def test_decisions_are_planned_signed_and_refused(played: PlayedHospital, tmp_path: Path) -> None:
-    rounds = copied(played.rounds, tmp_path)
-    key = played.rounds.home.parent
-    ada, ben = (
-        ("--as", name, "--key", str(key / f"{name.lower()}.key"), "--reason", "because") for name in ("Ada", "Ben")
-    )
-    before = rounds.done("audit", "verify", "--json"), (rounds.home / "records.db").read_bytes()
-    assert "would be off" in rounds.done("stage", USE_CASE, "off", "--site", "demo", "--dry-run", *ada).out
-    assert (
-        "would register Cy"
-        in rounds.done(
-            "people", "add", "Cy", "--role", "engineer", "--key-out", str(tmp_path / "cy.key"), "--dry-run", *ada[:4]
-        ).out
-    )
-    assert (rounds.home / "records.db").read_bytes() == before[1]
-    assert rounds("rollback", USE_CASE, *ada).code == 1  # there is no earlier champion
-    assert rounds("approve", USE_CASE, "1", *ada).code == 1  # approved already
-    assert rounds("promote", USE_CASE, "7").code == 1
-    assert "is champion" in rounds.done("promote", USE_CASE, "1").out
-    assert "would be champion" in rounds.done("promote", USE_CASE, "1", "--dry-run").out
-    stolen = ("--as", "Ada", "--key", str(key / "ben.key"), "--reason", "because")
-    assert rounds("stage", USE_CASE, "silent", "--site", "demo", *stolen).code == 1
-    assert "is silent" in rounds.done("stage", USE_CASE, "silent", "--site", "demo", *ben).out
-    assert (
-        "until another person grants it, within 7 days"
-        in rounds.done("stage", USE_CASE, "live", "--site", "demo", *ada).out
-    )
-    assert "removed Ben" in rounds.done("people", "remove", "Ben", *ada).out
-    assert (
-        rounds("people", "add", "Di", "--role", "engineer", "--key-out", str(tmp_path / "di"), "--as", "Ada").code == 2
-    )
-
-
-def test_a_second_version_is_promoted_and_rolled_back(
-    played: PlayedHospital, challenged: Rounds, tmp_path: Path
-) -> None:
-    rounds = copied(challenged, tmp_path)
-    keys = played.rounds.home.parent
-    versions = rounds.done("versions", USE_CASE, "--json").json["versions"]
-    assert versions[-1]["gate"] == "pass"
-    assert versions[-1]["aliases"] == ["challenger"]
-    people = [
-        ("--as", name, "--key", str(keys / f"{name.lower()}.key"), "--reason", "newer data") for name in ("Ada", "Ben")
-    ]
-    first = rounds.done("approve", USE_CASE, "2", *people[0]).out
-    assert "trained without a name" in first
-    assert "one more person is needed" in first
-    assert "it would be promoted" in rounds.done("approve", USE_CASE, "2", *people[1], "--dry-run").out
-    assert "it is champion now" in rounds.done("approve", USE_CASE, "2", *people[1]).out
-    assert "version 1 would be champion again" in rounds.done("rollback", USE_CASE, *people[0], "--dry-run").out
-    assert "version 1 is champion again, in place of 2" in rounds.done("rollback", USE_CASE, *people[0]).out
-    aliases = {row["version"]: row["aliases"] for row in rounds.done("versions", USE_CASE, "--json").json["versions"]}
-    assert aliases[1] == ["champion"]
-    assert "has 0 of 2 approvals" in rounds("promote", USE_CASE, "2").err
-    rounds.done("approve", USE_CASE, "2", *people[0])
-    assert "has 1 of 2 approvals" in rounds("promote", USE_CASE, "2").err
-    assert "it is champion now" in rounds.done("approve", USE_CASE, "2", *people[1]).out
-
-
-def test_a_backup_restores_to_a_home_that_answers_the_same(played: PlayedHospital, tmp_path: Path) -> None:
-    archive = tmp_path / "rounds.tar"
-    assert "would be" in played.rounds.done("backup", str(archive), "--dry-run").out
-    assert not archive.exists()
-    head = played.rounds.done("audit", "verify", "--json").json["head"]
-    assert f"up to {head}" in played.rounds.done("backup", str(archive)).out
-    played.rounds.done("audit", "verify", "--anchor", str(archive))
-    restored = Rounds(tmp_path / "restored")
-    assert "verified" in restored.done("restore", str(archive), "--dry-run").out
-    assert f"the audit chain ends at {head}" in restored.done("restore", str(archive)).out
-    restored.done("doctor")
-    for command in READING[:7]:
-        assert restored.done(*command).out == played.rounds.done(*command).out
-    assert restored("restore", str(archive)).code == 1
 
 
 def test_an_unexpected_fault_does_not_print_its_message(rounds: Rounds, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,51 +5,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pytest
 
 from integrations.duck import connect
-from integrations.errors import NotInOrder, WrongUsage
+from integrations.errors import NotInOrder
 from integrations.snapshot import Feed
-from models.cases import Cases, open_facts, open_stories
-from models.catalog import use_case, use_case_names, use_cases
+from models.cases import open_facts
 from models.cohort import cohort, due, eligible, labelled, labels
-from models.release import due_after_release
 from models.use_case import UseCase
-
-AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
-INSTANT = pa.timestamp("us", "UTC")
-READMISSION = use_case("readmission_30d")
-Lake = duckdb.DuckDBPyConnection
-
-
-def at(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def rows_of(*lines: tuple[str, str, str | None], lapsed: str | None = None) -> pa.Table:
-    """Cohort rows from (stay, time, reason of exclusion); all lapsed for one reason, or none."""
-    return pa.table(
-        {
-            "site_id": pa.array(["demo"] * len(lines), pa.string()),
-            "patient_id": pa.array([f"ehr/{name}" for name, _, _ in lines], pa.string()),
-            "encounter_id": pa.array([f"ehr/{name}" for name, _, _ in lines], pa.string()),
-            "prediction_time": pa.array([at(time) for _, time, _ in lines], INSTANT),
-            "excluded_reason": pa.array([reason for _, _, reason in lines], pa.string()),
-            "lapsed_reason": pa.array([lapsed] * len(lines), pa.string()),
-            "horizon_starts_at": pa.array([at(time) - timedelta(hours=9) for _, time, _ in lines], INSTANT),
-        }
-    )
-
-
-def keys_of(*lines: tuple[str, str], is_by_round: bool = True) -> pa.Table:
-    keys = rows_of(*((name, time, None) for name, time in lines)).select(["encounter_id", "prediction_time"])
-    return keys.append_column("is_by_round", pa.array([is_by_round] * len(lines), pa.bool_()))
-
-
-def told(table: pa.Table) -> list[tuple[str, str]]:
-    return [(row["encounter_id"], f"{row['prediction_time']:%d %H:%M}") for row in table.to_pylist()]
+from tests.models.cohort_rows import AS_OF, READMISSION, Lake, at, keys_of, opened, rows_of, told
 
 
 @pytest.fixture
@@ -60,14 +25,6 @@ def empty(tmp_path: Path) -> Iterator[Lake]:
     open_facts(connection, {}, [feed], tmp_path)
     yield connection
     connection.close()
-
-
-def opened(folder: Path, facts: dict[str, list[dict[str, object]]], *feeds: Feed) -> Lake:
-    cases = {"time_zone": "UTC", "lateness_hours": {"ehr": 24}, "as_of": "2024-06-01", "cases": []}
-    cases["cases"] = [{"story": "one", "facts": facts, "expect": {}}]
-    connection = connect(folder / "tmp", threads=1)
-    open_stories(connection, Cases.model_validate(cases), folder)
-    return connection
 
 
 # --- due --------------------------------------------------------------------------------------------------------------
@@ -130,90 +87,6 @@ def test_an_empty_cohort_is_a_normal_day(empty: Lake) -> None:
     assert rows.num_rows == 0
     assert labelled(empty, READMISSION, rows, AS_OF).reasons == {}
     assert due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False).live.num_rows == 0
-
-
-AKI = use_case("aki_48h")
-T = "2024-05-30 06:00"
-
-
-def inpatient(name: str, *creatinine: tuple[str, float, str], **stay: object) -> dict[str, list[dict[str, object]]]:
-    """A stay since the 29th, with creatinine (collected, value, known): the first of 1.0 known long before T."""
-    draws = [("2024-05-29 08:00", 1.0, "2024-05-29 09:00"), *creatinine]
-    return {
-        "patient": [{"id": name}],
-        "encounter": [{"id": name, "patient": name, "started_at": "2024-05-29 06:00", **stay}],
-        "observation": [
-            {"patient": name, "code": "2160-0", "value_number": value, "effective_at": at, "available_at": known}
-            for at, value, known in draws
-        ],
-    }
-
-
-def hospital(folder: Path, *stays: dict[str, list[dict[str, object]]]) -> Lake:
-    return opened(folder, {table: [row for stay in stays for row in stay[table]] for table in stays[0]})
-
-
-def released_at(time: str, *names: str, held_at: str = T) -> pa.Table:
-    keys = keys_of(*((f"000.{name}", held_at) for name in names))
-    return keys.append_column("released_at", pa.array([at(time)] * len(names), INSTANT))
-
-
-def test_a_held_stay_is_due_once_more_at_the_release_unless_what_was_released_excludes_it(tmp_path: Path) -> None:
-    release = "2024-05-30 06:40"
-    lake = hospital(
-        tmp_path,
-        inpatient("a", ("2024-05-30 05:00", 1.1, release)),
-        inpatient("b", ("2024-05-30 05:00", 1.6, release)),
-        inpatient("c", ("2024-05-30 06:20", 1.6, release)),
-        inpatient("d", ended_at="2024-05-30 06:30"),
-        inpatient("e"),
-    )
-    rows = cohort(lake, AKI, at(T), since=at("2024-05-30 05:00"))
-    assert rows["excluded_reason"].to_pylist() == [None] * 5
-    again = due_after_release(lake, rows, AKI, released_at(release, "a", "b", "c", "d"))
-    assert again.schema == rows.schema
-    assert told(again) == [(f"ehr/000.{name}", "30 06:40") for name in "abc"]
-    assert again["excluded_reason"].to_pylist() == [None, "aki_already_met", "aki_already_met"]
-    scored = rows.append_column("is_by_round", pa.array([True] * 5))
-    found = due(lake, pa.concat_tables([rows, again]), AKI, scored, at("2024-05-30 07:00"), latest_only=True)
-    assert told(eligible(found.live)) == [("ehr/000.a", "30 06:40")]
-
-
-def test_a_release_at_a_time_of_the_cohort_adds_no_second_row(tmp_path: Path) -> None:
-    lake = hospital(tmp_path, inpatient("b", ("2024-05-30 05:00", 1.6, "2024-05-30 12:00")))
-    rows = cohort(lake, AKI, at("2024-05-30 12:00"), since=at("2024-05-30 05:00"))
-    assert rows["excluded_reason"].to_pylist() == [None, "aki_already_met"]
-    assert due_after_release(lake, rows, AKI, released_at("2024-05-30 12:00", "b")).num_rows == 0
-
-
-def test_a_release_after_max_age_makes_nobody_due(tmp_path: Path) -> None:
-    lake = hospital(tmp_path, inpatient("a"))
-    rows = cohort(lake, AKI, at(T), since=at("2024-05-30 05:00"))
-    assert due_after_release(lake, rows, AKI, released_at("2024-05-30 12:01", "a")).num_rows == 0
-
-
-def test_a_discharge_that_was_held_twice_over_is_due_once_more(tmp_path: Path) -> None:
-    lake = hospital(tmp_path, inpatient("a", discharge_disposition="home", ended_at="2024-05-30 06:00"))
-    rows = cohort(lake, READMISSION, AS_OF)
-    assert told(rows) == [("ehr/000.a", "30 06:00")]
-    twice = pa.concat_tables([released_at("2024-05-31 09:00", "a"), released_at("2024-05-31 09:00", "a")])
-    assert told(due_after_release(lake, rows, READMISSION, twice)) == [("ehr/000.a", "31 09:00")]
-
-
-def test_a_held_stay_is_not_due_again_once_its_horizon_is_past(tmp_path: Path) -> None:
-    late = {"started_at": "2024-04-29", "discharge_disposition": "home", "discharge_known_at": "2024-05-30 12:00"}
-    lake = hospital(
-        tmp_path,
-        inpatient("a", ended_at="2024-05-01 09:00", **late),
-        inpatient("b", ended_at="2024-05-01 09:01", **late),
-    )
-    rows = cohort(lake, READMISSION, AS_OF)
-    assert told(rows) == [("ehr/000.a", "30 12:00"), ("ehr/000.b", "30 12:00")]
-    again = due_after_release(
-        lake, rows, READMISSION, released_at("2024-05-31 09:00", "a", "b", held_at="2024-05-30 12:00")
-    )
-    assert told(again) == [("ehr/000.b", "31 09:00")]
-    assert again["horizon_starts_at"].to_pylist() == [at("2024-05-01 09:01")]
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------
@@ -348,18 +221,3 @@ def test_without_a_feed_nobody_can_be_found(tmp_path: Path) -> None:
     open_facts(connection, {}, [], tmp_path)
     with pytest.raises(NotInOrder, match="no feed is open"):
         cohort(connection, READMISSION, AS_OF)
-
-
-# --- the catalog ------------------------------------------------------------------------------------------------------
-
-
-def test_use_cases_are_found_by_their_folders() -> None:
-    assert {"aki_48h", "readmission_30d"} <= set(use_case_names())
-    assert {name: case.name for name, case in use_cases().items()} == {name: name for name in use_case_names()}
-
-
-def test_an_unknown_use_case_is_answered_by_the_nearest_one() -> None:
-    with pytest.raises(WrongUsage, match="did you mean aki_48h"):
-        use_case("aki_48")
-    with pytest.raises(WrongUsage, match="known: "):
-        use_case("zzz")

@@ -10,12 +10,14 @@ import httpx
 import pytest
 from sqlalchemy import insert
 
-from integrations.fhir.risk_assessment import RiskDescription, RiskScore
+from integrations.fhir.risk_assessment import RiskDescription, RiskScore, risk_assessment
 from integrations.records import Records
 from integrations.records.schema import outbox, run, score, snapshot
 from integrations.write_back.permit import Permit
+from integrations.write_back.target import Outgoing
 
 NIGHT = datetime(2024, 7, 2, 6, tzinfo=UTC)
+SYSTEM = "urn:rounds:score"
 SERVER = Path(__file__).parent / "fhir_server"
 
 READMISSION = RiskDescription(
@@ -114,6 +116,17 @@ def _score_row(patient: str) -> dict[str, Any]:
         "snapshot_id": 7,
         "scored_at": NIGHT,
     }
+
+
+@pytest.fixture
+def outgoing(a_score: RiskScore) -> Outgoing:
+    return Outgoing(
+        score_id=a_score.score_id,
+        system=SYSTEM,
+        identifier=a_score.identifier,
+        resource=risk_assessment(a_score, READMISSION, identifier_system=SYSTEM),
+        may_be_there=False,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,8 @@ from integrations.write_back.outbox import GIVE_UP_AFTER, STATUSES, outbox_repor
 from integrations.write_back.permit import Permits
 from integrations.write_back.send import WriteBackCounts, write_back
 from integrations.write_back.target import Delivery, Outgoing
-from tests.integrations.write_back.conftest import NIGHT, Queue
+from tests.integrations.write_back.conftest import NIGHT, SYSTEM, Queue
 
-SYSTEM = "urn:rounds:score"
 ACKNOWLEDGED = Delivery(status="acknowledged", location="x")
 
 

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from integrations.fhir.risk_assessment import RiskScore, faults, risk_assessment
-from tests.integrations.write_back.conftest import READMISSION
-
-SYSTEM = "urn:rounds:score"
+from tests.integrations.write_back.conftest import READMISSION, SYSTEM
 
 
 @pytest.fixture
