@@ -178,8 +178,8 @@ the feed is at fault and nothing is retrained. Otherwise the patients or their c
 """
 MOST_PICTURES = 12  # Evidently takes 0.2 CPU seconds for each; our own part draws every input
 PICTURES = f"""
-<p>The (at most {MOST_PICTURES}) that moved most, drawn by Evidently from at most 20,000 rows of the window (“current”) beside as
-many drawn from the frozen percentiles of the training rows (“reference”). They show; the verdicts above
+<p>At most {MOST_PICTURES}, most moved first, drawn by Evidently from at most 20,000 rows of the window (“current”)
+beside as many drawn from the frozen percentiles of the training rows (“reference”). They show; the verdicts above
 judge, on every row.</p>
 """
 
