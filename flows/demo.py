@@ -6,9 +6,11 @@ afterwards.
 
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,6 +27,7 @@ PEOPLE = (("Ada Osei", "governance"), ("Ben Ruiz", "clinician"), ("Cleo Park", "
 FOR_SHOW = "approved for the demo"
 SITE = "demo"
 TRAINER = "Cleo Park"
+LATER = ("models.estimators", "skops.io", "mlflow.sklearn", "mlflow.tracking", "shap", "evidently.presets")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ def play(settings: Settings, *, patients: int, nights: int, scenario: str, seed:
     with prefect_server(settings) as server, _progress() as progress:
         files = build_hospital(settings, hospital, progress)
         with progress_step(progress, "start Prefect"):
+            import_meanwhile()
             wait_until_up(server, settings)
         demo = Demo(settings, House(settings), files, progress)
         with _quick_flows():
@@ -92,6 +96,17 @@ def build_hospital(settings: Settings, hospital: Hospital, progress: Progress) -
         settings.home / "demo_hospital",
         lambda done, total: progress.update(task, completed=done, total=total),
     )
+
+
+def import_meanwhile() -> None:
+    """Import what the flows will import where they first need it, while the server starts on the other core."""
+    from features.store import import_feast
+
+    import_feast()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in LATER:
+            import_module(name)
 
 
 def load_history(demo: Demo) -> None:
