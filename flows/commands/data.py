@@ -1,4 +1,4 @@
-"""Commands on what comes in: ingest, tables, quarantine, quarantine retry."""
+"""Commands on what comes in: ingest, tables, view, quarantine, quarantine retry."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from flows.commands.options import AsJson, AsOf, DryRun, has_server, instant
 from flows.screen import print_json, say, show_dicts, show_table
+from integrations.errors import NotInOrder, WrongUsage
 
 SHOWN = 30  # rows on a screen
 
@@ -30,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     """Put these commands into `rounds`."""
     app.command()(ingest)
     app.command()(tables)
+    app.command()(view)
     app.add_typer(quarantine_app, name="quarantine")
 
 
@@ -84,6 +86,36 @@ def ingest(
         say(f"quarantined: {count:,} {reason}")
     if result.quarantined:
         say(f"see them with: rounds quarantine {source}")
+
+
+def view(
+    definition: Annotated[Path, typer.Argument(help="A ViewDefinition (SQL on FHIR v2), a JSON file.")],
+    files: Annotated[list[Path] | None, typer.Argument(help="FHIR R4 resources: NDJSON, or a Bundle.")] = None,
+    file_format: Annotated[str, typer.Option("--format", help="ndjson, csv or parquet.")] = "ndjson",
+    out: Annotated[Path | None, typer.Option("--out", help="The file to write; without it, the screen.")] = None,
+    show_sql: Annotated[
+        bool, typer.Option("--sql", help="Show the SQL that the view becomes, and run nothing.")
+    ] = False,
+) -> None:
+    """Run a view of your own over files of resources: rows of its columns, nothing else is read or kept."""
+    from integrations.fhir.view_files import read_view, write_view
+
+    compiled = read_view(definition)
+    if show_sql:
+        say(compiled.sql)
+        return
+    if not files:
+        raise WrongUsage("no file to run the view over", to_do="rounds view VIEW.json FILE...")
+    run = write_view(compiled, files, file_format, out)
+    if out:
+        say(f"{run.rows:,} rows in {out}")
+    if run.unread:
+        raise NotInOrder(
+            f"{sum(count for count, _ in run.unread.values()):,} lines are no FHIR resource and gave no row",
+            where=", ".join(
+                f"{name}: {count:,}, the first is line {first:,}" for name, (count, first) in run.unread.items()
+            ),
+        )
 
 
 def tables(as_json: AsJson = False) -> None:

@@ -13,7 +13,7 @@ import duckdb
 
 from integrations.fhir.lines import LineStream, named
 from integrations.fhir.sql_on_fhir import compile_view
-from integrations.fhir.sql_on_fhir.misfit import define_macros, define_misfit
+from integrations.fhir.sql_on_fhir.macros import define_macros, define_misfit
 
 HERE = Path(__file__).parent
 

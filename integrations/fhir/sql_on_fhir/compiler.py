@@ -139,9 +139,10 @@ def _use_head(root: Shape) -> None:
 
 
 def _parsed(lines: str, root: Shape) -> str:
+    raw = "numbers_as_text(raw)" if root.keeps_digits else "raw"
     return (
         "parsed as (\n"
-        "    select record_file, record_line, raw, try(from_json(raw,\n"
+        f"    select record_file, record_line, raw, try(from_json({raw},\n"
         f"        '{root.structure_text}')) as resource\n"
         f"    from {lines}\n)"
     )
@@ -170,7 +171,7 @@ def _judged(root: Shape, is_checked: bool) -> str:
             f"    when misfit = {quoted(NOT_JSON)} then 'not_json'",
             "    when misfit is not null then 'bad_value'",
         ]
-        doubt = "\n                or ".join(suspicions(root, "resource", "$"))
+        doubt = "true" if root.keeps_digits else "\n                or ".join(suspicions(root, "resource", "$"))
         detail = "misfit"
         source = (
             "(\n        select *, case\n            when resource.resourceType = "

@@ -11,6 +11,7 @@ from integrations.fhir.sql_on_fhir.fhirpath import Binary, Call, Constant, Index
 from integrations.fhir.sql_on_fhir.values import MOMENTS, Names, Value, member, single
 
 COMPARISONS = frozenset({"<", ">", "<=", ">="})
+DECIMAL_PLACES = 8  # that FHIRPath asks of every implementation
 ARITHMETIC = {"+": "+", "-": "-", "*": "*", "/": "/", "div": "//", "mod": "%"}
 
 
@@ -151,9 +152,12 @@ def _binary(operator: str, left: Value, right: Value) -> Value:
         return Value(f"({text})", "string")
     if operator not in ARITHMETIC or not (left.is_number and right.is_number):
         raise PathError(f"{left.type} {operator} {right.type} is not supported")
-    return Value(
-        f"({left.plain} {ARITHMETIC[operator]} {right.plain})",
-        "decimal" if operator == "/" or "decimal" in (left.type, right.type) else "integer",
+    divisor = right.plain if operator in ("+", "-", "*") else f"nullif({right.plain}, 0)"  # by zero there is no result
+    sql, is_decimal = f"({left.plain} {ARITHMETIC[operator]} {divisor})", "decimal" in (left.type, right.type)
+    if operator == "div":
+        return Value(f"trunc({left.plain} / {divisor})::bigint" if is_decimal else sql, "integer")
+    return (
+        Value(f"round({sql}, {DECIMAL_PLACES})", "decimal") if is_decimal or operator == "/" else Value(sql, "integer")
     )
 
 

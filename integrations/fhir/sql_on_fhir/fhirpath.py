@@ -136,12 +136,18 @@ class _Parser:
 
     def expression(self, level: int) -> Node:
         if level == len(BINARY):
-            return self.steps()
+            return self.signed()
         left = self.expression(level + 1)
         while self.next[0] in ("sign", "name") and self.next[1] in BINARY[level]:
             operator = self.take()[1]
             left = Binary(operator, left, self.expression(level + 1))
         return left
+
+    def signed(self) -> Node:
+        if self.takes("-"):
+            return Binary("-", Literal(0), self.signed())
+        self.takes("+")
+        return self.steps()
 
     def steps(self) -> Node:
         node = self.start()

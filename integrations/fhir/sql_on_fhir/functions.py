@@ -7,6 +7,8 @@ from integrations.fhir.sql_on_fhir.elements import is_primitive
 from integrations.fhir.sql_on_fhir.fhirpath import PathError
 from integrations.fhir.sql_on_fhir.values import Names, Value, any_of_choice, member, of_type, single
 
+BOUNDED = {"date": "date", "dateTime": "moment", "instant": "moment", "time": "time"}  # as macros.sql names them
+
 
 def call(name: str, focus: Value, arguments: tuple[Value, ...], names: Names) -> Value:
     """Return focus.name(arguments). Raises PathError for a function that is not known."""
@@ -29,6 +31,8 @@ def call(name: str, focus: Value, arguments: tuple[Value, ...], names: Names) ->
             return _join(focus, arguments[0].sql if arguments else "''")
         case "extension", (Value(type="string", is_list=False) as url,):
             return _extension(focus, url, names)
+        case "lowBoundary" | "highBoundary", ():
+            return _boundary(name, focus)
         case "getReferenceKey", ():
             return typed(name, focus, "", names)
     raise PathError(f"{name}() with {len(arguments)} argument(s) is not supported")
@@ -64,6 +68,17 @@ def _not(focus: Value) -> Value:
     if focus.type != "boolean":
         raise PathError(f"not() is asked of what is true or false, not of a {focus.type}")
     return Value(f"(not {single(focus, 'not()')})", "boolean")
+
+
+def _boundary(name: str, focus: Value) -> Value:
+    """The least or the greatest value that rounds to what was written: 2024-02 ends on the 29th, 1.0 begins at 0.95."""
+    of_what = "decimal" if focus.is_number else BOUNDED.get(focus.type)
+    if of_what is None:
+        raise PathError(f"{name}() is asked of a number, a date or a time, not of a {focus.type}")
+    if focus.is_number_in_json and focus.shape is not None:
+        focus.shape.keep_digits()
+    sql = f"{name.removesuffix('Boundary')}_of_{of_what}({single(focus, name + '()')}::varchar)"
+    return Value(sql, "decimal" if focus.is_number else focus.type)
 
 
 def _join(focus: Value, separator: str) -> Value:

@@ -4,11 +4,8 @@ A cheap condition in SQL picks the lines where that may have happened; only thos
 """
 
 from functools import cache
-from pathlib import Path
 
-import duckdb
 import orjson
-from duckdb.func import FunctionNullHandling
 
 from integrations.fhir.sql_on_fhir.shape import Shape, Structure, opened
 
@@ -26,6 +23,8 @@ def suspicions(shape: Shape, sql: str, path: str | None, depth: int = 1) -> list
         place, inner_path = f"{sql}.{part.name}", f"{path}.{part.name}" if path else None
         if part.is_deferred:
             found.append(_deferred(part, place, opened(sql, part), depth))
+        elif part.is_whole:
+            found.append(f"{place} is not null")
         elif part.is_list:
             found += [_not_a_list(place, inner_path), *_among(part, place, depth)]
         elif part.parts:
@@ -57,21 +56,6 @@ def _among(part: Shape, place: str, depth: int) -> list[str]:
     item = f"part_{depth}"
     conditions = dict.fromkeys([_all_null(part, item), *suspicions(part, item, None, depth + 1)])
     return [f"len(list_filter({place}, lambda {item}: {' or '.join(conditions)})) > 0"]
-
-
-def define_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros that compiled views call known to a connection."""
-    connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
-
-
-def define_misfit(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make misfit(line, expected) known to a connection, for views that are checked."""
-    try:
-        connection.execute("select misfit(null, null)").fetchall()
-    except duckdb.CatalogException:  # not known yet
-        connection.create_function(
-            "misfit", misfit, ["VARCHAR", "VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL
-        )
 
 
 def misfit(line: str | None, expected: str | None) -> str | None:

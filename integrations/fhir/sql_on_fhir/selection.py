@@ -12,9 +12,20 @@ from integrations.fhir.sql_on_fhir.elements import WHOLE_NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
 from integrations.fhir.sql_on_fhir.expressions import Scope, compiled
 from integrations.fhir.sql_on_fhir.fhirpath import PathError, parse
+from integrations.fhir.sql_on_fhir.repeat import repeat
 from integrations.fhir.sql_on_fhir.values import Value, single
 
-SELECT_KEYS = {"column", "select", "forEach", "forEachOrNull", "unionAll", "extension", "id", "modifierExtension"}
+SELECT_KEYS = {
+    "column",
+    "select",
+    "forEach",
+    "forEachOrNull",
+    "repeat",
+    "unionAll",
+    "extension",
+    "id",
+    "modifierExtension",
+}
 
 
 @dataclass(frozen=True)
@@ -84,13 +95,16 @@ def _union(select: Mapping[str, Any], scope: Scope, path: str) -> list[Alternati
 
 
 def _loops(select: Mapping[str, Any], scope: Scope, path: str) -> tuple[tuple[Loop, ...], Scope]:
-    keys = [key for key in ("forEach", "forEachOrNull") if key in select]
+    keys = [key for key in ("forEach", "forEachOrNull", "repeat") if key in select]
     if not keys:
         return (), scope
     if len(keys) > 1:
-        raise InvalidView("forEach and forEachOrNull exclude each other", path=path)
+        raise InvalidView(f"{keys[0]} and {keys[1]} exclude each other", path=path)
     place = f"{path}.{keys[0]}"
-    items = value_at(select[keys[0]], scope, place)
+    if keys[0] == "repeat":
+        items = repeat(_list(select, "repeat", path), scope, place)
+    else:
+        items = value_at(select[keys[0]], scope, place)
     if items.choice:
         raise InvalidView(f"{items.choice}[x] may be of several types", path=place, to_do="choose one by ofType()")
     variable = scope.names.new("each")

@@ -22,13 +22,17 @@ class Shape:
     choice: str | None = None
     is_root: bool = False
     is_deferred: bool = False
+    is_whole: bool = False  # within a loop: kept as JSON, since a repeat goes down it to any depth
     parts: dict[str, "Shape"] = field(default_factory=dict)
+    top: "Shape | None" = None  # the resource that this is a part of
+    keeps_digits: bool = False  # of a resource: its numbers are read as text, 1.50 and not 1.5
+    repeats: dict[str, "Shape"] = field(default_factory=dict)  # by its paths, what a repeat from here gives
 
     def use(self, element: Element) -> "Shape":
         """Return the part for an element, which from now on is read."""
         if element.name not in self.parts:
             is_usual = element.name in USUAL or is_primitive(element.type)
-            part = Shape(element.name, element.type, element.is_list, element.choice)
+            part = Shape(element.name, element.type, element.is_list, element.choice, top=self.top or self)
             part.is_deferred = self.is_root and not is_usual
             self.parts[element.name] = part
         return self.parts[element.name]
@@ -49,9 +53,12 @@ class Shape:
     @property
     def structure(self) -> Structure:
         """What DuckDB reads. Numbers stay JSON, so that a "12.5" in quotes is not taken for one."""
-        inner: Structure = {part.name: "JSON" if part.is_deferred else part.structure for part in self.parts.values()}
+        inner: Structure = {
+            part.name: "JSON" if part.is_deferred or part.is_whole else part.structure for part in self.parts.values()
+        }
         if not inner:
-            inner = {"text": "VARCHAR", "boolean": "BOOLEAN"}.get(self.leaf, "JSON")
+            as_text = (self.top or self).keeps_digits and self.leaf == "number"
+            inner = "VARCHAR" if as_text else {"text": "VARCHAR", "boolean": "BOOLEAN"}.get(self.leaf, "JSON")
         return [inner] if self.is_list else inner
 
     @property
@@ -61,6 +68,10 @@ class Shape:
     @property
     def expected_text(self) -> str:
         return json.dumps(self.expected, separators=(",", ":"))
+
+    def keep_digits(self) -> None:
+        """Have every number of the resource read as it was written."""
+        (self.top or self).keeps_digits = True
 
 
 def opened(owner: str, part: Shape) -> str:

@@ -100,6 +100,8 @@ def _read(owner: str, part: Shape) -> str:
     place = f"{owner}.{part.name}"
     if part.is_deferred:
         place = opened(owner, part)
+    elif part.is_whole:
+        place = f"from_json({place}, '{part.structure_text}')"
     if part.is_list and is_primitive(part.type):
         return f"[item for item in {place} if item is not null]"
     return place

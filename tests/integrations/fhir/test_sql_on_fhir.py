@@ -51,6 +51,13 @@ def one(path: str, resource: dict[str, Any] = PATIENT) -> Any:
         ("multipleBirth.ofType(integer) + 1", 3),
         ("multipleBirth.ofType(integer) / 4", Decimal("0.5")),
         ("multipleBirth.ofType(integer) >= 2 and birthDate = '1980-02'", True),
+        ("multipleBirth.ofType(integer) - -1", 3),
+        ("0.1 + 0.2", Decimal("0.3")),
+        ("-7 div 2", -3),
+        ("7.5 div 2", 3),
+        ("7.5 mod 2", Decimal("1.5")),
+        ("7 / 0", None),
+        ("name.where(use = 'none').given.join(',')", ""),
         ("gender = 'male'", None),
         ("(gender = 'male').not()", None),
         ("gender = 'male' or id = 'p1'", True),
@@ -86,6 +93,11 @@ def test_a_decimal_comes_back_as_decimal_and_text_stays_text() -> None:
         ("Patient/p1/_history/3", "p1"),
         ("https://ehr.example/fhir/Patient/p1/_history/3", "p1"),
         ("urn:uuid:58c297c4-d684-4677-8024-01131d93835e", "58c297c4-d684-4677-8024-01131d93835e"),
+        ("urn:oid:1.2.3.4", "1.2.3.4"),
+        ("Patient/p1#name", "p1"),
+        ("https://ehr.example/fhir/Patient/p1/_history/3#name", "p1"),
+        ("https://ehr.example/fhir/Patient?identifier=http://x/Patient/p2", None),
+        ("Patient/p1?active=true", None),
         ("Group/p1", None),
         ("NotAPatient/p1", None),
         ("Patient?identifier=1", None),
@@ -98,8 +110,24 @@ def test_a_reference_is_reduced_to_the_bare_id(reference: str | None, key: str |
     assert one("subject.getReferenceKey(Patient)", observation) == key
 
 
-def test_a_reference_of_any_type_keeps_its_id() -> None:
-    assert one("subject.getReferenceKey()", {**OBSERVATION, "subject": {"reference": "Group/g1/_history/2"}}) == "g1"
+@pytest.mark.parametrize(
+    ("reference", "key"),
+    [
+        ("Group/g1/_history/2", "g1"),
+        ("https://ehr.example/fhir/Device/d1", "d1"),
+        ("urn:uuid:58c297c4", "58c297c4"),
+        ("Location/l1#floor", "l1"),
+        ("#contained", None),
+        ("Patient?identifier=1", None),
+    ],
+)
+def test_a_reference_of_any_type_keeps_its_id(reference: str, key: str | None) -> None:
+    assert one("subject.getReferenceKey()", {**OBSERVATION, "subject": {"reference": reference}}) == key
+
+
+def test_a_reference_by_identifier_alone_has_no_key() -> None:
+    subject = {"identifier": {"system": "urn:mrn", "value": "77"}, "display": "Ada"}
+    assert one("subject.getReferenceKey(Patient)", {**OBSERVATION, "subject": subject}) is None
 
 
 def test_loops_within_loops_give_one_row_per_innermost_item() -> None:
