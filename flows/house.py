@@ -91,10 +91,11 @@ class House:
         return connection
 
     def _opened(self, snapshot: Snapshot) -> "duckdb.DuckDBPyConnection":
-        from integrations.duck import connect
+        from integrations.duck import connect, lock
 
         self.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = connect(self.settings.temp, memory_limit_mb=self.settings.memory_limit_mb * 2)
+        lock(connection, self.settings.temp, self.settings.lake, self.settings.features)
         self.lake.open_snapshot(connection, snapshot.versions, feeds=feeds(), **asked_for())
         return connection
 

@@ -31,6 +31,17 @@ def connect(
     return connection
 
 
+def lock(connection: duckdb.DuckDBPyConnection, *folders: Path) -> None:
+    """From here on only these folders are read and written, and no setting changes.
+
+    DuckDB takes SQL and data files for trusted, so this comes before it sees what came from outside.
+    """
+    allowed = ", ".join(quoted(f"{each}/") for folder in folders for each in dict.fromkeys((folder, folder.resolve())))
+    connection.execute(f"set allowed_directories = [{allowed}]")  # before the next, which forbids it
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
 def quoted(text: str | Path) -> str:
     """Return a SQL string literal, for paths and names of ours; what a feed sent is a bound value or a column."""
     return "'" + str(text).replace("'", "''") + "'"

@@ -43,10 +43,7 @@ AS_STAGED = (
 def judge(connection: duckdb.DuckDBPyConnection, staged: str, judgement: Judgement) -> None:
     """Make `judged` from the relation `staged`."""
     make_macros(connection, judgement.contract)
-    # DuckDB cannot know how long a file is: left to itself it would hold all rows in memory to look up a few codes.
-    connection.execute("set disabled_optimizers = 'build_side_probe_side'")
     connection.execute(f"create or replace table judged as {judged_sql(staged, judgement)}")
-    connection.execute("reset disabled_optimizers")
 
 
 def judged_sql(staged: str, judgement: Judgement) -> str:

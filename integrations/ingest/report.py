@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 from sqlalchemy import Connection, func, literal, select, union_all
 
-from integrations.duck import connect, quoted
+from integrations.duck import connect, lock, quoted
 from integrations.ingest import ledger
 from integrations.ingest.known import open_lake
 from integrations.ingest.places import IngestPlaces
@@ -31,6 +31,7 @@ def tables_report(records: Records, places: IngestPlaces, *, memory_limit_mb: in
     with records.read() as db, TemporaryDirectory(dir=places.temp, prefix="tables-") as temp:
         connection = connect(Path(temp), memory_limit_mb=memory_limit_mb)
         try:
+            lock(connection, Path(temp), places.lake.root, places.landing)
             _, versions = ledger.newest_snapshot(db)
             open_lake(connection, places.lake, versions)
             figures = _figures(connection)

@@ -9,7 +9,6 @@ import duckdb
 
 from integrations.codes import CodeMeaning, load_codes
 from integrations.contract import load_contract
-from integrations.duck import connect
 from integrations.ingest import ledger, quarantined
 from integrations.ingest.doors import files_of, readable_root, stage
 from integrations.ingest.judgement import Judgement
@@ -20,7 +19,7 @@ from integrations.ingest.places import IngestPlaces, TableAccount
 from integrations.ingest.releases import open_holds
 from integrations.ingest.retried import all_retried, make_again, note_retried, open_retry, parts_of_retry
 from integrations.ingest.retry_commit import Retry, commit_retry
-from integrations.ingest.scratch import DUCKDB_SHARE, scratch
+from integrations.ingest.scratch import scratch, tables
 from integrations.ingest.set_aside import Origin
 from integrations.landing import Landed, read_landed
 from integrations.records import Records
@@ -66,16 +65,13 @@ def retry(
             own.lake.create()
             own.lake.restore_to(versions)
         this = Retry(contract=contract, released_at=released_at, before=before, versions=versions, rows=rows)
-        connection = connect(own.temp, memory_limit_mb=int(memory_limit_mb * DUCKDB_SHARE), is_on_disk=True)
-        try:
+        with tables(own, memory_limit_mb, is_on_disk=True) as connection:
             open_lake(connection, own.lake, versions)
             make_aside(connection)
             open_holds(connection, holds)
             open_retry(connection, rows)
             _read_again(connection, this, received, own, dry_run=dry_run)
             return _result(connection, this, None if dry_run else commit_retry(connection, this, own, records))
-        finally:
-            connection.close()
 
 
 def _read_again(

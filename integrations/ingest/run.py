@@ -9,7 +9,6 @@ import duckdb
 
 from integrations.codes import load_codes
 from integrations.contract import Contract, load_contract
-from integrations.duck import connect
 from integrations.errors import Refused
 from integrations.ingest import ledger, quarantined
 from integrations.ingest.commit import Ingested, commit
@@ -28,7 +27,7 @@ from integrations.ingest.load import Writing, load_table
 from integrations.ingest.outcomes import keep_left_out, make_aside, quarantined_by_reason
 from integrations.ingest.places import IngestPlaces, IngestResult, TableAccount
 from integrations.ingest.releases import open_holds
-from integrations.ingest.scratch import DUCKDB_SHARE, scratch
+from integrations.ingest.scratch import scratch, tables
 from integrations.ingest.set_aside import Origin
 from integrations.ingest.take_up import take_up
 from integrations.landing import Arrival, Landed, LandedFile, arrival, drop_landed, settle
@@ -90,12 +89,9 @@ def ingest(
             before=before,
             versions=versions,
         )
-        duckdb_mb = int(memory_limit_mb * DUCKDB_SHARE)
-        connection = connect(own.temp, memory_limit_mb=duckdb_mb, is_on_disk=not _is_small(new.files, waiting_count))
-        try:
+        is_small = _is_small(new.files, waiting_count)
+        with tables(own, memory_limit_mb, is_on_disk=not is_small) as connection:
             return _take_in(connection, opening, new, own, records, progress or _silent, dry_run=dry_run)
-        finally:
-            connection.close()
 
 
 def _is_small(files: tuple[LandedFile, ...], waiting_count: int) -> bool:

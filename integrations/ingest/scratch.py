@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import duckdb
+
+from integrations.duck import connect, lock
 from integrations.errors import Refused
 from integrations.ingest.places import IngestPlaces
 
@@ -26,6 +29,19 @@ def scratch(places: IngestPlaces, *, dry_run: bool) -> Iterator[IngestPlaces]:
         return
     with _one_at_a_time(places.temp / "ingest.lock"), _own_folder(places.temp, "ingest-") as folder:
         yield replace(places, temp=folder)
+
+
+@contextmanager
+def tables(own: IngestPlaces, memory_limit_mb: int, *, is_on_disk: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The DuckDB of one run: it sees landing, lake and its own folder, and nothing else, whatever a feed says."""
+    connection = connect(own.temp, memory_limit_mb=int(memory_limit_mb * DUCKDB_SHARE), is_on_disk=is_on_disk)
+    try:
+        # DuckDB cannot know how long a file is: left to itself it would hold all rows in memory to look up a few codes.
+        connection.execute("set disabled_optimizers = 'build_side_probe_side'")
+        lock(connection, own.temp, own.landing, own.lake.root)
+        yield connection
+    finally:
+        connection.close()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import duckdb
 import orjson
 import pyarrow as pa
 
-from integrations.duck import connect
+from integrations.duck import connect, lock
 from integrations.fhir.sql_on_fhir.compiler import HEAD, CompiledView, compile_view
 from integrations.fhir.sql_on_fhir.elements import NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
@@ -44,6 +44,7 @@ def view_batches(compiled: CompiledView, lines: object) -> Iterator[tuple[list[R
     """
     with tempfile.TemporaryDirectory() as temp, connect(Path(temp)) as connection:
         define_macros(connection)
+        lock(connection, Path(temp))
         connection.register("line", lines)
         with _one_value_each():
             found = connection.execute(compiled.sql)

@@ -88,7 +88,7 @@ def test_a_large_extract_is_taken_in_on_disk_as_a_small_one_in_memory(
         opened.append(options["is_on_disk"])
         return connect(temp, **options)
 
-    monkeypatch.setattr("integrations.ingest.run.connect", noted)
+    monkeypatch.setattr("integrations.ingest.scratch.connect", noted)
     small, large = make_ward("small"), make_ward("large")
     expected = small.ingest(busy_night(small))
     small.send(night=1, Patient=[patient("p9")])
