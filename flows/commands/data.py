@@ -89,8 +89,10 @@ def ingest(
 
 
 def view(
-    definition: Annotated[Path, typer.Argument(help="A ViewDefinition (SQL on FHIR v2), a JSON file.")],
-    files: Annotated[list[Path] | None, typer.Argument(help="FHIR R4 resources: NDJSON, or a Bundle.")] = None,
+    definition: Annotated[Path, typer.Argument(help="A ViewDefinition (SQL on FHIR v2), a JSON file.", exists=True)],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="FHIR R4 resources: NDJSON, or a Bundle.", exists=True, dir_okay=False)
+    ] = None,
     file_format: Annotated[str, typer.Option("--format", help="ndjson, csv or parquet.")] = "ndjson",
     out: Annotated[Path | None, typer.Option("--out", help="The file to write; without it, the screen.")] = None,
     show_sql: Annotated[

@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 
 from integrations.errors import EnvironmentFault, WrongUsage
-from integrations.fhir.lines import SCHEMA, LineStream
+from integrations.fhir.lines import LONGEST_LINE, SCHEMA, LineStream
 from integrations.fhir.sql_on_fhir.compiler import CompiledView, compile_view
 from integrations.fhir.sql_on_fhir.elements import NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
@@ -92,7 +92,7 @@ class _Resources:
 def _document(path: Path) -> dict[str, Any] | list[dict[str, Any]] | None:
     """The resource that is the whole file, or the entries of the Bundle that is; None for NDJSON."""
     with path.open("rb") as file:
-        head = file.readline(1 << 20).strip()
+        head = file.readline(LONGEST_LINE).strip()
     try:
         if orjson.loads(head).get("resourceType") != "Bundle":
             return None
@@ -101,7 +101,7 @@ def _document(path: Path) -> dict[str, Any] | list[dict[str, Any]] | None:
             return None
     try:
         document = json.loads(path.read_bytes(), parse_float=Decimal)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None  # several lines, some of them bad: they are accounted for one by one
     entries = document.get("entry", []) if document.get("resourceType") == "Bundle" else None
     if entries is None:

@@ -96,6 +96,7 @@ def test_the_sql_is_shown_and_nothing_is_run(rounds: Rounds, sent: Callable[...,
     ("arguments", "sentence"),
     [
         ((), "no file to run the view over"),
+        (("{sent}.gone",), "does not exist"),
         (("{sent}", "--format", "xml"), "xml is no format"),
         (("{sent}", "--format", "parquet"), "name a file with --out"),
     ],
