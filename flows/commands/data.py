@@ -89,7 +89,9 @@ def ingest(
 
 
 def view(
-    definition: Annotated[Path, typer.Argument(help="A ViewDefinition (SQL on FHIR v2), a JSON file.", exists=True)],
+    definition: Annotated[
+        Path, typer.Argument(help="A ViewDefinition (SQL on FHIR v2), a JSON file.", exists=True, dir_okay=False)
+    ],
     files: Annotated[
         list[Path] | None, typer.Argument(help="FHIR R4 resources: NDJSON, or a Bundle.", exists=True, dir_okay=False)
     ] = None,

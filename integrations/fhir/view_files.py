@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 
 from integrations.errors import EnvironmentFault, WrongUsage
-from integrations.fhir.lines import LONGEST_LINE, SCHEMA, LineStream
+from integrations.fhir.lines import BOM, LONGEST_LINE, SCHEMA, LineStream
 from integrations.fhir.sql_on_fhir.compiler import CompiledView, compile_view
 from integrations.fhir.sql_on_fhir.elements import NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
@@ -40,7 +40,7 @@ def read_view(path: Path) -> CompiledView:
     """Compile the ViewDefinition in a file. Raises InvalidView."""
     try:
         view = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidView(f"{path} is no JSON: {error}", path="") from None
     if not isinstance(view, dict):
         raise InvalidView(f"{path} holds no ViewDefinition", path="")
@@ -83,16 +83,24 @@ class _Resources:
             if document is None:
                 yield from LineStream([(str(path), path)]).batches()
                 continue
-            resources = [entry.get("resource") for entry in document] if isinstance(document, list) else [document]
-            texts = [orjson.dumps(resource, default=digits).decode() for resource in resources]
+            resources = document if isinstance(document, list) else [document]
+            texts = pa.array([_text(resource) for resource in resources], pa.string())
             lines = list(range(1, len(texts) + 1))
             yield pa.record_batch([pa.repeat(str(path), len(texts)), pa.array(lines, pa.int64()), texts], schema=SCHEMA)
 
 
-def _document(path: Path) -> dict[str, Any] | list[dict[str, Any]] | None:
-    """The resource that is the whole file, or the entries of the Bundle that is; None for NDJSON."""
+def _text(resource: object) -> str | None:
+    """The resource as a line; None where its text is none that a line can hold."""
+    try:
+        return orjson.dumps(resource, default=digits).decode()
+    except (TypeError, orjson.JSONEncodeError):
+        return None
+
+
+def _document(path: Path) -> dict[str, Any] | list[object] | None:
+    """The resource that is the whole file, or those of the Bundle that is; None for NDJSON."""
     with path.open("rb") as file:
-        head = file.readline(LONGEST_LINE).strip()
+        head = file.readline(LONGEST_LINE).removeprefix(BOM).strip()
     try:
         if orjson.loads(head).get("resourceType") != "Bundle":
             return None
@@ -106,7 +114,14 @@ def _document(path: Path) -> dict[str, Any] | list[dict[str, Any]] | None:
     entries = document.get("entry", []) if document.get("resourceType") == "Bundle" else None
     if entries is None:
         return dict(document)
-    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    if not isinstance(entries, list):
+        return [None]  # no Bundle: said as one resource that cannot be read
+    return [entry["resource"] if isinstance(entry, dict) else None for entry in entries if _has_resource(entry)]
+
+
+def _has_resource(entry: object) -> bool:
+    """A request or a response alone is legal; what is no entry at all is kept, to be said."""
+    return not isinstance(entry, dict) or "resource" in entry
 
 
 @contextmanager

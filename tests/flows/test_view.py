@@ -81,8 +81,28 @@ def test_a_line_that_is_no_resource_is_said_with_its_place(rounds: Rounds, sent:
     answer = rounds("view", *sent(RESULT, "{no json", BARE, "[]"))
     assert answer.code == 1
     assert len(answer.out.splitlines()) == 2
-    assert "1 lines are no FHIR resource" in answer.err
-    assert "1, the first is line 2" in answer.err
+    assert "2 lines are no FHIR resource" in answer.err
+    assert "2, the first is line 2" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("lines", "count"),
+    [
+        (['{"resourceType":"Bundle","entry":[]}'] * 2, 2),
+        (['[{"resourceType":"Observation","id":"o1"}]'], 1),
+        (["42", '"text"', '{"a":1}'], 3),
+        (['\ufeff{"resourceType":"Bundle","entry":["text",{"resource":{"resourceType":"Observation"}}]}'], 1),
+        (['{"resourceType":"Bundle","entry":{}}'], 1),
+        (['{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Observation","id":' + "9" * 31 + "}}]}"], 1),
+        (['{"resourceType":"Observation","id":"o1","valueQuantity":{"value":"12.5"}}'], 1),
+    ],
+)
+def test_what_gives_no_row_is_never_passed_over_without_a_word(
+    rounds: Rounds, sent: Callable[..., Any], lines: list[str], count: int
+) -> None:
+    answer = rounds("view", *sent(*lines))
+    assert answer.code == 1
+    assert f"{count} lines are no FHIR resource" in answer.err
 
 
 def test_the_sql_is_shown_and_nothing_is_run(rounds: Rounds, sent: Callable[..., Any]) -> None:

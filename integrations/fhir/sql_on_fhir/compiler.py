@@ -163,6 +163,14 @@ def _judged(root: Shape, is_checked: bool) -> str:
         "    when resource is null then 'not_json'",
         f"    when resource.resourceType is distinct from '{root.type}' then 'wrong_type'",
     ]
+    if not is_checked:  # a file may hold several types; a Bundle within it, or what is no resource, is not passed over
+        lines.insert(
+            2,
+            f"    when resource.resourceType is distinct from '{root.type}'\n"
+            "        and (resource.resourceType = 'Bundle'\n"
+            "            or not regexp_full_match(coalesce(resource.resourceType, ''), '[A-Z][A-Za-z]+'))\n"
+            "        then 'no_resource'",
+        )
     detail = "null::varchar"
     source = "opened"
     if is_checked:

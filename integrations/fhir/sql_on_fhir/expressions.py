@@ -85,7 +85,7 @@ def _index(focus: Value, index: Value) -> Value:
         raise PathError("an index is a whole number")
     if focus.choice:
         raise PathError(f"{focus.choice}[x] may be of several types: choose one by ofType()")
-    position = str(int(index.sql) + 1) if index.sql.isdigit() else f"{index.plain} + 1"
+    position = str(int(index.sql) + 1) if index.sql.isdigit() else f"nullif(greatest({index.plain} + 1, 0), 0)"
     listed = focus if focus.is_list else replace(focus, sql=focus.as_list)
     return replace(listed, sql=f"{listed.sql}[{position}]", is_list=False)
 

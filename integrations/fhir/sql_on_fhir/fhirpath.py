@@ -92,7 +92,10 @@ Node = Literal | Constant | This | Member | Call | Index | Binary
 def parse(text: str) -> Node:
     """Return the tree of a FHIRPath. Raises PathError."""
     parser = _Parser(_tokens(text))
-    node = parser.expression(0)
+    try:
+        node = parser.expression(0)
+    except RecursionError:
+        raise PathError("too deep to be read") from None
     parser.expect("end")
     return node
 
@@ -146,8 +149,7 @@ class _Parser:
     def signed(self) -> Node:
         if self.takes("-"):
             return Binary("-", Literal(0), self.signed())
-        self.takes("+")
-        return self.steps()
+        return Binary("+", Literal(0), self.signed()) if self.takes("+") else self.steps()
 
     def steps(self) -> Node:
         node = self.start()

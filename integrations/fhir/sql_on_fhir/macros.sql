@@ -6,15 +6,15 @@ case
         and not contains(substr(reference, length(type_name) + 2), '/')
         and not contains(reference, '#')
         and not contains(reference, '?')
-        then substr(reference, length(type_name) + 2)
-    when starts_with(reference, 'urn:') then regexp_extract(reference, '[^:]+$')
+        then nullif(substr(reference, length(type_name) + 2), '')
+    when starts_with(reference, 'urn:') then nullif(regexp_extract(reference, '([^:#?]+)(#.*)?$', 1), '')
     else nullif(regexp_extract(reference, '^([^?#]*/)?' || type_name || '/([^/?#]+)(/_history/[^/?#]+)?(#.*)?$', 2), '')
 end;
 
 -- The same, whatever its type.
 create or replace temp macro any_reference_key(reference) as
 case
-    when starts_with(reference, 'urn:') then regexp_extract(reference, '[^:]+$')
+    when starts_with(reference, 'urn:') then nullif(regexp_extract(reference, '([^:#?]+)(#.*)?$', 1), '')
     else nullif(regexp_extract(reference, '^([^?#]*/)?[A-Z][A-Za-z]+/([^/?#]+)(/_history/[^/?#]+)?(#.*)?$', 2), '')
 end;
 
@@ -22,10 +22,11 @@ end;
 create or replace temp macro half_a_unit(number) as
 0.5 * pow(10.0, coalesce(try_cast(regexp_extract(number, '[eE]([+-]?[0-9]+)', 1) as integer), 0)
     - length(regexp_extract(number, '\.([0-9]+)', 1)));
+create or replace temp macro finite(number) as case when isfinite(number) then number end;
 create or replace temp macro low_of_decimal(number) as
-round(number::double - half_a_unit(number), 15);
+finite(round(try_cast(number as double) - half_a_unit(number), 15));
 create or replace temp macro high_of_decimal(number) as
-round(number::double + half_a_unit(number), 15);
+finite(round(try_cast(number as double) + half_a_unit(number), 15));
 
 -- The first and the last day of a year or a month; a whole date is both.
 create or replace temp macro low_of_date(text) as
@@ -59,7 +60,7 @@ case when contains(text, 'T')
 
 -- JSON with its numbers in quotes, since a reader of JSON makes 1.5 of 1.50; what stands in strings is passed over.
 create or replace temp macro numbers_as_text(json_text) as
-case when json_text is not null then
+case when not json_valid(json_text) then json_text else
     array_to_string(
         list_transform(
             regexp_extract_all(json_text, '"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|[^"0-9-]+|.'),

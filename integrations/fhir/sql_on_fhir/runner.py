@@ -4,7 +4,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 
 from integrations.duck import connect, lock
+from integrations.errors import NotInOrder
 from integrations.fhir.sql_on_fhir.compiler import HEAD, CompiledView, compile_view
 from integrations.fhir.sql_on_fhir.elements import NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
@@ -37,7 +38,7 @@ def run_view(view: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) ->
     return [row for batch, _ in view_batches(compiled, lines) for row in batch]
 
 
-def view_batches(compiled: CompiledView, lines: object) -> Iterator[tuple[list[Row], list[tuple[str, int]]]]:
+def view_batches(compiled: CompiledView, lines: object) -> Iterator[tuple[list[Row], set[tuple[str, int]]]]:
     """Yield the rows of a view in batches, each with the places (file, line) that could not be read in it.
 
     `lines`: anything that Arrow can stream, with record_file, record_line and raw. Raises InvalidView.
@@ -49,8 +50,15 @@ def view_batches(compiled: CompiledView, lines: object) -> Iterator[tuple[list[R
         with _one_value_each():
             found = connection.execute(compiled.sql)
             while rows := found.fetchmany(BATCH_ROWS):
-                unread = [(row[0], row[1]) for row in rows if row[2] is not None and row[2] not in PASSED_OVER]
-                yield [_row(compiled, row) for row in rows if row[2] is None and not row[4]], unread
+                unread = {(row[0], row[1]) for row in rows if row[2] is not None and row[2] not in PASSED_OVER}
+                found_rows: list[Row] = []
+                for row in rows:
+                    if row[2] is None and not row[4]:
+                        try:
+                            found_rows.append(_row(compiled, row))
+                        except (InvalidOperation, ValueError):  # a number that is none
+                            unread.add((row[0], row[1]))
+                yield found_rows, unread
 
 
 def _line(resource: Mapping[str, Any]) -> str:
@@ -70,6 +78,10 @@ def _one_value_each() -> Iterator[None]:
         yield
     except duckdb.InvalidInputException as error:
         found = re.search(rf"(\S+) {TOO_MANY}", str(error))
+        if "Recursion limit" in str(error):
+            raise NotInOrder(
+                "items lie too deep within each other", where="repeat", to_do="leave the file out"
+            ) from None
         if found is None:
             raise
         to_do = "take one by first(), or all by collection: true"

@@ -3,9 +3,11 @@
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from integrations.fhir.sql_on_fhir import InvalidView, run_view
+from integrations.fhir.sql_on_fhir import InvalidView, compile_view, run_view
+from integrations.fhir.sql_on_fhir.runner import view_batches
 
 QUANTITY, MOMENT, TIME = "value.ofType(Quantity).value", "effective.ofType(dateTime)", "value.ofType(time)"
 
@@ -81,6 +83,20 @@ def test_a_moment_reaches_over_all_that_it_leaves_open(written: str, low: str, h
 )
 def test_a_time_reaches_to_its_last_millisecond(written: str, low: str, high: str) -> None:
     assert boundaries(TIME, observation(valueTime=written)) == (low, high)
+
+
+@pytest.mark.parametrize("value", ["abc", Decimal("1E+99999")])
+def test_a_number_that_is_none_has_no_boundary(value: object) -> None:
+    assert boundaries(QUANTITY, observation(valueQuantity={"value": value})) == (None, None)
+
+
+def test_a_line_that_is_no_json_stays_none_where_numbers_are_read_as_text() -> None:
+    line = '{"resourceType":"Observation","id":"o1","valueQuantity":{"value":1.2.3}}'
+    view = compile_view(
+        {"resource": "Observation", "select": [{"column": [{"name": "a", "path": f"{QUANTITY}.lowBoundary()"}]}]}
+    )
+    lines = pa.table({"record_file": ["sent"], "record_line": pa.array([1], pa.int64()), "raw": [line]})
+    assert list(view_batches(view, lines)) == [([], {("sent", 1)})]
 
 
 def test_what_is_absent_has_no_boundary() -> None:
