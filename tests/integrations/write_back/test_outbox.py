@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from integrations.records import Records, audit
@@ -19,6 +17,7 @@ from integrations.write_back.permit import Permits
 from integrations.write_back.send import WriteBackCounts, write_back
 from integrations.write_back.target import Delivery, Outgoing
 from tests.integrations.write_back.conftest import NIGHT, SYSTEM, Queue
+from tests.integrations.write_back.dying import DiesBeforeCommit
 
 ACKNOWLEDGED = Delivery(status="acknowledged", location="x")
 
@@ -167,10 +166,10 @@ def test_one_that_may_have_arrived_is_looked_for_before_it_is_void(
 ) -> None:
     queue("1")
     with pytest.raises(KeyboardInterrupt):
-        send(DiesAfterSending(records.engine), permits, FileTarget(folder=tmp_path / "out", as_of=NIGHT))
+        send(DiesBeforeCommit(records.engine), permits, FileTarget(folder=tmp_path / "out", as_of=NIGHT))
     queue("2")
     with pytest.raises(KeyboardInterrupt):
-        send(DiesAfterSending(records.engine), permits, FileTarget(folder=tmp_path / "lost", as_of=NIGHT))
+        send(DiesBeforeCommit(records.engine), permits, FileTarget(folder=tmp_path / "lost", as_of=NIGHT))
     assert rows(records) == {"score-1": ("sent", None), "score-2": ("sent", None)}
     later = NIGHT + timedelta(days=90)
     target = FileTarget(folder=tmp_path / "out", as_of=later)
@@ -355,28 +354,13 @@ def test_an_answer_that_comes_after_the_lease_changes_nothing(records: Records, 
     assert (row.location, row.last_error) == ("by the other", None)
 
 
-@dataclass(frozen=True)
-class DiesAfterSending(Records):
-    """Records of a process that is killed between its send and its commit."""
-
-    opened: list[int] = field(default_factory=list)
-
-    @contextmanager
-    def begin(self, *, dry_run: bool = False) -> Iterator[Connection]:
-        self.opened.append(1)
-        if len(self.opened) > 1:
-            raise KeyboardInterrupt
-        with super().begin(dry_run=dry_run) as connection:
-            yield connection
-
-
 def test_a_file_written_by_one_that_died_before_its_commit_is_found_again(
     records: Records, queue: Queue, permits: Permits, tmp_path: Path
 ) -> None:
     queue("1")
     target = FileTarget(folder=tmp_path / "out", as_of=NIGHT)
     with pytest.raises(KeyboardInterrupt):
-        send(DiesAfterSending(records.engine), permits, target)
+        send(DiesBeforeCommit(records.engine), permits, target)
     assert report(records)["sent"] == 1
     queue("2")
     later = NIGHT + timedelta(minutes=16)

@@ -1,13 +1,9 @@
 """Write-back to a real FHIR server."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import httpx
 import pytest
-from sqlalchemy import Connection
 
 from integrations.records import Records
 from integrations.write_back.fhir_target import open_fhir_target
@@ -17,6 +13,7 @@ from integrations.write_back.permit import Permits
 from integrations.write_back.send import write_back
 from integrations.write_back.target import Delivery, Outgoing
 from tests.integrations.write_back.conftest import NIGHT, SYSTEM, Queue
+from tests.integrations.write_back.dying import DiesBeforeCommit
 
 pytestmark = pytest.mark.part
 
@@ -51,7 +48,7 @@ def test_one_that_died_between_its_post_and_its_commit_leaves_one_behind(
     sqlite_records: Records, queue_sqlite: Queue, permits: Permits, ehr: httpx.Client
 ) -> None:
     queue_sqlite("1")
-    dying = DiesAfterPost(sqlite_records.engine)
+    dying = DiesBeforeCommit(sqlite_records.engine)
     with open_fhir_target(str(ehr.base_url)) as target:
         with pytest.raises(KeyboardInterrupt):
             write_back(dying, target=target, permits=permits, identifier_system=SYSTEM, as_of=NIGHT)
@@ -62,21 +59,6 @@ def test_one_that_died_between_its_post_and_its_commit_leaves_one_behind(
     assert held_by(ehr) == ["Patient/1"]
     with sqlite_records.read() as connection:
         assert outbox_report(connection)["acknowledged"] == 1
-
-
-@dataclass(frozen=True)
-class DiesAfterPost(Records):
-    """Records of a process that is killed when it comes back from the EHR to note the answer."""
-
-    opened: list[int] = field(default_factory=list)
-
-    @contextmanager
-    def begin(self, *, dry_run: bool = False) -> Iterator[Connection]:
-        self.opened.append(1)
-        if len(self.opened) > 1:
-            raise KeyboardInterrupt
-        with super().begin(dry_run=dry_run) as connection:
-            yield connection
 
 
 def test_a_real_server_refuses_what_is_no_risk_assessment_and_the_reason_holds_none_of_its_words(
