@@ -155,9 +155,11 @@ def _binary(operator: str, left: Value, right: Value) -> Value:
     divisor = right.plain if operator in ("+", "-", "*") else f"nullif({right.plain}, 0)"  # by zero there is no result
     sql, is_decimal = f"({left.plain} {ARITHMETIC[operator]} {divisor})", "decimal" in (left.type, right.type)
     if operator == "div":
-        return Value(f"trunc({left.plain} / {divisor})::bigint" if is_decimal else sql, "integer")
+        return Value(f"try_cast(trunc({left.plain} / {divisor}) as bigint)" if is_decimal else sql, "integer")
     return (
-        Value(f"round({sql}, {DECIMAL_PLACES})", "decimal") if is_decimal or operator == "/" else Value(sql, "integer")
+        Value(f"round({sql}, {DECIMAL_PLACES})", "decimal")
+        if is_decimal or operator == "/"
+        else Value(f"try({sql})", "integer")
     )
 
 

@@ -59,6 +59,8 @@ def one(path: str, resource: dict[str, Any] = PATIENT) -> Any:
         ("7.5 div 2", 3),
         ("7.5 mod 2", Decimal("1.5")),
         ("7 / 0", None),
+        ("multipleBirth.ofType(integer) * 9223372036854775807", None),  # beyond what an integer holds
+        ("9000000000000000000.0 * 10.0 div 0.5", None),
         ("name.where(use = 'none').given.join(',')", ""),
         ("gender = 'male'", None),
         ("(gender = 'male').not()", None),
