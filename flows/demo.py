@@ -4,11 +4,12 @@ Only the hospital and its three people are for show. Its state is an ordinary RO
 afterwards.
 """
 
+import json
 import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,12 +21,15 @@ from flows.screen import console, say
 from flows.server import Server, environment, free_port, start_server, stop, wait_until_up
 from integrations.errors import Refused
 from integrations.settings import Settings
+from integrations.synthetic_hospital.ehr_server import EhrServer
+from integrations.synthetic_hospital.ehr_shelf import Shelf
 from integrations.synthetic_hospital.hospital import Hospital
 from integrations.synthetic_hospital.write import HospitalFiles, Night, write_hospital
 
 PEOPLE = (("Ada Osei", "governance"), ("Ben Ruiz", "clinician"), ("Cleo Park", "engineer"))
 FOR_SHOW = "approved for the demo"
 SITE = "demo"
+EHR = "demo_ehr"
 TRAINER = "Cleo Park"
 LATER = ("models.estimators", "skops.io", "mlflow.sklearn", "mlflow.tracking", "shap", "evidently.presets")
 
@@ -37,6 +41,7 @@ class Demo:
     settings: Settings
     house: House
     files: HospitalFiles
+    ehr: EhrServer
     progress: Progress
 
 
@@ -47,12 +52,13 @@ def play(settings: Settings, *, patients: int, nights: int, scenario: str, seed:
     began = time.monotonic()
     hospital = Hospital(patients=patients, nights=nights, scenario=scenario, seed=seed)
     start_clean(settings)
-    with prefect_server(settings) as server, _progress() as progress:
+    with prefect_server(settings) as server, _progress() as progress, ExitStack() as open_parts:
         files = build_hospital(settings, hospital, progress)
+        settings, ehr = open_parts.enter_context(ehr_server(settings, files))
         with progress_step(progress, "start Prefect"):
             import_meanwhile()
             wait_until_up(server, settings)
-        demo = Demo(settings, House(settings), files, progress)
+        demo = Demo(settings, House(settings), files, ehr, progress)
         with _quick_flows():
             load_history(demo)
             versions = train_and_approve(demo)
@@ -98,6 +104,21 @@ def build_hospital(settings: Settings, hospital: Hospital, progress: Progress) -
     )
 
 
+@contextmanager
+def ehr_server(settings: Settings, files: HospitalFiles) -> Iterator[tuple[Settings, EhrServer]]:
+    """Start the hospital's FHIR server, which knows our key, and give settings that know its address."""
+    from integrations.web.endpoint import Endpoint
+    from integrations.web.smart import load_key, public_keys
+
+    to_come = Endpoint(base_url="http://127.0.0.1", client_id="rounds")
+    jwks = public_keys(load_key(to_come, settings.secrets / f"{EHR}.jwk"))
+    shelf = Shelf([files.history, *(night.ehr for night in files.nights)])
+    with EhrServer(shelf=shelf, now=files.history_taken_at, jwks=jwks, polls=0) as ehr:
+        endpoint = to_come.model_copy(update={"base_url": ehr.base_url})
+        os.environ["ROUNDS_ENDPOINTS"] = json.dumps({EHR: endpoint.model_dump(mode="json", exclude_defaults=True)})
+        yield settings.model_copy(update={"endpoints": {EHR: endpoint}}), ehr
+
+
 def import_meanwhile() -> None:
     """Import what the flows will import where they first need it, while the server starts on the other core."""
     from features.store import import_feast
@@ -114,7 +135,7 @@ def load_history(demo: Demo) -> None:
     from flows.ingest import ingest
 
     with progress_step(demo.progress, "load the history"):
-        ingest("demo_ehr", path=str(demo.files.history), is_history=True, as_of=demo.files.history_taken_at)
+        ingest(EHR, is_history=True, as_of=demo.files.history_taken_at)
 
 
 def train_and_approve(demo: Demo) -> dict[str, int]:
@@ -208,8 +229,9 @@ def play_night(demo: Demo, night: Night, *, with_report: bool) -> None:
     from flows.score import score
     from flows.write_back import write_back
 
-    for source, folder in (("demo_ehr", night.ehr), ("demo_lis", night.lis)):
-        ingest(source, path=str(folder), as_of=night.taken_at)
+    demo.ehr.now = night.taken_at
+    ingest(EHR, as_of=night.taken_at)
+    ingest("demo_lis", path=str(night.lis), as_of=night.taken_at)
     live = _champions(demo.house)
     for name in live:
         build_features(name, as_of=night.round_at)

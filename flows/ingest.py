@@ -6,6 +6,7 @@ from typing import Annotated
 
 from prefect import flow
 
+from flows.fetch import feed_desk, fetch, is_fetched
 from flows.house import House, at, open_house, places
 from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
@@ -16,19 +17,29 @@ from integrations.ingest import retry as retry_quarantine
 
 FromPath = Annotated[
     str | None,
-    described("Folder or file of the extract on the worker. Empty: go on with the one that was cut short."),
+    described(
+        "Folder or file of the extract on the worker. Empty: fetch it from the server, or go on with one cut short."
+    ),
 ]
+IsWhole = Annotated[bool, described("Fetch everything again, not only what has changed since the last export.")]
 IsHistory = Annotated[bool, described("Apply the history rules of the contract: facts from before go-live.")]
 
 
 @flow(name="ingest")
 def ingest(
-    source: SourceName, path: FromPath = None, is_history: IsHistory = False, as_of: AsOf = None
+    source: SourceName,
+    path: FromPath = None,
+    is_history: IsHistory = False,
+    is_whole: IsWhole = False,
+    as_of: AsOf = None,
 ) -> IngestResult:
-    """Land one extract of a source and bring it into the canonical tables."""
-    house, moment = open_house(), at(as_of)
-    with recorded_run(house, "ingest", as_of=moment):
-        result = land_and_map(house, source, Path(path) if path else None, is_history, moment)
+    """Land one extract of a source, fetched from its server unless a path is given, and bring it into the tables."""
+    house = open_house()
+    with recorded_run(house, "ingest", as_of=at(as_of)):
+        if path is None and is_fetched(house, source):
+            result = fetch_and_map(house, source, is_history, is_whole, as_of)
+        else:
+            result = land_and_map(house, source, Path(path) if path else None, is_history, at(as_of))
         for table, account in result.accounts.items():
             tell(
                 f"{result.extract_id}: {account.received:,} records of {table} in = {account.mapped:,} mapped "
@@ -36,6 +47,21 @@ def ingest(
                 f"+ {account.waiting:,} waiting + {account.quarantined:,} quarantined; "
                 f"{account.rows_written:,} rows out"
             )
+        return result
+
+
+def fetch_and_map(house: House, source: str, is_history: bool, is_whole: bool, as_of: datetime | None) -> IngestResult:
+    """Fetch and take in; an export that turns out to be committed already is let go, and a new one made.
+
+    It is received when it is here, so a clock that nobody has set is asked after the fetch.
+    """
+    with feed_desk(house, source) as desk:
+        for _ in range(2):
+            fetched = fetch(house, source, desk, is_whole)
+            result = land_and_map(house, source, fetched.folder, is_history, at(as_of))
+            desk.clear()
+            if result.is_new:
+                break
         return result
 
 

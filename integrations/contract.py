@@ -6,6 +6,7 @@ from when on a fact of its past counts as known (the history rule).
 
 import re
 from datetime import datetime, time, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -79,6 +80,25 @@ class TabularInput(BaseModel):
     null_words: tuple[str, ...] = ("",)
 
 
+class Export(BaseModel):
+    """How a FHIR feed is fetched from its server, whose address stands under `endpoints` of settings.yaml.
+
+    method: `bulk` is the Bulk Data export, `search` pages of `_lastUpdated` for servers that have none. scope: whose
+    resources a bulk export covers; of a group, the endpoint names it. type_filters: `Observation?category=laboratory`.
+    overlap: so much earlier than the last export ended is asked from, where `_since` cannot be trusted.
+    """
+
+    model_config = STRICT
+
+    method: Literal["bulk", "search"] = "bulk"
+    scope: Literal["system", "patient", "group"] = "system"
+    types: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+$")], ...] = Field(min_length=1)
+    type_filters: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+\?[^,\s]+$")], ...] = ()
+    overlap: Duration = timedelta()
+    page_size: int = Field(500, ge=1, le=10_000)
+    parallel: int = Field(4, ge=1, le=16)
+
+
 class TableContract(BaseModel):
     """How the feed fills one canonical table."""
 
@@ -114,6 +134,7 @@ class Contract(BaseModel):
     person_systems: tuple[str, ...] = ()
     files_out_of_scope: dict[str, str] = {}
     inputs: dict[str, TabularInput] = {}
+    export: Export | None = None
     tables: dict[str, TableContract] = Field(min_length=1)
 
     @field_validator("time_zone")
@@ -164,6 +185,16 @@ class Contract(BaseModel):
                 raise ValueError(f"{name} of a tabular feed needs a mapping, such as {name}.sql")
             if unknown := sorted(set(table.files) - declared):
                 raise ValueError(f"{name}: {unknown[0]} belongs to no input")
+        return self
+
+    @model_validator(mode="after")
+    def _export_what_they_know(self) -> Self:
+        if self.export and self.kind != "fhir":
+            raise ValueError("export: only a fhir feed is fetched from a server")
+        globs = [*self.files_out_of_scope, *(glob for table in self.tables.values() for glob in table.files)]
+        for kind in self.export.types if self.export else ():
+            if not any(fnmatchcase(f"{kind}.000.ndjson", glob) for glob in globs):
+                raise ValueError(f"export: {kind} feeds no table and is not out of scope")
         return self
 
     @model_validator(mode="after")

@@ -49,6 +49,7 @@ class Landed:
     received_at: datetime
     folder: Path
     files: tuple[LandedFile, ...]
+    fetched_until: datetime | None = None  # by the server's clock; null unless a complete bulk export
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +79,10 @@ def arrival(source: str, path: Path, landing: Path) -> Iterator[Arrival]:
         names = _names(path)
         files = tuple(_copy(_origin(path, name), folder / name, name) for name in names if name != MANIFEST)
         sent = _sent_manifest(path) if MANIFEST in names else None
-        if not files:
+        if not files and sent is None:
             raise Refused("the extract holds no file", where=str(path), to_do="check what the sender wrote")
         _check(files, sent or {})
-        yield Arrival(source=source, digest=_digest(files), folder=folder, files=files, sent_manifest=sent)
+        yield Arrival(source=source, digest=_digest(files, sent or {}), folder=folder, files=files, sent_manifest=sent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -125,6 +126,7 @@ def read_landed(folder: Path) -> Landed:
             received_at=datetime.fromisoformat(manifest["received_at"]),
             folder=folder,
             files=tuple(LandedFile(**file) for file in manifest["files"]),
+            fetched_until=fetched_until(manifest["sent_manifest"] or {}),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotInOrder(
@@ -132,6 +134,23 @@ def read_landed(folder: Path) -> Landed:
             where=str(folder),
             to_do="restore landing from the backup",
         ) from error
+
+
+def fetched_until(sent: dict[str, Any]) -> datetime | None:
+    """Up to when a sender's manifest of a bulk export speaks; null where it tells of things that it could not give."""
+    bulk = _bulk_manifest(sent)
+    if not bulk.get("is_complete", not bulk.get("error")):
+        return None
+    try:
+        moment = datetime.fromisoformat(str(bulk.get("transactionTime")))
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
+
+
+def _bulk_manifest(sent: dict[str, Any]) -> dict[str, Any]:
+    """The manifest as it was sent first; that of an extract which landed before holds it."""
+    return _bulk_manifest(sent["sent_manifest"] or {}) if "sent_manifest" in sent else sent
 
 
 def _names(path: Path) -> list[str]:
@@ -215,7 +234,7 @@ def _sent_manifest(path: Path) -> dict[str, Any]:
 def _check(files: tuple[LandedFile, ...], sent: dict[str, Any]) -> None:
     """Hold the files against the sender's manifest: of a FHIR bulk export (url, count) or ours (name, sha256)."""
     by_name = {file.name: file for file in files}
-    for entry in _entries(sent, "output"):
+    for entry in (*_entries(sent, "output"), *_entries(sent, "deleted")):
         name = str(entry.get("url", "")).split("?")[0].rsplit("/", 1)[-1]
         _expect(name in by_name, name, "a file that the manifest names did not come")
         is_whole = "count" not in entry or entry["count"] == by_name[name].lines
@@ -238,9 +257,13 @@ def _expect(holds: bool, name: str, what: str) -> None:
         raise Refused(what, where=f"{MANIFEST}: {name}", to_do="ask the sender for the extract again")
 
 
-def _digest(files: tuple[LandedFile, ...]) -> str:
+def _digest(files: tuple[LandedFile, ...], sent: dict[str, Any]) -> str:
+    """What an extract is known by: its bytes, and of a bulk export also when the server made it.
+
+    The same bytes at another time may say something new: that what was withdrawn meanwhile is there again.
+    """
     lines = "".join(f"{file.name}\0{file.sha256}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
+    return hashlib.sha256(f"{lines}{_bulk_manifest(sent).get('transactionTime', '')}".encode()).hexdigest()
 
 
 def _write(path: Path, content: bytes) -> None:

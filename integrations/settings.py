@@ -1,14 +1,16 @@
 """Where things are, secrets and switches. Frozen; built by an entry point, never at import."""
 
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from integrations.errors import WrongUsage
+from integrations.web.endpoint import Endpoint
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "ROUNDS_"
@@ -30,6 +32,12 @@ class Settings(BaseModel):
     fhir_base_url: str = ""
     fhir_token: SecretStr | None = None
     identifier_system: str = "urn:rounds:score"
+    endpoints: dict[str, Endpoint] = {}  # by feed; ROUNDS_ENDPOINTS holds them as JSON
+
+    @field_validator("endpoints", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
 
     @property
     def landing(self) -> Path:
@@ -60,6 +68,10 @@ class Settings(BaseModel):
         return self.home / "secrets"
 
     @property
+    def exports(self) -> Path:
+        return self.home / "exports"
+
+    @property
     def temp(self) -> Path:
         return self.home / "tmp"
 
@@ -78,9 +90,9 @@ def load_settings(environment: dict[str, str] | None = None) -> Settings:
         return Settings(home=home, **{**_file_values(home / "settings.yaml"), **from_environment})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0])
+        name, place = str(first["loc"][0]), ".".join(map(str, first["loc"]))
         where = f"environment, {PREFIX}{name.upper()}" if name in from_environment else str(home / "settings.yaml")
-        raise WrongUsage(f"setting {name}: {first['msg']}", where=where, to_do="mend the value") from None
+        raise WrongUsage(f"setting {place}: {first['msg']}", where=where, to_do="mend the value") from None
 
 
 def _environment_values(env: dict[str, str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from integrations.code_list import code_sections
 from integrations.codes import load_codes
 from integrations.comments import Place, comments
-from integrations.contract import FILE_NAME, SOURCES, Contract, History, TableContract, load_contract
+from integrations.contract import FILE_NAME, SOURCES, Contract, Export, History, TableContract, load_contract
 from integrations.markdown import code, codes, facts, link, page, plain, span, table
 from integrations.tables import TABLES
 
@@ -49,6 +49,7 @@ def _feed(contract: Contract, said: Mapping[Place, str]) -> Iterator[tuple[str, 
     yield "Go-live", live
     yield "Lateness", f"{span(contract.lateness)}: how late it may still report"
     yield "History", f"{daily}: a fact counts from the one that would have brought it" if daily else ""
+    yield "Fetched", _fetched(contract.export) if contract.export else ""
     yield "Dates", "shifted per patient, so none is judged by today's date" if contract.is_date_shifted else ""
     yield "Authoritative for", codes(contract.is_authoritative_for)
     if contract.encounters_of != contract.source:
@@ -102,6 +103,14 @@ def _mapping(contract: Contract, name: str, each: TableContract) -> str:
     if contract.kind == "fhir":
         return link(f"{name}.json", f"../../fhir/views/{name}.json")
     return link("hl7v2", "../../hl7v2")
+
+
+def _fetched(export: Export) -> str:
+    """Say what is asked of the feed's server."""
+    how = f"bulk export of the {export.scope}" if export.method == "bulk" else "paged search by `_lastUpdated`"
+    overlap = f", from {span(export.overlap)} before the last one ended" if export.overlap else ""
+    filters = f", only {codes(export.type_filters)}" if export.type_filters else ""
+    return f"{how}: {codes(export.types)}{filters}{overlap}"
 
 
 def _history(contract: Contract, said: Mapping[Place, str]) -> str:

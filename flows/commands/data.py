@@ -38,22 +38,31 @@ def add_to(app: typer.Typer) -> None:
 def ingest(
     source: Annotated[str, typer.Argument(help="A folder of integrations/sources, such as synthea_bulk.")],
     path: Annotated[
-        Path | None, typer.Option("--from", help="Folder or file of the extract; without it, go on with one cut short.")
+        Path | None,
+        typer.Option(
+            "--from", help="Folder or file of the extract; without it, fetch it, or go on with one cut short."
+        ),
     ] = None,
     is_history: Annotated[bool, typer.Option("--history", help="The extract is from before go-live.")] = False,
+    is_whole: Annotated[
+        bool, typer.Option("--whole", help="Fetch everything again, not only what has changed since the last export.")
+    ] = False,
     as_of: AsOf = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Bring one extract in: land it, map it to the canonical tables, account for every record."""
     from flows import ingest as door
+    from flows.fetch import is_fetched
     from flows.house import at, open_house
     from flows.step import run_flow
 
-    moment = at(instant(as_of))
     place = path.resolve() if path else None
     if dry_run:
-        result = door.plan(open_house(), source, place, is_history, moment, dry_run=True)
+        house = open_house()
+        if place is None and is_fetched(house, source):
+            raise WrongUsage("a dry run fetches nothing", to_do=f"give --from, or use: rounds source check {source}")
+        result = door.plan(house, source, place, is_history, at(instant(as_of)), dry_run=True)
     else:
         result = run_flow(
             door.ingest,
@@ -61,7 +70,8 @@ def ingest(
             source=source,
             path=str(place) if place else None,
             is_history=is_history,
-            as_of=moment,
+            is_whole=is_whole,
+            as_of=instant(as_of),
         )
     names = ("received", "mapped", "unchanged", "out_of_scope", "waiting", "quarantined", "rows_written", "taken_up")
     accounts = {table: {name: getattr(one, name) for name in names} for table, one in result.accounts.items()}

@@ -11,9 +11,11 @@ from typing import Any
 
 import duckdb
 
+from integrations.duck import quoted
 from integrations.fhir.lines import LineStream, named
 from integrations.fhir.sql_on_fhir import compile_view
 from integrations.fhir.sql_on_fhir.macros import define_macros, define_misfit
+from integrations.tables import TABLES
 
 HERE = Path(__file__).parent
 
@@ -25,16 +27,21 @@ def stage(
     view: dict[str, Any] | None = None,
     *,
     root: Path | None = None,
+    deleted: Sequence[Path] = (),
 ) -> str:
     """Return the staged relation over the files as a subquery; the files are read when it is.
 
     DuckDB would work out this long statement once more to make a view of it. `record_file` is the path below `root`,
-    without root the bare name. Raises InvalidView for a view of one's own.
+    without root the bare name. `deleted`: files that tell of deletions. Raises InvalidView for a view of one's own.
     """
     define_macros(connection)
     define_misfit(connection)
     connection.register(f"line_{table}", LineStream(named(files, root)))
-    return f"(\n{staged_sql(table, view)}\n)"
+    staged = staged_sql(table, view)
+    if not deleted:
+        return f"(\n{staged}\n)"
+    connection.register("line_deleted", LineStream(named(deleted, root)))
+    return f"(\n{staged}\nunion all by name\n{deleted_sql(table, view)}\n)"
 
 
 def staged_sql(table: str, view: dict[str, Any] | None = None) -> str:
@@ -42,6 +49,13 @@ def staged_sql(table: str, view: dict[str, Any] | None = None) -> str:
     compiled = compile_view(view or own_view(table), lines=f"line_{table}", is_checked=True)
     worded = (HERE / "staged" / f"{table}.sql").read_text(encoding="utf-8")
     return f"with flat as (\n{compiled.sql}\n)\nselect * from (\n{worded})"
+
+
+def deleted_sql(table: str, view: dict[str, Any] | None = None) -> str:
+    """Return the SQL of the staged deletions over `line_deleted`: of a table's resources, each withdraws its fact."""
+    resource = (view or own_view(table))["resource"]
+    sql = (HERE / "staged" / "deleted.sql").read_text(encoding="utf-8").replace("$resource_type", quoted(resource))
+    return f"select * rename (deleted_key as {TABLES[table].key}) from (\n{sql})"
 
 
 def own_view(table: str) -> dict[str, Any]:

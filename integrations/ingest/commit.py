@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from integrations.contract import Contract
 from integrations.ingest import ledger, quarantined
-from integrations.ingest.doors import LOOKED_UP, NO_TABLE
+from integrations.ingest.doors import BESIDE, LOOKED_UP, NO_TABLE
 from integrations.ingest.outcomes import left_out_counts
 from integrations.ingest.places import IngestPlaces, TableAccount
 from integrations.ingest.releases import SENT_AGAIN, SUPERSEDED, Version, superseded
@@ -42,6 +42,7 @@ def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: In
     with records.begin() as db:
         snapshot_id = ledger.note_snapshot(db, versions, ingested.before, landed.received_at)
         ledger.note_committed(db, landed, snapshot_id, is_history=ingested.is_history)
+        ledger.note_watermark(db, landed)
         ledger.note_accounts(db, landed.extract_id, ingested.accounts)
         _note_out_of_scope(db, connection, ingested)
         _note_set_aside(db, connection, ingested)
@@ -57,7 +58,7 @@ def hashes_file(landed: Landed) -> Path:
 
 
 def _note_out_of_scope(db: Connection, connection: duckdb.DuckDBPyConnection, ingested: Ingested) -> None:
-    reasons = ingested.contract.files_out_of_scope
+    reasons = {**BESIDE, **ingested.contract.files_out_of_scope}
     counts = left_out_counts(connection)
     for glob, count in ingested.files_left_out.items():
         counts.append((NO_TABLE, glob, reasons.get(glob, LOOKED_UP), count))

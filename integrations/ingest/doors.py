@@ -16,11 +16,29 @@ from integrations.landing import Landed, LandedFile
 
 NO_TABLE = "none"  # the account of files that feed no table
 LOOKED_UP = "looked up by a mapping"
+# What a bulk export brings beside resources, by the names that integrations/fhir/export gives.
+DELETED = "deleted.*.ndjson"
+ERRORS = "error.*.ndjson"
+BESIDE = {ERRORS: "what the server says of its export"}
 
 
 def files_of(contract: Contract, table: str, files: Sequence[LandedFile]) -> list[LandedFile]:
-    """The files that feed a table, by the globs of the contract."""
-    return [file for file in files if _matches(file.name, contract.tables[table].files)]
+    """The files that feed a table, by the globs of the contract; deletions of a FHIR server may concern any table."""
+    globs = contract.tables[table].files
+    if contract.kind != "fhir":
+        return [file for file in files if _matches(file.name, globs)]
+    return [
+        file for file in files if is_deleted(file.name) or (_matches(file.name, globs) and not _is_beside(file.name))
+    ]
+
+
+def is_deleted(name: str) -> bool:
+    """Whether a file of a FHIR feed tells of deletions."""
+    return _matches(name, [DELETED])
+
+
+def _is_beside(name: str) -> bool:
+    return _matches(name, list(BESIDE))
 
 
 def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[str, list[LandedFile]]:
@@ -29,10 +47,12 @@ def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[
     Raises Refused when a file is neither named for a table nor declared out of scope: nothing vanishes.
     """
     left_out: dict[str, list[LandedFile]] = {}
+    fed = {file.name for table in contract.tables for file in files_of(contract, table, files)}
     for file in files:
-        if any(_matches(file.name, table.files) for table in contract.tables.values()):
+        if file.name in fed:
             continue
-        globs = [glob for glob in contract.files_out_of_scope if _matches(file.name, [glob])]
+        globs = [glob for glob in BESIDE if contract.kind == "fhir" and _matches(file.name, [glob])]
+        globs += [glob for glob in contract.files_out_of_scope if _matches(file.name, [glob])]
         globs += [glob for source in contract.inputs.values() for glob in source.files if _matches(file.name, [glob])]
         if not globs:
             raise Refused(
@@ -76,7 +96,9 @@ def stage(
     if contract.kind == "fhir":
         from integrations.fhir.staging import stage as stage_fhir
 
-        return stage_fhir(connection, table, paths, _view(contract, table, sources), root=root)
+        deleted = [root / file.name for file in files if is_deleted(file.name)]
+        sent = [path for path in paths if path not in deleted]
+        return stage_fhir(connection, table, sent, _view(contract, table, sources), root=root, deleted=deleted)
     if contract.patients_of and contract.kind == "hl7v2":
         from integrations.hl7v2.oru import stage_oru
 

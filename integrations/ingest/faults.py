@@ -29,7 +29,7 @@ def fault_sql(judgement: Judgement) -> str:
         "when problem is not null then concat_ws(' ', problem, problem_detail)",
         "when is_empty then null",
         f"when {key} is null then 'missing_id {key}'",
-        "when patient_id is null then 'missing_field patient_id'",
+        "when patient_id is null and not is_retracted then 'missing_field patient_id'",
         "when unread_time is not null then 'bad_time ' || unread_time",
         "when strange_word is not null then 'bad_value ' || strange_word",
         *(f"when \"{name}\" is null and not is_retracted then 'missing_field {name}'" for name in needed(judgement)),

@@ -195,6 +195,8 @@ def _known_sql(judgement: Judgement) -> str:
         end = history.ended or END_COLUMN.get(judgement.table, "ended_at")
         end_cap = end if judgement.contract.is_date_shifted else f"least(next_extract({end}), {received})"
         closed = f"case when {ENDS[judgement.table]} then greatest(coalesce({end_cap}, {received}), available_at) end"
+    if "always" in history.instants:  # a fact of old; that it is withdrawn is not
+        known = f"case when is_retracted then {received} else {known} end"
     return f"{known} as available_at, {closed} as closed_at"
 
 

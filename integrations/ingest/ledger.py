@@ -12,7 +12,7 @@ from integrations.errors import NotInOrder, Refused
 from integrations.ingest.places import TableAccount
 from integrations.landing import Landed
 from integrations.records import insert_new
-from integrations.records.schema import account, extract, out_of_scope, snapshot, waiting
+from integrations.records.schema import account, extract, out_of_scope, snapshot, waiting, watermark
 
 
 def committed_extract(connection: Connection, source: str, digest: str) -> str | None:
@@ -90,6 +90,24 @@ def note_committed(connection: Connection, landed: Landed, snapshot_id: int, *, 
         .where(extract.c.extract_id == landed.extract_id)
         .values(status="committed", snapshot_id=snapshot_id, is_history=int(is_history))
     )
+
+
+def note_watermark(connection: Connection, landed: Landed) -> None:
+    """Move on, and never back, from when the next export of the source asks, if this was a complete one.
+
+    A server whose clock is ahead must not make the next export leave out what happens until then.
+    """
+    before = watermark_of(connection, landed.source)
+    if landed.fetched_until is None or (before and before >= landed.fetched_until):
+        return
+    now = {"fetched_until": min(landed.fetched_until, landed.received_at), "extract_id": landed.extract_id}
+    insert_new(connection, watermark, [{"source": landed.source, **now}])
+    connection.execute(update(watermark).where(watermark.c.source == landed.source).values(**now))
+
+
+def watermark_of(connection: Connection, source: str) -> datetime | None:
+    """Up to when a source has been fetched, by its server's clock; null before its first complete export."""
+    return connection.execute(select(watermark.c.fetched_until).where(watermark.c.source == source)).scalar()
 
 
 def note_accounts(connection: Connection, extract_id: str, accounts: Mapping[str, TableAccount]) -> None:

@@ -1,6 +1,7 @@
 """A withdrawal takes back what is known: the newest version as it stands, marked is_retracted.
 
-A record that is withdrawn may come without its content, and its components (`<id>#<code>`) are withdrawn with it.
+A record that is withdrawn may come without its content, and without its patient where the server only says that it is
+deleted. What came of one resource (`<id>#<code>`, of a patient `<id>|<system>|<value>`) is withdrawn with it.
 """
 
 import duckdb
@@ -8,6 +9,8 @@ import duckdb
 from integrations.ingest.faults import needed
 from integrations.ingest.judgement import Judgement
 from integrations.ingest.words import kinds_of
+
+NOTHING_KNOWN = "withdraws_nothing_known"
 
 
 def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) -> None:
@@ -19,6 +22,7 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
     every, key = f"every_{judgement.table}", judgement.declared.key
     names = ["effective_at", *(column.name for column in judgement.declared.columns if column.name != key)]
     status = {"status": "'entered_in_error' as status"} if judgement.table == "observation" else {}
+    mark = "'|'" if judgement.table == "patient_link" else "'#'"
     kinds = kinds_of(connection, "judged")  # a code that codes.csv has dropped since is none of its words
     content = ", ".join(status.get(name, f'try_cast(newest."{name}" as {kinds[name]}) as "{name}"') for name in names)
     connection.execute(
@@ -29,10 +33,10 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
             select fact_key, record_file, record_line, issued_at, available_at from judged where {sound}
         ),
         newest as (
-            select *, {judgement.bucket_sql} as bucket, {key} as known_key, split_part({key}, '#', 1) as whole_key
+            select *, {judgement.bucket_sql} as bucket, {key} as known_key, split_part({key}, {mark}, 1) as whole_key
             from {every}
             where {key} in (select fact_key from withdrawn)
-               or split_part({key}, '#', 1) in (select fact_key from withdrawn)
+               or split_part({key}, {mark}, 1) in (select fact_key from withdrawn)
             qualify row_number() over (
                 partition by {key} order by available_at desc, extract_id desc, source_file desc, source_line desc
             ) = 1
@@ -44,6 +48,12 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
         """
     )
     connection.execute(f"delete from judged where {sound} and fact_key in (select withdrawn_key from withdrawal)")
+    connection.execute(
+        f"""
+        update judged set scope_code = '{NOTHING_KNOWN}', scope_reason = '{NOTHING_KNOWN}'
+        where {sound} and {"true" if judgement.table == "patient" else "patient_id is null"}
+        """
+    )
     connection.execute("insert into judged by name select * exclude (withdrawn_key) from withdrawal")
     for name in [*needed(judgement), *(["code"] if judgement.table == "observation" else [])]:
         connection.execute(f"update judged set fault = 'missing_field {name}' where {sound} and \"{name}\" is null")

@@ -128,6 +128,24 @@ waiting = Table(
     Column("taken_up_by", String),  # extract_id
 )
 
+# Up to when a feed has been fetched from its server, by the server's own clock: the next export asks from there.
+watermark = Table(
+    "watermark",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("fetched_until", INSTANT, nullable=False),
+    Column("extract_id", String, ForeignKey("extract.extract_id"), nullable=False),
+)
+
+# Servers that failed, with how often in a row; see integrations/web/breaker.py.
+breaker = Table(
+    "breaker",
+    metadata,
+    Column("endpoint", String, primary_key=True),  # scheme://host:port
+    Column("failure_count", Integer, nullable=False),
+    Column("open_until", INSTANT),
+)
+
 # --- what was decided -------------------------------------------------------------------------------------------------
 
 audit = Table(

@@ -1,0 +1,182 @@
+"""Bulk Data Access: start an export, wait for it, fetch its files, and let the server forget them."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+
+from integrations.errors import EnvironmentFault, Refused, RoundsError
+from integrations.fhir.export.download import LinkExpired, download
+from integrations.fhir.export.manifest import LARGEST_LINK, Link, Manifest, read_manifest
+from integrations.fhir.export.state import Desk, State
+from integrations.fhir.export.wanted import Wanted
+from integrations.web.ask import Answer, Server
+from integrations.web.origin import origin, resolved
+from integrations.web.patience import retry_after
+
+ROUNDS_OF_LINKS = 3  # how often links that ran out are asked for again
+EXPORTS = 3  # how often an export that the server has lost is started again
+MOST_PAGES = 1_000
+GROWTH = 1.5
+
+
+class ExportLost(Exception):
+    """The server does not know the export any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkExport:
+    """One export of one server, with its desk and the limits of the contract."""
+
+    server: Server
+    wanted: Wanted
+    desk: Desk
+    most_files: int
+    largest_file: int
+
+    def fetch(self) -> Manifest:
+        """Bring all files to the desk and return the manifest they came by; what is there already stays.
+
+        Raises Refused when the server will not have it, EnvironmentFault when it stays away.
+        """
+        asked = self.wanted.kick_off(self.server.base)
+        state = self.desk.open(str(asked))
+        if state.is_done:
+            return self._manifest(state)
+        for _ in range(EXPORTS):
+            try:
+                state = state if state.status_url else self._kick_off(asked, state)
+                return self._fetch(state)
+            except ExportLost:
+                state = self.desk.begin(str(asked))
+        raise Refused(
+            f"the server lost the export {EXPORTS} times", where=origin(asked), to_do="tell the server's keeper"
+        )
+
+    def _kick_off(self, asked: httpx.URL, state: State) -> State:
+        answer = self.server.ask("GET", asked, headers={"Prefer": "respond-async"})
+        if answer.status != 202 or "Content-Location" not in answer.headers:
+            raise _will_not(answer, asked, "start an export")
+        place = resolved(asked, answer.headers["Content-Location"])
+        return self.desk.keep(state, status_url=str(place))
+
+    def _fetch(self, state: State) -> Manifest:
+        state = state if state.pages else self._when_ready(state)
+        for _ in range(ROUNDS_OF_LINKS):
+            manifest = self._manifest(state)
+            expired = self._fetch_files(manifest)
+            if not expired:
+                self.desk.keep(state, is_done=True)
+                self._let_go(httpx.URL(state.status_url))
+                return manifest
+            state = self._with_new_links(state, manifest, expired)
+        raise ExportLost
+
+    def _let_go(self, status_url: httpx.URL) -> None:
+        """Let the server delete what we have; one that cannot, deletes it in its own time."""
+        with suppress(RoundsError):
+            self.server.ask("DELETE", status_url)
+
+    def _manifest(self, state: State) -> Manifest:
+        return read_manifest(state.pages, httpx.URL(state.status_url), self.most_files)
+
+    def _fetch_files(self, manifest: Manifest) -> list[LinkExpired]:
+        """Fetch what is missing, some files side by side, and return those whose link had run out.
+
+        The first error of another kind stops the rest.
+        """
+
+        def one(link: Link) -> LinkExpired | None:
+            try:
+                download(self.server, link, self.desk.files, with_token=manifest.needs_token, largest=self.largest_file)
+            except LinkExpired as expired:
+                return expired
+            return None
+
+        missing = [link for link in manifest.links if not self._has(link)]
+        pool = ThreadPoolExecutor(self.wanted.export.parallel, thread_name_prefix="export")
+        try:
+            found = [each.result() for each in [pool.submit(one, link) for link in missing]]
+        finally:
+            pool.shutdown(cancel_futures=True)
+        return [each for each in found if each]
+
+    def _has(self, link: Link) -> bool:
+        return any((self.desk.files / name).exists() for name in (link.name, f"{link.name}.gz"))
+
+    def _with_new_links(self, state: State, before: Manifest, expired: list[LinkExpired]) -> State:
+        """Ask for the manifest again, which brings new links. Raises ExportLost when it speaks of other files.
+
+        Raises Refused where a link is still the one that the server refused: no try will pass.
+        """
+        again = self._when_ready(state)
+        manifest = self._manifest(again)
+        if not manifest.is_of_same_export(before):
+            raise ExportLost
+        urls = {link.name: link.url for link in manifest.links}
+        for each in expired:
+            if urls[each.link.name] == each.link.url:
+                raise Refused(
+                    f"the server refuses a file of its export with {each.status}",
+                    where=f"{origin(each.link.url)}, {each.link.name}",
+                    to_do="check the rights that the server grants our client_id",
+                )
+        return again
+
+    def _when_ready(self, state: State) -> State:
+        """Wait for the manifest and keep it."""
+        status_url = httpx.URL(state.status_url)
+        page = self._polled(status_url)
+        pages = [page.json()]
+        while (following := _next(pages[-1])) and len(pages) <= MOST_PAGES:
+            pages.append(self._ask_manifest(resolved(status_url, following)).json())
+            if sum(len(each.get("output") or ()) for each in pages) > self.most_files:
+                break
+        read_manifest(pages, status_url, self.most_files)  # one that cannot be read is not kept
+        return self.desk.keep(state, pages=pages)
+
+    def _polled(self, status_url: httpx.URL) -> Answer:
+        """Ask until the export is ready, as slowly as the server says."""
+        patience = self.server.patience
+        wait, ends = patience.first_wait, time.monotonic() + patience.whole_export.total_seconds()
+        while (answer := self._ask_manifest(status_url)).status == 202:
+            if time.monotonic() > ends:
+                raise EnvironmentFault(
+                    f"the export is not ready after {patience.whole_export}",
+                    where=origin(status_url),
+                    to_do="run the command again: it waits on for the same export",
+                )
+            said = retry_after(answer.headers)
+            time.sleep((said or wait).total_seconds())
+            wait = min(timedelta(seconds=wait.total_seconds() * GROWTH), patience.longest_wait)
+        return answer
+
+    def _ask_manifest(self, url: httpx.URL) -> Answer:
+        answer = self.server.ask(
+            "GET", url, headers={"Accept": "application/json"}, largest_body=self.most_files * LARGEST_LINK
+        )
+        if answer.status in (404, 410):
+            raise ExportLost
+        if answer.status not in (200, 202):
+            raise _will_not(answer, url, "tell of its export")
+        return answer
+
+
+def _next(page: dict[str, object]) -> object:
+    """The link to the next page of a manifest that comes in several."""
+    links = page.get("link")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("relation") == "next":
+            return link.get("url")
+    return None
+
+
+def _will_not(answer: Answer, url: httpx.URL, what: str) -> Refused:
+    return Refused(
+        f"the server will not {what}: {answer.status}{answer.issues}",
+        where=origin(url),
+        to_do="check the endpoint's client_id and scope, and whether its CapabilityStatement knows this export",
+    )

@@ -1,0 +1,192 @@
+"""One file of an export: streamed to disk, gone on with where it broke, and whole or not there.
+
+Bytes are kept as they are sent, packed ones too. A broken download goes on by a range request if the server gave a
+validator that says whether the file is still the same; else, and whenever the range is not the one asked for, it starts
+anew.
+"""
+
+import gzip
+import os
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import orjson
+
+from integrations.durable import write_whole
+from integrations.errors import Refused
+from integrations.fhir.export.manifest import Link
+from integrations.fhir.lines import LONGEST_LINE
+from integrations.web.ask import Server
+from integrations.web.patience import NotNow
+
+GONE = (401, 403, 404, 410)  # a link that has run out
+PACKED = b"\x1f\x8b"
+PIECE = 1 << 20
+WHOLE_TRIES = 3  # how often a file that came whole, yet is not as it should be, is fetched again
+NDJSON = "application/fhir+ndjson, application/ndjson, application/x-ndjson"
+
+
+class LinkExpired(Exception):
+    """The server does not give this file under this link any more."""
+
+    def __init__(self, link: Link, status: int) -> None:
+        self.link, self.status = link, status
+        super().__init__(link.name)
+
+
+class _NotWhole(Exception):
+    """The file has come, yet not all of it, or not as the manifest says."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What lies on disk of a file: how many bytes, and what tells whether the server's is still the same."""
+
+    size: int = 0
+    validator: str = ""
+
+
+def download(server: Server, link: Link, folder: Path, *, with_token: bool, largest: int) -> Path:
+    """Return the whole file in `folder`: `<name>`, or `<name>.gz` when it came packed.
+
+    Raises LinkExpired, Refused when it is too large or stays broken, EnvironmentFault when the server stays away.
+    """
+    part = folder / f"{link.name}.part"
+    for _ in range(WHOLE_TRIES):
+        server.patiently(lambda: _goes_on(server, link, part, with_token, largest))
+        try:
+            return _checked(part, link, folder / link.name)
+        except _NotWhole as error:
+            reason = str(error)
+            _drop(part)
+    raise Refused(
+        f"a file of the export came {WHOLE_TRIES} times and was not whole: {reason}",
+        where=link.name,
+        to_do="run the command again, or tell the server's keeper",
+    )
+
+
+def _goes_on(server: Server, link: Link, part: Path, with_token: bool, largest: int) -> None:
+    """Fetch what is missing. As long as more comes, patience begins anew with each break."""
+    while True:
+        before = _begun(part).size
+        try:
+            return _fetch(server, link, part, with_token, largest)
+        except httpx.TransportError:
+            if _begun(part).size <= before:
+                raise
+
+
+def _fetch(server: Server, link: Link, part: Path, with_token: bool, largest: int) -> None:
+    begun = _begun(part)
+    headers = {"Accept": NDJSON, "Accept-Encoding": "gzip"}
+    if begun.size:
+        headers |= {"Range": f"bytes={begun.size}-", "If-Range": begun.validator}
+    with server.stream("GET", link.url, with_token=with_token, headers=headers) as response:
+        if response.status_code in GONE:
+            raise LinkExpired(link, response.status_code)
+        start = _start(response, begun)
+        if start is None:
+            _drop(part)
+            raise NotNow("it gives another part of a file than was asked for")
+        if response.status_code not in (200, 206):
+            raise Refused(
+                f"the server refuses a file of the export with {response.status_code}",
+                where=link.name,
+                to_do="tell the server's keeper",
+            )
+        _append(response, part, start, largest)
+
+
+def _start(response: httpx.Response, begun: _Begun) -> int | None:
+    """At which byte the answer begins; null when it is none that fits what lies here."""
+    if response.status_code == 206:
+        said = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+        return begun.size if said and int(said[1]) == begun.size else None
+    return None if response.status_code == 416 else 0
+
+
+def _append(response: httpx.Response, part: Path, start: int, largest: int) -> None:
+    if not start:
+        _note_validator(part, response.headers)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.truncate(start)
+        file.seek(start)
+        try:
+            for piece in response.iter_raw(PIECE):
+                if file.tell() + len(piece) > largest:
+                    _drop(part)
+                    raise Refused(
+                        f"a file of the export is larger than {largest:,} bytes",
+                        where=part.stem,
+                        to_do="raise limits.largest_file in the contract, or ask for fewer types",
+                    )
+                file.write(piece)
+        finally:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _note_validator(part: Path, headers: Mapping[str, str]) -> None:
+    """Keep what If-Range may name: a strong ETag, else the time of the last change. A file without one starts anew."""
+    etag = headers.get("ETag", "")
+    validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
+    write_whole(_validator_file(part), validator.encode())
+
+
+def _begun(part: Path) -> _Begun:
+    try:
+        validator = _validator_file(part).read_text()
+        return _Begun(part.stat().st_size, validator) if validator else _Begun()
+    except FileNotFoundError:
+        return _Begun()
+
+
+def _validator_file(part: Path) -> Path:
+    return part.with_suffix(".validator")
+
+
+def _drop(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator_file(part).unlink(missing_ok=True)
+
+
+def _checked(part: Path, link: Link, target: Path) -> Path:
+    """Give a whole file its name. Raises _NotWhole when it is cut, or holds another number of lines than it should."""
+    with part.open("rb") as file:
+        is_packed = file.read(2) == PACKED
+    count = check_whole(part, is_packed=is_packed)
+    if link.count is not None and count != link.count:
+        raise _NotWhole(f"it holds {count:,} records, the manifest says {link.count:,}")
+    whole = target.with_name(f"{target.name}.gz") if is_packed else target
+    part.rename(whole)
+    _validator_file(part).unlink(missing_ok=True)
+    return whole
+
+
+def check_whole(path: Path, *, is_packed: bool) -> int:
+    """Count the lines that are not blank. Raises _NotWhole when a packed file or its last line is cut off."""
+    count, line = 0, b""
+    try:
+        with gzip.open(path) if is_packed else path.open("rb") as file:
+            while piece := file.readline(PIECE):
+                count += not line.strip() and bool(piece.strip())
+                line = b"" if piece.endswith(b"\n") else line + piece if len(line) < LONGEST_LINE else line
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise _NotWhole("a packed file is cut off or broken") from None
+    if line.strip() and len(line) < LONGEST_LINE:
+        _check_line(line)
+    return count
+
+
+def _check_line(line: bytes) -> None:
+    """A last line without its end may be half a record."""
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise _NotWhole("its last line is cut off") from None

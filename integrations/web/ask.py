@@ -1,0 +1,175 @@
+"""One server, asked with patience: tokens only for its own origin, busy answers tried again, bodies bounded."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import httpx
+import orjson
+import stamina
+
+from integrations.errors import EnvironmentFault, Refused
+from integrations.web.breaker import Breaker
+from integrations.web.origin import is_same_origin, origin
+from integrations.web.patience import NotNow, Patience, is_busy, retry_after
+from integrations.web.smart import Tokens
+
+LARGEST_BODY = 64 << 20  # of an answer that is read at once; files are streamed
+FHIR_JSON = "application/fhir+json"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server said, whole."""
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+    def json(self) -> dict[str, Any]:
+        """The JSON object in the body; empty when it is something else: a login page, perhaps."""
+        try:
+            body = orjson.loads(self.content)
+        except orjson.JSONDecodeError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    @property
+    def issues(self) -> str:
+        """The codes of an OperationOutcome, in brackets; its words could hold a value of a patient."""
+        issues = self.json().get("issue")
+        codes = [each.get("code") for each in issues if isinstance(each, dict)] if isinstance(issues, list) else []
+        known = [
+            code for code in codes if isinstance(code, str) and code.replace("-", "").isalpha() and len(code) <= 40
+        ]
+        return f" ({', '.join(known)})" if known else ""
+
+
+class Server:
+    """One endpoint. Thread-safe, as its client is."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        base: httpx.URL,
+        *,
+        make_tokens: "Callable[[Callable[..., Answer]], Tokens] | None" = None,
+        breaker: Breaker | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.client, self.base, self.breaker, self.patience = client, base, breaker, patience or Patience()
+        self.tokens = make_tokens(self._ask_without_token) if make_tokens else None
+
+    def ask(self, method: str, url: httpx.URL, *, largest_body: int = LARGEST_BODY, **sent: Any) -> Answer:
+        """Ask until there is an answer that stands: any but a busy one.
+
+        Raises EnvironmentFault when the server stays busy or away, Refused when the answer is a redirect, is longer
+        than `largest_body`, or the token would have to go to another origin.
+        """
+        return self.patiently(lambda: self.once(method, url, largest_body, **sent))
+
+    def patiently(self, once: Callable[[], T]) -> T:
+        """Do it until it passes, or patience is at its end. Raises EnvironmentFault then."""
+        patience = self.patience
+        again = stamina.RetryingCaller(
+            attempts=patience.tries,
+            timeout=None,
+            wait_initial=patience.first_wait,
+            wait_max=patience.longest_wait,
+            wait_jitter=patience.first_wait,
+        )
+        try:
+            return again(self._wait, once)
+        except (NotNow, httpx.TransportError) as error:
+            reason = error.reason if isinstance(error, NotNow) else f"it cannot be reached: {type(error).__name__}"
+            raise EnvironmentFault(
+                f"the server is not there for us: {reason}",
+                where=origin(self.base),
+                to_do="run the command again later: it goes on from where it was",
+            ) from None
+
+    @contextmanager
+    def stream(
+        self, method: str, url: httpx.URL, *, with_token: bool, headers: Mapping[str, str] | None = None, **sent: Any
+    ) -> Iterator[httpx.Response]:
+        """Open one answer, not yet read. Raises NotNow when it is a busy one, Refused when it points elsewhere."""
+        token = self._token_for(url) if with_token else ""
+        given = {"Accept": FHIR_JSON, **(headers or {})}
+        with self._sent(method, url, given, token, sent) as response:
+            if response.status_code != 401 or not token or not self.tokens:
+                yield response
+                return
+        self.tokens.is_refused(token)
+        with self._sent(method, url, given, self.tokens.current(), sent) as response:
+            yield response
+
+    @contextmanager
+    def _sent(
+        self, method: str, url: httpx.URL, headers: dict[str, str], token: str, sent: dict[str, Any]
+    ) -> Iterator[httpx.Response]:
+        if self.breaker:
+            self.breaker.check()
+        authorized = {**headers, "Authorization": f"Bearer {token}"} if token else headers
+        try:
+            with self.client.stream(method, url, headers=authorized, **sent) as response:
+                self._judge(response)
+                yield response
+        except httpx.TransportError:
+            if self.breaker:
+                self.breaker.failed()
+            raise
+
+    def _judge(self, response: httpx.Response) -> None:
+        """Raise NotNow for a busy answer, Refused for one that points elsewhere; tell the breaker what it means."""
+        is_down = response.status_code >= 500
+        if self.breaker and is_down:
+            self.breaker.failed()
+        elif self.breaker:
+            self.breaker.succeeded()
+        if is_busy(response.status_code):
+            raise NotNow(f"it answers {response.status_code}", retry_after=retry_after(response.headers))
+        if response.is_redirect:
+            raise Refused(
+                f"the server answers {response.status_code} and points elsewhere, where we do not go",
+                where=origin(response.url),
+                to_do="let base_url be the address itself",
+            )
+
+    def once(
+        self, method: str, url: httpx.URL, largest_body: int = LARGEST_BODY, *, with_token: bool = True, **sent: Any
+    ) -> Answer:
+        """Ask once. Raises NotNow and httpx.TransportError, which `patiently` waits for."""
+        with self.stream(method, url, with_token=with_token, **sent) as response:
+            content = bytearray()
+            for piece in response.iter_bytes():
+                content += piece
+                if len(content) > largest_body:
+                    raise Refused(
+                        f"the server's answer is longer than {largest_body:,} bytes",
+                        where=origin(url),
+                        to_do="ask for less at a time, or raise the limits in the contract",
+                    )
+            return Answer(response.status_code, response.headers, bytes(content))
+
+    def _ask_without_token(self, method: str, url: httpx.URL, **sent: Any) -> Answer:
+        return self.once(method, url, 1 << 20, with_token=False, **sent)
+
+    def _token_for(self, url: httpx.URL) -> str:
+        if self.tokens is None:
+            return ""
+        if not is_same_origin(url, self.base):
+            raise Refused(
+                "our token would have to go to another server than the endpoint's",
+                where=origin(url),
+                to_do="ask the server's keeper for files at its own address, or for links that need no token",
+            )
+        return self.tokens.current()
+
+    def _wait(self, error: Exception) -> bool | timedelta:
+        """Whether, or after how long, to try again."""
+        if isinstance(error, NotNow):
+            return min(error.retry_after, self.patience.longest_wait) if error.retry_after else True
+        return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
