@@ -4,6 +4,7 @@ import io
 import re
 import socket
 from datetime import datetime
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -33,9 +34,13 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_args: object) -> None:
         """Say nothing: an address may hold an id of a patient."""
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The hospital's time, in every answer."""
+        return format_datetime(self.ehr.now, usegmt=True) if timestamp is None else super().date_time_string(timestamp)
+
     def do_GET(self) -> None:
         """Answer a GET."""
-        self.ehr.paths.append(self.path)
+        self.ehr.headers.append((self.path, str(self.headers)))
         url = urlsplit(self.path)
         self.query = {name: values[0] for name, values in parse_qs(url.query).items()}
         path = url.path
@@ -218,7 +223,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(sent if what == "short" else size))
             for name, value in (headers or {}).items():
-                self.send_header(name, value)
+                self.send_header(name, value.encode().decode("latin-1"))
             self.end_headers()
             while sent and (piece := file.read(min(PIECE, sent))):
                 self.wfile.write(piece)

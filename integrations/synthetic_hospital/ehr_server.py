@@ -73,7 +73,7 @@ class EhrServer:
         self.jobs: dict[str, Job] = {}
         self.deleted_jobs: list[str] = []
         self.asked: Counter[str] = Counter()  # requests by kind, those that a fault met too
-        self.paths: list[str] = []  # what was asked for by GET
+        self.headers: list[tuple[str, str]] = []  # what was asked for by GET, and how
         self._lock = threading.Lock()
         self._http: ThreadingHTTPServer | None = None
         self.tokens = TokenDesk(self.client_id, self.jwks, self.token_life_s)
@@ -118,6 +118,11 @@ class EhrServer:
     def file_url(self, job_id: str, number: int) -> str:
         """Where a file of an export is, until its link runs out."""
         return f"{self.base_url}/files/{job_id}/{number}?word={self.jobs[job_id].link_word}"
+
+    @property
+    def paths(self) -> list[str]:
+        """What was asked for by GET."""
+        return [path for path, _ in self.headers]
 
     def number_of(self, kind: Kind) -> int:
         """Count a request, and say which of its kind it is."""

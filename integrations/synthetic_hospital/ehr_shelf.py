@@ -30,6 +30,9 @@ class Shelf:
     folders: Sequence[Path]
     deletions: list[tuple[datetime, str]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._found: dict[tuple[str, datetime, datetime, int], list[bytes]] = {}
+
     def files(self, since: datetime, now: datetime, kinds: Sequence[str]) -> list[SentFile]:
         """What has changed after `since`: whole extracts, of the types asked for."""
         found = []
@@ -49,13 +52,15 @@ class Shelf:
 
     def resources(self, kind: str, since: datetime, now: datetime) -> list[bytes]:
         """The newest text of each resource of a type that has changed since, but for the deleted ones."""
-        newest: dict[str, bytes] = {}
-        for file in self.files(since, now, [kind]):
-            for line in file.path.read_bytes().splitlines():
-                newest[orjson.loads(line)["id"]] = line
-        for url in self.deleted(LONG_AGO, now, [kind]):
-            newest.pop(url.split("/")[1], None)
-        return list(newest.values())
+        asked = (kind, since, now, len(self.deletions))
+        if asked not in self._found:
+            newest: dict[str, bytes] = {}
+            for file in self.files(since, now, [kind]):
+                newest |= {orjson.loads(line)["id"]: line for line in file.path.read_bytes().splitlines()}
+            for url in self.deleted(LONG_AGO, now, [kind]):
+                newest.pop(url.split("/")[1], None)
+            self._found[asked] = list(newest.values())
+        return self._found[asked]
 
 
 @lru_cache(maxsize=1_000)

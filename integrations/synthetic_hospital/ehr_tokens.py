@@ -16,6 +16,7 @@ class TokenDesk:
         self._ends: dict[str, float] = {}
         self._used: set[str] = set()
         self.refusals: list[str] = []
+        self.given: list[str] = []
 
     def forget(self) -> None:
         """Make every token worth nothing."""
@@ -33,6 +34,7 @@ class TokenDesk:
             self.refusals.append(why)
             return 400, {"error": "invalid_client"}
         token = secrets.token_urlsafe(24)
+        self.given.append(token)
         self._ends[token] = time.monotonic() + self.life_s
         return 200, {"access_token": token, "token_type": "bearer", "expires_in": self.life_s, "scope": form["scope"]}
 

@@ -160,13 +160,16 @@ def _checked(part: Path, link: Link, target: Path) -> Path:
     """Give a whole file its name. Raises _NotWhole when it is cut, or holds another number of lines than it should."""
     with part.open("rb") as file:
         is_packed = file.read(2) == PACKED
-    count = check_whole(part, is_packed=is_packed)
-    if link.count is not None and count != link.count:
-        raise _NotWhole(f"it holds {count:,} records, the manifest says {link.count:,}")
+    _check_count(check_whole(part, is_packed=is_packed), link)
     whole = target.with_name(f"{target.name}.gz") if is_packed else target
     part.rename(whole)
     _validator_file(part).unlink(missing_ok=True)
     return whole
+
+
+def _check_count(count: int, link: Link) -> None:
+    if link.count is not None and count != link.count:
+        raise _NotWhole(f"it holds {count:,} records, the manifest says {link.count:,}")
 
 
 def check_whole(path: Path, *, is_packed: bool) -> int:

@@ -67,6 +67,8 @@ def fetch(wanted: Wanted, server: Server, desk: Desk) -> Fetched:
 
 def _with_manifest(folder: Path, manifest: Manifest, wanted: Wanted) -> Fetched:
     files: dict[Link, Path] = {link: _place(folder, link) for link in manifest.links}
+    for path in set(folder.iterdir()) - set(files.values()):
+        path.unlink()  # a process that was killed left it half written
     errors = [path for link, path in files.items() if link.part == "error"]
     serious = sum(map(serious_count, errors))
     said: dict[str, object] = {

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,7 +39,7 @@ QUICK = Patience(
     longest_wait=timedelta(milliseconds=20),
     whole_export=timedelta(seconds=60),
 )
-HOSPITAL = Hospital(patients=40, nights=3, scenario="none", seed=3)
+HOSPITAL = Hospital(patients=16, nights=3, scenario="none", seed=3)
 
 
 @dataclass
@@ -140,7 +140,7 @@ class House:
 
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> HospitalFiles:
-    """A hospital of forty patients, its history and three nights."""
+    """A hospital of sixteen patients, its history and three nights."""
     return write_hospital(HOSPITAL, tmp_path_factory.mktemp("small_hospital") / "files")
 
 
@@ -184,18 +184,15 @@ MakeEhr = Callable[..., EhrServer]
 @pytest.fixture
 def make_ehr(hospital: HospitalFiles, house_template: Path) -> Iterator[MakeEhr]:
     """Start FHIR servers of the hospital that know the houses' key; `nights`: how many have passed."""
+    with ExitStack() as opened:
+        yield lambda nights=0, **options: opened.enter_context(ehr_of(hospital, house_template, nights, **options))
+
+
+def ehr_of(hospital: HospitalFiles, house_template: Path, nights: int, **options: Any) -> EhrServer:
+    """The hospital's FHIR server after some nights; it knows the key of every house."""
     jwks = public_keys(load_key(Endpoint(base_url="http://127.0.0.1"), house_template / "secrets" / f"{FEED}.jwk"))
-    opened = []
-
-    def make(nights: int = 0, **options: Any) -> EhrServer:
-        shelf = Shelf([hospital.history, *(night.ehr for night in hospital.nights)])
-        ehr = EhrServer(**{"shelf": shelf, "now": moment(hospital, nights), "jwks": jwks} | options)
-        opened.append(ehr.__enter__())
-        return ehr
-
-    yield make
-    for ehr in opened:
-        ehr.__exit__()
+    shelf = Shelf([hospital.history, *(night.ehr for night in hospital.nights)])
+    return EhrServer(**{"shelf": shelf, "now": moment(hospital, nights), "jwks": jwks} | options)
 
 
 def moment(hospital: HospitalFiles, nights: int) -> datetime:

@@ -44,7 +44,7 @@ def test_export_and_search_bring_the_same_facts_whole_and_night_by_night(
             assert result.is_new
             assert not result.quarantined
             assert all(account.balances for account in result.accounts.values())
-    assert by_bulk.count("patient") == by_search.count("patient") > 30
+    assert by_bulk.count("patient") == by_search.count("patient") > 10
     assert by_bulk.facts() == by_search.facts()
 
 
