@@ -12,7 +12,7 @@ from integrations.contract import Contract
 from integrations.ingest import ledger, quarantined
 from integrations.ingest.doors import BESIDE, LOOKED_UP, NO_TABLE
 from integrations.ingest.outcomes import left_out_counts
-from integrations.ingest.places import IngestPlaces, TableAccount
+from integrations.ingest.places import IngestPlaces, TableAccount, UndecidedCode
 from integrations.ingest.releases import SENT_AGAIN, SUPERSEDED, Version, superseded
 from integrations.ingest.set_aside import Origin, keep_hashes, quarantine_rows, record_hash, waiting_rows
 from integrations.ingest.take_up import TakenUp
@@ -32,6 +32,7 @@ class Ingested:
     accounts: dict[str, TableAccount] = field(default_factory=dict)
     files_left_out: dict[str, int] = field(default_factory=dict)
     taken: TakenUp = field(default_factory=TakenUp)
+    undecided: list[UndecidedCode] = field(default_factory=list)
 
 
 def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: IngestPlaces, records: Records) -> int:

@@ -141,11 +141,14 @@ def _read_sql(staged: str, judgement: Judgement) -> str:
 
 
 # codes.csv says what a code means and in which units it may come: a number in another unit has no unit_place.
+# A code that is sent without a system, as many laboratories do, stands there with an empty one.
 CODED = """
     select
         read.* exclude (value_number, unit, local_system, local_code),
-        code_meaning.* exclude (loinc),
+        code_meaning.* exclude (loinc, local_system),
+        nullif(code_meaning.local_system, '') as local_system,
         loinc as code,
+        read.local_system as sent_system,
         read.local_code as sent_code,
         code_meaning.local_code is not null as is_known_code,
         value_number as sent_number,
@@ -153,7 +156,7 @@ CODED = """
         list_position(sent_units, unit) as unit_place
     from read
     left join code_meaning
-        on read.local_system = code_meaning.local_system and read.local_code = code_meaning.local_code
+        on coalesce(read.local_system, '') = code_meaning.local_system and read.local_code = code_meaning.local_code
 """
 CONVERTED = """
     select
@@ -164,7 +167,12 @@ CONVERTED = """
     from coded
 """
 # What a door sent, where the judgement goes on with it: the units of a batch, the code that nobody knows.
-SENT = ["sent_unit", "sent_number", "case when not is_known_code then sent_code end as unknown_code"]
+SENT = [
+    "sent_unit",
+    "sent_number",
+    "case when not is_known_code then sent_code end as unknown_code",
+    "case when not is_known_code then sent_system end as unknown_system",
+]
 MEANT = (
     "select *, coalesce(value_number < extreme_low or value_number > extreme_high, false) as is_extreme from converted"
 )

@@ -6,6 +6,7 @@ import duckdb
 
 from integrations.duck import quoted
 from integrations.ingest.judgement import Judgement
+from integrations.ingest.places import SetAside
 from integrations.ingest.releases import HOLDS
 from integrations.tables import TABLES
 
@@ -121,3 +122,34 @@ def quarantined_by_reason(connection: duckdb.DuckDBPyConnection, extract_id: str
         {"extract_id": extract_id},
     ).fetchall()
     return {str(reason): int(count) for reason, count in rows}
+
+
+def set_aside_by_table(connection: duckdb.DuckDBPyConnection, extract_id: str) -> list[SetAside]:
+    """How many records of an extract were not taken in, by table, outcome and the first reason of each."""
+    rows = connection.execute(
+        """
+        with by_record as (
+            select
+                table_name,
+                case when is_bad then 'quarantined' else 'waiting' end as outcome,
+                case
+                    when is_bad then split_part(min(fault), ' ', 1)
+                    when bool_and(waits_for_table = 'encounter') then 'for its encounter'
+                    else 'for its patient'
+                end as reason
+            from aside
+            where extract_id = $extract_id
+            group by table_name, record_file, record_line, is_bad
+            union all
+            select table_name, 'out_of_scope', reason from left_out
+        )
+        select table_name, outcome, reason, count(*)
+        from by_record
+        group by table_name, outcome, reason
+        order by list_position(['quarantined', 'waiting', 'out_of_scope'], outcome), count(*) desc, table_name, reason
+        """,
+        {"extract_id": extract_id},
+    ).fetchall()
+    return [
+        SetAside(table=table, outcome=outcome, reason=reason, records=count) for table, outcome, reason, count in rows
+    ]

@@ -39,11 +39,40 @@ class TableAccount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """How many records of a table were not taken in, and why: one line of a check."""
+
+    table: str
+    outcome: str  # out_of_scope, waiting or quarantined
+    reason: str
+    records: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndecidedCode:
+    """A code as sent that codes.csv does not name; where it names the code (`loinc`), units that it does not name.
+
+    records: those that hold it. units: records by unit as sent; an empty unit is none sent.
+    """
+
+    local_system: str
+    local_code: str
+    loinc: str | None
+    records: int
+    units: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class IngestResult:
-    """One extract, accounted for. `is_new` is false when the same bytes had been ingested before: nothing was done."""
+    """One extract, accounted for. `is_new` is false when the same bytes had been ingested before: nothing was done.
+
+    set_aside, undecided: of a dry run, what a person wants to know before the extract is taken in.
+    """
 
     extract_id: str
     is_new: bool
     accounts: dict[str, TableAccount] = field(default_factory=dict)
     quarantined: dict[str, int] = field(default_factory=dict)
     snapshot_id: int | None = None
+    set_aside: tuple[SetAside, ...] = ()
+    undecided: tuple[UndecidedCode, ...] = ()

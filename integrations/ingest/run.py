@@ -13,6 +13,7 @@ from integrations.errors import Refused
 from integrations.ingest import ledger, quarantined
 from integrations.ingest.commit import Ingested, commit
 from integrations.ingest.doors import (
+    LOOKED_UP,
     NO_TABLE,
     files_of,
     files_out_of_scope,
@@ -24,12 +25,13 @@ from integrations.ingest.doors import (
 from integrations.ingest.judgement import Judgement
 from integrations.ingest.known import open_lake
 from integrations.ingest.load import Writing, load_table
-from integrations.ingest.outcomes import keep_left_out, make_aside, quarantined_by_reason
-from integrations.ingest.places import IngestPlaces, IngestResult, TableAccount
+from integrations.ingest.outcomes import keep_left_out, make_aside, quarantined_by_reason, set_aside_by_table
+from integrations.ingest.places import IngestPlaces, IngestResult, SetAside, TableAccount
 from integrations.ingest.releases import open_holds
 from integrations.ingest.scratch import scratch, tables
 from integrations.ingest.set_aside import Origin
 from integrations.ingest.take_up import take_up
+from integrations.ingest.undecided import undecided_codes
 from integrations.landing import Arrival, Landed, LandedFile, arrival, drop_landed, settle
 from integrations.records import Records
 from integrations.tables import LOAD_ORDER
@@ -59,11 +61,13 @@ def ingest(
     places: IngestPlaces,
     records: Records,
     dry_run: bool = False,
+    once_more: bool = False,
     memory_limit_mb: int = 400,
     progress: Progress | None = None,
 ) -> IngestResult:
     """Take in one extract of a feed, received at `as_of`; without `path`, the one that landed and was not committed.
 
+    once_more: a dry run judges it even where the same bytes were ingested before.
     Raises Refused when the extract is cut off, differs from its manifest, holds an unknown file, or is older than the
     source's newest; then nothing has changed.
     """
@@ -77,7 +81,8 @@ def ingest(
     ):
         files_out_of_scope(contract, new.files)
         with records.read() as db:
-            if known := ledger.committed_extract(db, source, new.digest):
+            known = ledger.committed_extract(db, source, new.digest)
+            if known and not (dry_run and once_more):
                 return IngestResult(extract_id=known, is_new=False)
             ledger.refuse_earlier(db, source, received_at)
             before, versions = ledger.newest_snapshot(db)
@@ -157,6 +162,8 @@ def _load_landed(
         accounts=ingested.accounts,
         quarantined=quarantined_by_reason(connection, landed.extract_id),
         snapshot_id=snapshot_id,
+        set_aside=tuple(_set_aside(connection, ingested)) if dry_run else (),
+        undecided=tuple(ingested.undecided),
     )
 
 
@@ -191,6 +198,8 @@ def _load_tables(
             expected = line_count(contract.kind, files)
             account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected)
             keep_left_out(connection, table)
+            if table == "observation" and writing.dry_run:
+                ingested.undecided.extend(undecided_codes(connection))
         if files or mapped or rows:
             ingested.accounts[table] = replace(account, taken_up=mapped, rows_written=account.rows_written + rows)
     _count_left_out(contract, ingested)
@@ -202,6 +211,15 @@ def _count_left_out(contract: Contract, ingested: Ingested) -> None:
         ingested.files_left_out[glob] = sum(record_count(file) for file in files)
     if count := sum(ingested.files_left_out.values()):
         ingested.accounts[NO_TABLE] = TableAccount(received=count, out_of_scope=count)
+
+
+def _set_aside(connection: duckdb.DuckDBPyConnection, ingested: Ingested) -> list[SetAside]:
+    """What was not taken in and why, files that feed no table last."""
+    why = ingested.contract.files_out_of_scope
+    return set_aside_by_table(connection, ingested.landed.extract_id) + [
+        SetAside(table=NO_TABLE, outcome="out_of_scope", reason=why.get(glob, LOOKED_UP), records=count)
+        for glob, count in ingested.files_left_out.items()
+    ]
 
 
 def _left(records: Records, source: str, places: IngestPlaces) -> Path:
