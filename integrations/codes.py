@@ -14,6 +14,7 @@ from integrations.errors import WrongUsage
 ANALYTES = Path(__file__).resolve().parent / "analytes.csv"
 UNIT_FACTORS = Path(__file__).resolve().parent / "unit_factors.csv"
 OUT_OF_SCOPE = "out_of_scope"
+TO_DECIDE = "TO DECIDE"  # how a reason begins that no person has given yet
 CODE_COLUMNS = ("local_system", "local_code", "loinc", "unit", "reason", "owner")
 
 
@@ -75,7 +76,8 @@ def load_unit_factors(path: Path = UNIT_FACTORS) -> dict[tuple[str, str], tuple[
 def load_codes(folder: Path) -> tuple[CodeMeaning, ...]:
     """Read codes.csv of a source; a source without one knows no code.
 
-    Raises WrongUsage, with its line, when a row stands twice, contradicts another, or has a unit without a factor.
+    Raises WrongUsage, with its line, when a row stands twice, contradicts another, has a unit without a factor, or is
+    still to be decided. The head may stand again where one file was appended to another.
     """
     path = folder / "codes.csv"
     if not path.exists():
@@ -99,7 +101,13 @@ def _meaning(
     if len({row["loinc"] for _, row in rows}) > 1:
         raise WrongUsage(f"{code[1]} means two things", where=where, to_do="give one loinc per code")
     loinc = None if first["loinc"] == OUT_OF_SCOPE else first["loinc"]
-    if loinc is None and not (first["reason"] and first["owner"]):
+    if open_lines := [number for number, row in rows if row["reason"].startswith(TO_DECIDE)]:
+        raise WrongUsage(
+            f"{code[1]} is still {TO_DECIDE}",
+            where=f"{path}, line {open_lines[0]}",
+            to_do="give its loinc and unit, or say why it is out of scope and who says so, in the place of that reason",
+        )
+    if loinc is None and not (first["reason"].strip() and first["owner"].strip()):
         raise WrongUsage(
             f"{code[1]} is out of scope without reason or owner", where=where, to_do="say why and who says so"
         )
@@ -134,6 +142,8 @@ def _rows(path: Path, columns: tuple[str, ...] = ()) -> Iterator[tuple[int, dict
                 "the columns are not as agreed", where=f"{path}, line 1", to_do=f"have {', '.join(columns)}"
             )
         for row in reader:
+            if columns and tuple(row.values()) == columns:
+                continue
             if None in row or None in row.values():
                 raise WrongUsage(
                     "a row has more or fewer cells than the head",

@@ -140,10 +140,8 @@ class Contract(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _is_a_time_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError("not a time zone of the tz database, such as America/Chicago") from None
+        if not is_time_zone(value):
+            raise ValueError("not a time zone of the tz database, such as America/Chicago")
         return value
 
     @field_validator("is_authoritative_for")
@@ -216,6 +214,15 @@ class Contract(BaseModel):
     def is_past(self, as_of: datetime) -> bool:
         """Whether what arrives at `as_of` is history: the feed is not live yet."""
         return self.go_live_at is None or self.go_live_at > as_of
+
+
+def is_time_zone(name: str) -> bool:
+    """Whether the tz database knows this zone; `America` is only a folder of it."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
 
 
 def _instants(table: str) -> set[str]:

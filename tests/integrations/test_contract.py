@@ -50,6 +50,7 @@ def test_before_go_live_all_is_history(tmp_path: Path) -> None:
         ("plus: 7d", "pluss: 7d", 10, "did you mean plus?"),
         ("owner: the ward", "owner: the ward\nhobby: golf", 3, "known: source, owner"),
         ("America/Chicago", "America/Springfield", 4, "tz database"),
+        ("America/Chicago", "America", 4, "tz database"),
         ("lateness: 36h", "lateness: soon", 6, "a number and m, h or d"),
         ("lateness: 36h", "lateness: 36", 6, "a number and m, h or d"),
         ("kind: fhir", "kind: fax", 5, "fhir"),
