@@ -7,7 +7,7 @@ say is left TO DECIDE, and codes.csv is refused as long as it holds such a row.
 import csv
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from integrations.errors import Refused
 from integrations.ingest import UndecidedCode
 
 LOINC_SYSTEMS = ("http://loinc.org", "LN")  # as FHIR and as HL7 v2 (table 0396) name it
-NAMED_UNITS = 5  # in a row that is to be decided
+LONGEST = 100  # characters of a code or its system
+FEW, SHORT = 5, 24  # units that are named, and their characters
 Row = tuple[str, ...]  # in the order of CODE_COLUMNS
 
 
@@ -53,16 +54,33 @@ def _answer(
     strange = tuple(unit for unit in code.units if unit not in known)
     answered = [unit for unit in code.units if unit in known]
     rows = tuple((code.local_system, code.local_code, str(loinc), unit, "", owner) for unit in answered)
-    if not rows and code.loinc is None:
-        rows = ((code.local_system, code.local_code, OUT_OF_SCOPE, "", _to_decide(code), ""),)
+    if not rows and code.loinc is None and _can_be_written(code):
+        noun = "record" if code.records == 1 else "records"
+        reason = f"{TO_DECIDE}: {code.records:,} {noun}, {units_in_words(code)}"
+        rows = ((code.local_system, code.local_code, OUT_OF_SCOPE, "", reason, ""),)
     return CodeAnswer(code=code, rows=rows, strange_units=strange if loinc else ())
 
 
-def _to_decide(code: UndecidedCode) -> str:
-    units = [unit or "no unit" for unit in code.units]
-    more = f" and {len(units) - NAMED_UNITS} more" if len(units) > NAMED_UNITS else ""
-    noun = "record" if code.records == 1 else "records"
-    return f"{TO_DECIDE}: {code.records} {noun}, {', '.join(units[:NAMED_UNITS])}{more}"
+def _can_be_written(code: UndecidedCode) -> bool:
+    """Whether a person can read the code: no row is made of what is longer, or would move the cursor of a screen."""
+    return all(len(text) <= LONGEST and text.isprintable() for text in (code.local_system, code.local_code))
+
+
+def units_in_words(code: UndecidedCode) -> str:
+    """The units of a code as sent, with the records that hold each: mg/dL (12), no unit (1)."""
+    return a_few([f"{short(unit) or 'no unit'} ({count:,})" for unit, count in code.units.items()])
+
+
+def a_few(words: Sequence[str]) -> str:
+    """The first words of a list that may be long."""
+    more = f" and {len(words) - FEW:,} more" if len(words) > FEW else ""
+    return ", ".join(words[:FEW]) + more
+
+
+def short(text: str, length: int = SHORT) -> str:
+    """What a sender wrote, as a person can read it."""
+    plain = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    return plain if len(plain) <= length else f"{plain[: length - 1]}…"
 
 
 def codes_file(answers: Iterable[CodeAnswer]) -> str:

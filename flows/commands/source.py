@@ -141,14 +141,21 @@ def _why(reason: str) -> str:
 
 
 def _show_codes(source: str, answers: list["CodeAnswer"], file: Path | None) -> None:
-    from integrations.codes_file import codes_file
+    from integrations.codes_file import LONGEST, codes_file, short, units_in_words
 
     if not answers:
         say("codes.csv names every code and unit of the sample")
         return
     columns = ("local_system", "local_code", "records", "units as sent", "in the codes file")
     told = [
-        [each.code.local_system, each.code.local_code, each.code.records, _units(each), _said(each)] for each in answers
+        [
+            short(each.code.local_system, LONGEST),
+            short(each.code.local_code, LONGEST),
+            each.code.records,
+            units_in_words(each.code),
+            _said(each),
+        ]
+        for each in answers
     ]
     show_table("codes and units that codes.csv does not name", columns, told[:SHOWN])
     _say_more(len(told), "all are in the codes file")
@@ -170,14 +177,14 @@ def _show_codes(source: str, answers: list["CodeAnswer"], file: Path | None) -> 
         say(codes_file(answers).rstrip("\n"))
 
 
-def _units(answer: "CodeAnswer") -> str:
-    return ", ".join(f"{unit or 'no unit'} ({count:,})" for unit, count in answer.code.units.items())
-
-
 def _said(answer: "CodeAnswer") -> str:
     """What the codes file says of a code, in a few words."""
+    from integrations.codes_file import a_few, short
+
     words = ["TO DECIDE"] if answer.is_to_decide else [f"{row[2]} in {row[3]}" for row in answer.rows]
-    return "; ".join([*words, *(f"no factor for {unit}" if unit else "no unit sent" for unit in answer.strange_units)])
+    if answer.strange_units:
+        words.append(f"no factor for {a_few([short(unit) or 'no unit' for unit in answer.strange_units])}")
+    return "; ".join(words) or "nothing: no code that a person can read"
 
 
 def _say_more(count: int, where: str) -> None:
