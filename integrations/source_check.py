@@ -12,7 +12,10 @@ from integrations.records import Records
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCheck:
-    """The account of a sample by table, why records would be set aside, and the codes that nobody has decided about."""
+    """The account of a sample by table, why records would be set aside, and the codes that nobody has decided about.
+
+    What waited before and would be taken up with the sample is none of its account.
+    """
 
     accounts: dict[str, TableAccount]
     set_aside: tuple[SetAside, ...]
@@ -34,5 +37,6 @@ def check_source(
         once_more=True,
         memory_limit_mb=memory_limit_mb,
     )
+    own = {table: account for table, account in told.accounts.items() if account.received or not account.taken_up}
     owner = load_contract(source, places.sources).owner
-    return SourceCheck(accounts=told.accounts, set_aside=told.set_aside, answers=answer_codes(told.undecided, owner))
+    return SourceCheck(accounts=own, set_aside=told.set_aside, answers=answer_codes(told.undecided, owner))

@@ -144,7 +144,7 @@ def _show_codes(source: str, answers: list["CodeAnswer"], file: Path | None) -> 
     from integrations.codes_file import LONGEST, codes_file, short, units_in_words
 
     if not answers:
-        say("codes.csv names every code and unit of the sample")
+        say(f"codes.csv names every code and unit of the sample; take it in with: rounds ingest {source} --from PATH")
         return
     columns = ("local_system", "local_code", "records", "units as sent", "in the codes file")
     told = [
@@ -165,7 +165,7 @@ def _show_codes(source: str, answers: list["CodeAnswer"], file: Path | None) -> 
     rows, open_rows = _rows(answers), sum(each.is_to_decide for each in answers)
     if not rows:
         return
-    say(f"{len(rows):,} rows for codes.csv, {open_rows:,} of them TO DECIDE" + (f", are in {file}" if file else ":"))
+    say(f"the codes file, {file or 'below'}, holds {len(rows):,} rows for codes.csv, {open_rows:,} of them TO DECIDE")
     if open_rows:
         say(
             "codes.csv is refused while a row is TO DECIDE: give each its LOINC code and unit, or leave it "

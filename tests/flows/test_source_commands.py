@@ -16,6 +16,7 @@ import pytest
 from integrations.codes import CODE_COLUMNS
 from integrations.settings import CHECKOUT
 from tests.flows.conftest import Answer, Rounds
+from tests.flows.test_commands import HEAVY
 from tests.integrations.hl7v2.conftest import MSH, OBR, obx
 from tests.integrations.ingest.conftest import encounter, patient, result
 
@@ -226,6 +227,29 @@ def test_a_check_writes_nothing_into_the_house_and_may_be_made_of_what_was_inges
     assert everything_in(north.home) == after_ingest
     assert again["codes"] == first["codes"]
     assert again["accounts"]["observation"]["unchanged"] == first["accounts"]["observation"]["mapped"] > 0
+
+
+def test_what_waited_before_is_none_of_the_sample(north: Rounds, tmp_path: Path) -> None:
+    north.done("ingest", "north_hl7v2", "--from", str(laboratory(tmp_path / "waits")))
+    folder = tmp_path / "sample"
+    folder.mkdir()
+    write(folder / "Patient.ndjson", patient("p4711", identifier=[{"system": SYSTEM, "value": MRN}]))
+    plan = north.done("ingest", "north_fhir", "--from", str(folder), "--dry-run", "--json").json
+    assert plan["accounts"]["observation"]["taken_up"] > 0
+    assert set(check(north, "north_fhir", folder, "--json").json["accounts"]) == {"patient", "patient_link"}
+
+
+def test_a_check_opens_no_heavy_library(north: Rounds, sources: Path, tmp_path: Path) -> None:
+    sample = ehr(tmp_path / "sample")
+    program = (
+        "import sys; from pathlib import Path; import integrations.contract as contract; "
+        f"contract.SOURCES = Path({str(sources)!r}); from flows.cli import main; code = main(sys.argv[1:]); "
+        f"sys.stderr.write(','.join(name for name in {HEAVY!r} if name in sys.modules)); sys.exit(code)"
+    )
+    command = [sys.executable, "-c", program, "source", "check", "north_fhir", "--from", str(sample), "--json"]
+    environment = {**os.environ, "ROUNDS_HOME": str(north.home)}
+    done = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_sample_of_which_every_code_is_known_needs_no_codes_file(north: Rounds, tmp_path: Path) -> None:
