@@ -1,4 +1,4 @@
-"""Fetch a feed from its server and take it in. What has been fetched stays on disk until it is committed."""
+"""What it takes to fetch a feed from its server: where that is, what to ask for, and where its files come together."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,23 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.house import House, clock
-from flows.step import step, tell
-from integrations.contract import Contract, load_contract
+from integrations import contract
+from integrations.contract import Contract
 from integrations.errors import WrongUsage
 
 if TYPE_CHECKING:
-    from integrations.fhir.export.fetch import Fetched
     from integrations.fhir.export.state import Desk
     from integrations.fhir.export.wanted import Wanted
     from integrations.web.ask import Server
     from integrations.web.endpoint import Endpoint
 
 
+def contract_of(source: str) -> Contract:
+    """The contract of a feed of this house."""
+    return contract.load_contract(source, contract.SOURCES)
+
+
 def is_fetched(house: House, source: str) -> bool:
     """Whether an ingest without a path fetches: the feed has a server, and nothing that landed waits to be taken in."""
     from integrations.ingest import ledger
 
-    if load_contract(source).export is None:
+    if contract_of(source).export is None:
         return False
     with house.records.read() as connection:
         return ledger.open_extract(connection, source) is None
@@ -63,32 +67,17 @@ def feed_desk(house: House, source: str) -> Iterator["Desk"]:
         yield desk
 
 
-@step
-def fetch(house: House, source: str, desk: "Desk", is_whole: bool) -> "Fetched":
-    """Export what has changed since the last committed export, or all of it."""
-    from integrations.fhir.export.fetch import fetch as fetch_export
-
-    asked = wanted(house, load_contract(source), is_whole)
-    with feed_server(house, source) as server:
-        fetched = fetch_export(asked, server, desk)
-    until = f"{fetched.fetched_until:%Y-%m-%dT%H:%M:%SZ}"
-    tell(f"{source}: {fetched.file_count:,} files with {fetched.byte_count:,} bytes fetched, up to {until}")
-    if fetched.serious:
-        tell(f"{source}: the server tells of {fetched.serious:,} errors, so the next export asks for the same again")
-    return fetched
-
-
-def wanted(house: House, contract: Contract, is_whole: bool) -> "Wanted":
+def wanted(house: House, feed: Contract, is_whole: bool) -> "Wanted":
     """What to ask for: from the watermark on, less the overlap of the contract; everything before the first export."""
     from integrations.fhir.export.wanted import Wanted
     from integrations.ingest import ledger
 
-    if contract.export is None:
-        raise WrongUsage(f"{contract.source} is not fetched from a server", to_do="give the extract with --from")
+    if feed.export is None:
+        raise WrongUsage(f"{feed.source} is not fetched from a server", to_do="give the extract with --from")
     with house.records.read() as connection:
-        moment = None if is_whole else ledger.watermark_of(connection, contract.source)
+        moment = None if is_whole else ledger.watermark_of(connection, feed.source)
     return Wanted(
-        export=contract.export,
-        group_id=endpoint_of(house, contract.source).group_id,
-        since=moment - contract.export.overlap if moment else None,
+        export=feed.export,
+        group_id=endpoint_of(house, feed.source).group_id,
+        since=moment - feed.export.overlap if moment else None,
     )

@@ -2,11 +2,11 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
 
-from flows.fetch import feed_desk, fetch, is_fetched
+from flows.fetch import contract_of, feed_desk, feed_server, is_fetched, wanted
 from flows.house import House, at, open_house, places
 from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
@@ -14,6 +14,10 @@ from flows.step import step, tell
 from integrations.ingest import IngestResult, RetryResult
 from integrations.ingest import ingest as ingest_extract
 from integrations.ingest import retry as retry_quarantine
+
+if TYPE_CHECKING:
+    from integrations.fhir.export.fetch import Fetched
+    from integrations.fhir.export.state import Desk
 
 FromPath = Annotated[
     str | None,
@@ -63,6 +67,21 @@ def fetch_and_map(house: House, source: str, is_history: bool, is_whole: bool, a
             if result.is_new:
                 break
         return result
+
+
+@step
+def fetch(house: House, source: str, desk: "Desk", is_whole: bool) -> "Fetched":
+    """Export what has changed since the last committed export, or all of it."""
+    from integrations.fhir.export.fetch import fetch as fetch_export
+
+    asked = wanted(house, contract_of(source), is_whole)
+    with feed_server(house, source) as server:
+        fetched = fetch_export(asked, server, desk)
+    until = f"{fetched.fetched_until:%Y-%m-%dT%H:%M:%SZ}"
+    tell(f"{source}: {fetched.file_count:,} files with {fetched.byte_count:,} bytes fetched, up to {until}")
+    if fetched.serious:
+        tell(f"{source}: the server tells of {fetched.serious:,} errors, so the next export asks for the same again")
+    return fetched
 
 
 @step

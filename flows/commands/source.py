@@ -1,6 +1,9 @@
-"""Commands on feeds: source new, source check."""
+"""Commands on feeds: source new, source check, source jwks."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +13,7 @@ from flows.screen import print_json, say, show_table
 from integrations.errors import WrongUsage
 
 if TYPE_CHECKING:
+    from flows.house import House
     from integrations.codes_file import CodeAnswer
     from integrations.source_check import SourceCheck
 
@@ -75,7 +79,8 @@ def _place(source: str) -> str:
 def check(
     source: Annotated[str, typer.Argument(help="A folder of integrations/sources, such as synthea_bulk.")],
     path: Annotated[
-        Path | None, typer.Option("--from", help="The sample: a folder or file, as for rounds ingest.")
+        Path | None,
+        typer.Option("--from", help="The sample: a folder or file, as for rounds ingest; without it, ask the server."),
     ] = None,
     codes: Annotated[
         Path | None,
@@ -83,41 +88,86 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a sample would come to, and which codes nobody has decided about; nothing is taken in."""
+    """Say what a sample would come to, and which codes nobody has decided about; nothing is taken in.
+
+    Without a sample the feed's server is asked what it can do, and for a first page of each type.
+    """
     from flows.house import clock, open_house, places
     from integrations.codes_file import refuse_existing, write_codes_file
     from integrations.source_check import check_source
 
     if codes:
         refuse_existing(codes)
-    sample = _sample(source, path)
     house = open_house()
-    found = check_source(
-        source,
-        sample,
-        as_of=clock(),
-        places=places(house),
-        records=house.records,
-        memory_limit_mb=house.settings.memory_limit_mb,
-    )
+    with _sample(house, source, path) as (sample, look):
+        found = check_source(
+            source,
+            sample,
+            as_of=clock(),
+            places=places(house),
+            records=house.records,
+            memory_limit_mb=house.settings.memory_limit_mb,
+        )
     if codes and _rows(found.answers):
         write_codes_file(codes, found.answers)
     if as_json:
-        print_json(_document(source, found))
+        print_json(_document(source, found) | ({"server": look} if look else {}))
         return
+    _show_server(look)
     _show(source, found)
     _show_codes(source, found.answers, codes)
 
 
-def _sample(source: str, path: Path | None) -> Path:
-    """The folder or file to check. Raises WrongUsage when there is none."""
-    if path is None:
+@source_app.command()
+def jwks(source: Annotated[str, typer.Argument(help="A feed that is fetched from a server.")]) -> None:
+    """Print the public key by which the feed's server knows us, to be registered there; made at first use."""
+    from flows.fetch import endpoint_of, own_key
+    from flows.house import open_house
+    from integrations.web.smart import load_key, public_keys
+
+    house = open_house()
+    print_json(public_keys(load_key(endpoint_of(house, source), own_key(house, source))))
+
+
+@contextmanager
+def _sample(house: "House", source: str, path: Path | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The folder or file to check, and what was seen of the server if it comes from there.
+
+    Raises WrongUsage when there is neither a sample nor a server.
+    """
+    from flows.fetch import contract_of, feed_server
+
+    if path is not None:
+        yield path.resolve(), {}
+        return
+    export = contract_of(source).export
+    if export is None:
         raise WrongUsage(
-            f"there is no sample of {source} to check",
+            f"{source} is not fetched from a server, and there is no sample to check",
             where="--from",
             to_do="give a folder or file as the source sends it: --from PATH",
         )
-    return path.resolve()
+    from integrations.fhir.export.look import look_at, sample
+
+    house.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with TemporaryDirectory(dir=house.settings.temp, prefix="sample-") as temp, feed_server(house, source) as server:
+        look = vars(look_at(server, export))
+        left_out = sample(server, export, Path(temp))
+        yield Path(temp), {**look, "not_searched": left_out}
+
+
+def _show_server(look: dict[str, Any]) -> None:
+    """Say what was seen of a feed's server."""
+    if not look:
+        return
+    software = f", {look['software']}" if look["software"] else ""
+    token = "it gave us a token" if look["has_token"] else "no token is asked for"
+    say(f"{look['address']}{software}, FHIR {look['fhir_version']}: {token}")
+    for doubt in look["doubts"]:
+        say(f"doubt: {doubt}")
+    if look["not_searched"]:
+        say(f"it will not be searched for {', '.join(look['not_searched'])}: these are missing from the sample below")
+    say()
 
 
 def _show(source: str, found: "SourceCheck") -> None:

@@ -276,7 +276,9 @@ def test_of_many_codes_the_screen_shows_the_most_frequent_and_the_file_all(north
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("check", "north_fhir"), 2, "there is no sample of north_fhir to check"),
+        (("check", "north_fhir"), 2, "nobody has said where the server of north_fhir is"),
+        (("check", "north_hl7v2"), 2, "is not fetched from a server, and there is no sample to check"),
+        (("jwks", "north_fhir"), 2, "nobody has said where the server of north_fhir is"),
         (("check", "nort_fhir", "--from", "{sample}"), 2, "unknown source nort_fhir"),
         (("check", "north_fhir", "--from", "{sample}.gone"), 1, "there is no such file or folder"),
         (("check", "north_hl7v2", "--from", "{sample}"), 1, "does not know the file Encounter.ndjson"),

@@ -123,7 +123,7 @@ class SearchExport:
     def _one_page(self, name: str, place: Place) -> Place:
         url = httpx.URL(place.next_url)
         page = self.server.patiently(lambda: self._page(url))
-        lines = _deletions(page) if _part(name) == "deleted" else _resources(page)
+        lines = _deletions(page) if _part(name) == "deleted" else resources_of(page)
         digest = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
         lines = [] if lines and digest == place.last_digest else lines
         following = str(resolved(url, page.next_url)) if page.next_url else ""
@@ -226,7 +226,7 @@ def _file(name: str) -> str:
     return f"{name}.000.ndjson"
 
 
-def _resources(page: Page) -> list[str]:
+def resources_of(page: Page) -> list[str]:
     """The resources of a page; an OperationOutcome among them is about the search, and no one's."""
     return [each.text for each in page.entries if each.text and each.kind != "OperationOutcome"]
 
