@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from prefect import flow
 from sqlalchemy import select
 
-from flows.house import House, at, open_house
+from flows.house import House, at, clock, open_house
 from flows.parameters import AsOf
 from flows.run_log import recorded_run
 from flows.step import step, tell
@@ -96,7 +96,9 @@ def open_target(house: House, as_of: "datetime") -> AbstractContextManager["Targ
         return nullcontext(FileTarget(folder=settings.outgoing, as_of=as_of))
     if not settings.fhir_base_url:
         raise WrongUsage("write_back_target is fhir, but fhir_base_url is not set", to_do="set ROUNDS_FHIR_BASE_URL")
+    from integrations.web.breaker import Breaker
     from integrations.write_back.fhir_target import open_fhir_target
 
     token = settings.fhir_token.get_secret_value() if settings.fhir_token else None
-    return open_fhir_target(settings.fhir_base_url, token)
+    breaker = Breaker.of(settings.fhir_base_url, house.records, clock)
+    return open_fhir_target(settings.fhir_base_url, token, breaker=breaker)

@@ -7,11 +7,14 @@ Then one worker's request is let through as a trial; its success closes the circ
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
+import httpx
 from sqlalchemy import delete, select, update
 
 from integrations.records import Records, insert_new
 from integrations.records.schema import breaker
+from integrations.web.origin import origin
 from integrations.web.patience import NotNow
 
 MOST_FAILURES = 5
@@ -26,6 +29,11 @@ class Breaker:
     records: Records
     endpoint: str
     clock: Callable[[], datetime]
+
+    @classmethod
+    def of(cls, address: str, records: Records, clock: Callable[[], datetime]) -> Self:
+        """The circuit to the server of an address."""
+        return cls(records=records, endpoint=origin(httpx.URL(address)), clock=clock)
 
     def check(self) -> None:
         """Let a request pass. Raises NotNow, with the time until the next trial, while the circuit is open."""

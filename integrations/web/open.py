@@ -10,7 +10,6 @@ from integrations.records import Records
 from integrations.web.ask import Server
 from integrations.web.breaker import Breaker
 from integrations.web.endpoint import Endpoint, open_client, safe_address
-from integrations.web.origin import origin
 from integrations.web.patience import Patience
 from integrations.web.smart import Tokens, load_key
 
@@ -30,6 +29,6 @@ def open_server(
     """
     base = safe_address(endpoint.base_url, has_secret=bool(endpoint.client_id))
     make_tokens = partial(Tokens, endpoint, load_key(endpoint, own_key)) if endpoint.client_id else None
-    breaker = Breaker(records=records, endpoint=origin(base), clock=clock)
+    breaker = Breaker.of(endpoint.base_url, records, clock)
     with open_client(endpoint) as client:
         yield Server(client, base, make_tokens=make_tokens, breaker=breaker, patience=patience)

@@ -2,23 +2,21 @@
 
 import re
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from integrations.fhir.risk_assessment import FHIR_ID, Resource
+from integrations.web.patience import NotNow, is_busy, retry_after
 from integrations.write_back.target import Outgoing
 
-BUSY = (408, 423, 425, 429)  # and every 5xx
 REFUSED = (400, 409, 412, 413, 422)  # about this very resource; any other 4xx is about our address, token or rights
 ISSUE_CODE = re.compile(r"[a-z-]{1,40}")
-LONGEST_RETRY_AFTER = timedelta(days=1)
 
 
-class NotNow(Exception):
-    """It may pass later, the reason says what stands in the way. `is_passing`: perhaps already in a moment."""
+class PutOff(NotNow):
+    """What stands in the way of one RiskAssessment. `is_passing`: perhaps gone in a moment; `status`: 0 for none."""
 
     def __init__(
         self,
@@ -27,59 +25,48 @@ class NotNow(Exception):
         retry_after: timedelta = timedelta(0),
         is_target_down: bool = True,
         is_passing: bool = False,
+        status: int = 0,
     ) -> None:
-        self.reason, self.retry_after = reason, retry_after
-        self.is_target_down, self.is_passing = is_target_down, is_passing
-        super().__init__(reason)
+        self.is_target_down, self.is_passing, self.status = is_target_down, is_passing, status
+        super().__init__(reason, retry_after=retry_after)
 
 
 def check_search(answer: httpx.Response) -> None:
-    """Raise NotNow unless it is an answer to our search; a plain refusal means that the server has none for us."""
+    """Raise PutOff unless it is an answer to our search; a plain refusal means that the server has none for us."""
     _check_not_busy(answer)
     if answer.is_redirect or answer.status_code == 401:
         raise _not_for_us(answer)
 
 
 def check_create(answer: httpx.Response) -> None:
-    """Raise NotNow unless it is an answer to this very create."""
+    """Raise PutOff unless it is an answer to this very create."""
     _check_not_busy(answer)
     if not answer.is_success and answer.status_code not in REFUSED:
         raise _not_for_us(answer)
 
 
 def _check_not_busy(answer: httpx.Response) -> None:
-    if answer.status_code >= 500 or answer.status_code in BUSY:
-        raise NotNow(
+    if is_busy(answer.status_code):
+        raise PutOff(
             f"the server answers {answer.status_code}",
-            retry_after=_retry_after(answer),
+            retry_after=retry_after(answer.headers),
+            status=answer.status_code,
             is_target_down=answer.status_code != 500,  # a 500 may be this resource's own fault
             is_passing=True,
         )
 
 
-def _not_for_us(answer: httpx.Response) -> NotNow:
+def _not_for_us(answer: httpx.Response) -> PutOff:
     if answer.is_redirect:
-        return NotNow(
+        return PutOff(
             f"the server answers {answer.status_code} and points elsewhere, where our token does not go; "
             "let ROUNDS_FHIR_BASE_URL be the address itself"
         )
-    return NotNow(f"the server answers {answer.status_code}; check ROUNDS_FHIR_BASE_URL, ROUNDS_FHIR_TOKEN and rights")
-
-
-def _retry_after(answer: httpx.Response) -> timedelta:
-    """Read Retry-After, in seconds or as a date beside the server's own clock; zero when there is none to read."""
-    text = answer.headers.get("Retry-After", "").strip()
-    if text.isdecimal():
-        return min(timedelta(seconds=int(text[:9])), LONGEST_RETRY_AFTER)
-    try:
-        wait = parsedate_to_datetime(text) - parsedate_to_datetime(answer.headers.get("Date", ""))
-    except (TypeError, ValueError):
-        return timedelta(0)
-    return min(max(wait, timedelta(0)), LONGEST_RETRY_AFTER)
+    return PutOff(f"the server answers {answer.status_code}; check ROUNDS_FHIR_BASE_URL, ROUNDS_FHIR_TOKEN and rights")
 
 
 def ids_found(answer: httpx.Response, outgoing: Outgoing) -> list[str]:
-    """Return the ids of the RiskAssessments with this identifier in a searchset. Raises NotNow when it is none."""
+    """Return the ids of the RiskAssessments with this identifier in a searchset. Raises PutOff when it is none."""
     bundle = body_of(answer)
     try:
         if bundle["resourceType"] != "Bundle":
@@ -87,7 +74,7 @@ def ids_found(answer: httpx.Response, outgoing: Outgoing) -> list[str]:
         matches = [each["resource"] for each in bundle.get("entry", ()) if _is_match(each, outgoing)]
         return list(dict.fromkeys(_checked_id(each) for each in matches))
     except (AttributeError, KeyError, TypeError):
-        raise NotNow(
+        raise PutOff(
             f"the server answers {answer.status_code} to a search, but with no Bundle that can be read; "
             "is there a login page or a proxy in between?"
         ) from None

@@ -5,12 +5,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import httpx
 import stamina
 
 from integrations.errors import WrongUsage
-from integrations.write_back.fhir_answers import NotNow, check_create, check_search, ids_found, issue_codes, location
+from integrations.web.breaker import Breaker
+from integrations.web.endpoint import safe_address
+from integrations.web.patience import NotNow
+from integrations.write_back.fhir_answers import PutOff, check_create, check_search, ids_found, issue_codes, location
 from integrations.write_back.target import Delivery, Outgoing
 
 FHIR_JSON = "application/fhir+json"
@@ -19,9 +23,13 @@ LONGEST_WAIT_HERE = timedelta(seconds=5)  # a longer Retry-After waits in the ou
 
 @dataclass(frozen=True, kw_only=True)
 class FhirTarget:
-    """Sends one after the other over one connection; `tries` per resource, then the outbox tries again later."""
+    """Sends one after the other over one connection; `tries` per resource, then the outbox tries again later.
+
+    breaker: what all who speak with this server have learnt of it; while its circuit is open nothing is tried.
+    """
 
     client: httpx.Client
+    breaker: Breaker | None = None
     tries: int = 3
     first_wait: timedelta = timedelta(milliseconds=200)
 
@@ -41,12 +49,30 @@ class FhirTarget:
     def _deliver(self, outgoing: Outgoing) -> Delivery:
         try:
             return self._deliver_in_tries(outgoing)
-        except NotNow as error:
+        except PutOff as error:
             return _put_off(error.reason, retry_after=error.retry_after, is_target_down=error.is_target_down)
+        except NotNow as error:
+            return replace(_put_off(error.reason, retry_after=error.retry_after, is_target_down=True), is_untried=True)
         except httpx.DecodingError:
             return _put_off("the server's answer is garbled", is_target_down=True)
         except httpx.TransportError as error:
             return _put_off(f"the server cannot be reached: {type(error).__name__}", is_target_down=True)
+
+    def _asked(self, method: str, **sent: Any) -> httpx.Response:
+        """Ask once; the breaker may say no, and learns what came of it."""
+        if self.breaker:
+            self.breaker.check()
+        try:
+            answer = self.client.request(method, "RiskAssessment", **sent)
+        except httpx.TransportError:
+            if self.breaker:
+                self.breaker.failed()
+            raise
+        if self.breaker and answer.status_code > 500:  # a 500 may be the resource's own fault
+            self.breaker.failed()
+        elif self.breaker:
+            self.breaker.succeeded()
+        return answer
 
     def _deliver_in_tries(self, outgoing: Outgoing) -> Delivery:
         """Create it; whenever an earlier try may have got through, look first."""
@@ -65,7 +91,7 @@ class FhirTarget:
 
     def _create(self, outgoing: Outgoing) -> Delivery:
         headers = {"Content-Type": FHIR_JSON, "If-None-Exist": outgoing.query, "Prefer": "return=minimal"}
-        answer = self.client.post("RiskAssessment", json=outgoing.resource, headers=headers)
+        answer = self._asked("POST", json=outgoing.resource, headers=headers)
         check_create(answer)
         if place := location(answer, outgoing):
             return Delivery(status="acknowledged", location=place)
@@ -88,25 +114,25 @@ class FhirTarget:
     def _search(self, outgoing: Outgoing) -> list[str] | None:
         """Return the ids under which the server holds this identifier; None when it has no search for us."""
         query = {"identifier": f"{outgoing.system}|{outgoing.identifier}"}
-        answer = self.client.get("RiskAssessment", params=query, headers={"Accept": FHIR_JSON})
+        answer = self._asked("GET", params=query, headers={"Accept": FHIR_JSON})
         check_search(answer)
         return ids_found(answer, outgoing) if answer.is_success else None
 
 
 @contextmanager
-def open_fhir_target(base_url: str, token: str | None = None, *, timeout: float = 30) -> Iterator[FhirTarget]:
+def open_fhir_target(
+    base_url: str, token: str | None = None, *, breaker: Breaker | None = None, timeout: float = 30
+) -> Iterator[FhirTarget]:
     """Open the connection to the EHR. Raises WrongUsage when there is no address, or a token would go unencrypted."""
-    url = httpx.URL(base_url.rstrip("/") + "/")
-    if url.scheme not in ("http", "https") or not url.host:
-        raise WrongUsage(
-            "fhir_base_url is not an http address", to_do="set ROUNDS_FHIR_BASE_URL, such as https://HOST/fhir"
-        )
-    if token and url.scheme == "http" and url.host not in ("127.0.0.1", "localhost", "::1"):
-        raise WrongUsage("the token would travel unencrypted", where=base_url, to_do="give an https address")
+    try:
+        url = safe_address(base_url, has_secret=bool(token))
+    except WrongUsage as error:
+        to_do = "set ROUNDS_FHIR_BASE_URL, such as https://HOST/fhir"
+        raise WrongUsage(f"fhir_base_url: {error.what}", to_do=to_do) from None
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     # a redirect would take token and patient elsewhere
     with httpx.Client(base_url=url, headers=headers, timeout=timeout, follow_redirects=False) as client:
-        yield FhirTarget(client=client)
+        yield FhirTarget(client=client, breaker=breaker)
 
 
 def _found(ids: Sequence[str]) -> Delivery | None:
@@ -130,6 +156,6 @@ def _refusal(answer: httpx.Response) -> Delivery:
 
 def _wait(error: Exception) -> bool | timedelta:
     """Return whether, or after how long, to try again within this run."""
-    if isinstance(error, NotNow):
+    if isinstance(error, PutOff):
         return error.is_passing and error.retry_after <= LONGEST_WAIT_HERE and (error.retry_after or True)
     return isinstance(error, httpx.TransportError)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from integrations.errors import WrongUsage
+from integrations.records import Records
+from integrations.web.breaker import FIRST_OPEN, MOST_FAILURES, Breaker
+from integrations.web.patience import NotNow
 from integrations.write_back.fhir_target import FhirTarget, open_fhir_target
 from integrations.write_back.target import Delivery, Outgoing
 from tests.integrations.write_back.conftest import SYSTEM
@@ -281,3 +284,35 @@ def test_a_token_does_not_travel_in_the_clear(outgoing: Outgoing) -> None:
         pass
     with pytest.raises(WrongUsage, match="ROUNDS_FHIR_BASE_URL"), open_fhir_target(""):
         pass
+
+
+# --- the circuit breaker, shared with whoever else speaks with this server ---
+
+
+def test_write_back_opens_the_circuit_for_all_and_then_asks_nobody(outgoing: Outgoing, sqlite_records: Records) -> None:
+    now = datetime(2024, 7, 1, tzinfo=UTC)
+    breaker = Breaker.of("https://ehr.test/fhir", sqlite_records, lambda: now)
+    methods: list[str] = []
+
+    def down(request: httpx.Request) -> httpx.Response:
+        methods.append(request.method)
+        raise httpx.ConnectError("down")
+
+    with httpx.Client(base_url="https://ehr.test/fhir/", transport=httpx.MockTransport(down)) as client:
+        target = FhirTarget(client=client, breaker=breaker, first_wait=MOMENT)
+        first, second, third = (next(target.send([outgoing])) for _ in range(3))
+    assert len(methods) == MOST_FAILURES  # three tries, two more, and then the circuit is open
+    assert all(each.is_target_down for each in (first, second, third))
+    assert third.is_untried
+    assert third.retry_after == FIRST_OPEN
+    with pytest.raises(NotNow):
+        Breaker.of("https://ehr.test/fhir", sqlite_records, lambda: now).check()
+
+
+def test_a_resource_that_the_server_chokes_on_opens_no_circuit(outgoing: Outgoing, sqlite_records: Records) -> None:
+    breaker = Breaker.of("https://ehr.test/fhir", sqlite_records, lambda: datetime(2024, 7, 1, tzinfo=UTC))
+    choke = httpx.MockTransport(lambda _request: httpx.Response(500))
+    with httpx.Client(base_url="https://ehr.test/fhir/", transport=choke) as client:
+        for _ in range(MOST_FAILURES):
+            next(FhirTarget(client=client, breaker=breaker, first_wait=MOMENT).send([outgoing]))
+    breaker.check()
