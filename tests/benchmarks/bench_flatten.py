@@ -45,7 +45,7 @@ def rows() -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         for size, count in {"small": 1, **SIZES}.items():
-            _write_lines(home / size, count=count)
+            write_lines(home / size, count=count)
         # In turns, so that a machine that is slow for a while is slow for all of them.
         spent = [{way: _measured(way, home, "once") for way in WAYS} for _ in range(RUNS)]
         seconds = {way: median(run[way]["cpu_s"] for run in spent) for way in WAYS}
@@ -85,7 +85,7 @@ def _measured(way: str, home: Path, size: str) -> dict[str, float]:
     return found
 
 
-def _write_lines(folder: Path, *, count: int) -> None:
+def write_lines(folder: Path, *, count: int) -> None:
     """Write an extract of results, about 780 bytes each, and beside it the patients and stays that they refer to."""
     folder.mkdir()
     chance = random.Random(1)
