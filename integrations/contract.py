@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from integrations.declared import load_declared
 from integrations.errors import WrongUsage
+from integrations.limits import DEFAULT_LIMITS, Limits
 from integrations.tables import TABLES
 
 SOURCES = Path(__file__).resolve().parent / "sources"
@@ -133,6 +134,7 @@ class Contract(BaseModel):
     # The identifier systems that name one person and are never given to another: only these link patients.
     person_systems: tuple[str, ...] = ()
     files_out_of_scope: dict[str, str] = {}
+    limits: Limits = DEFAULT_LIMITS
     inputs: dict[str, TabularInput] = {}
     export: Export | None = None
     tables: dict[str, TableContract] = Field(min_length=1)

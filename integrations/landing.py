@@ -1,30 +1,30 @@
 """What arrived, byte for byte: landing/<source>/<extract_id>/, with a manifest, written once and never changed.
 
 An extract is copied beside its place first, under a name that starts with a dot. What does not hold against the
-sender's own manifest is refused there, and nothing has changed.
+sender's own manifest, or is more than the limits of its contract allow, is refused there, and nothing has changed.
 """
 
-import gzip
 import hashlib
 import json
 import os
 import re
 import shutil
 import uuid
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from integrations.errors import NotInOrder, Refused
+from integrations.limits import DEFAULT_LIMITS, Limits, beyond
+from integrations.sent import CHUNK, MOST_VALUES, Unpacking, count_lines, json_depth, value_count
 
 MANIFEST = "manifest.json"
+LARGEST_MANIFEST, DEEPEST_MANIFEST = 16 << 20, 100  # bytes: room for 20,000 files, and the sender's within ours
 ARRIVING = ".arriving-"
-CHUNK = 1 << 20
-BOM = b"\xef\xbb\xbf"
 # Letters, digits and a few signs: no pattern sign that a reader could take for more than one file.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+,@ -]*")
 
@@ -64,10 +64,11 @@ class Arrival:
 
 
 @contextmanager
-def arrival(source: str, path: Path, landing: Path) -> Iterator[Arrival]:
+def arrival(source: str, path: Path, landing: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[Arrival]:
     """Copy a file or folder and check it; when it is not given a place, the copy is gone afterwards.
 
-    Raises Refused when a file is cut off, differs from the sender's manifest, is a link, or has no plain name.
+    Raises Refused when a file is cut off, differs from the sender's manifest, is a link, has no plain name, or when
+    it is more than the limits allow.
     """
     home = landing / source
     _make_folders(home)
@@ -76,8 +77,8 @@ def arrival(source: str, path: Path, landing: Path) -> Iterator[Arrival]:
     folder = home / f"{ARRIVING}{uuid.uuid4().hex}"
     folder.mkdir(mode=0o700)
     try:
-        names = _names(path)
-        files = tuple(_copy(_origin(path, name), folder / name, name) for name in names if name != MANIFEST)
+        names = _names(path, limits.most_files)
+        files = tuple(_copies(path, folder, [name for name in names if name != MANIFEST], limits))
         sent = _sent_manifest(path) if MANIFEST in names else None
         if not files and sent is None:
             raise Refused("the extract holds no file", where=str(path), to_do="check what the sender wrote")
@@ -153,16 +154,19 @@ def _bulk_manifest(sent: dict[str, Any]) -> dict[str, Any]:
     return _bulk_manifest(sent["sent_manifest"] or {}) if "sent_manifest" in sent else sent
 
 
-def _names(path: Path) -> list[str]:
+def _names(path: Path, most: int) -> list[str]:
     """The files under `path`, relative, in order. Links and what is no plain file are refused, not skipped."""
     if path.is_symlink():
         raise Refused("the extract is a link", where=str(path), to_do="give the folder or file itself")
     if path.is_file():
         found = [path]
     elif path.is_dir():
-        found = sorted(item for item in path.rglob("*") if item.is_symlink() or not item.is_dir())
+        found = list(islice(path.rglob("*"), most + 1))
     else:
         raise Refused("there is no such file or folder", where=str(path), to_do="check --from")
+    if len(found) > most:
+        raise beyond(f"there are more than {most:,} files and folders", str(path), "most_files")
+    found = sorted(item for item in found if item.is_symlink() or not item.is_dir())
     base = path.parent if path.is_file() else path
     names = [item.relative_to(base).as_posix() for item in found]
     for item, name in zip(found, names, strict=True):
@@ -173,11 +177,20 @@ def _names(path: Path) -> list[str]:
     return names
 
 
-def _origin(path: Path, name: str) -> Path:
-    return path if path.is_file() else path / name
+def _copies(path: Path, folder: Path, names: list[str], limits: Limits) -> Iterator[LandedFile]:
+    """Copy the files one by one; what packed ones come to is counted together."""
+    left = limits.largest_unpacked
+    for name in names:
+        digest, size = _copy(path if path.is_file() else path / name, folder / name, name, limits.largest_file)
+        reading = Unpacking(name, left)
+        chunks = () if name.endswith(".parquet") else reading.chunks(folder / name)
+        lines = count_lines(chunks)
+        left = reading.left
+        yield LandedFile(name=name, sha256=digest, bytes=size, lines=lines)
 
 
-def _copy(origin: Path, target: Path, name: str) -> LandedFile:
+def _copy(origin: Path, target: Path, name: str, most: int) -> tuple[str, int]:
+    """Copy a file, and return its sha256 and size. Stops at so many bytes, whatever its size was said to be."""
     _make_folders(target.parent)
     digest, size = hashlib.sha256(), 0
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -185,31 +198,12 @@ def _copy(origin: Path, target: Path, name: str) -> LandedFile:
         while chunk := reader.read(CHUNK):
             digest.update(chunk)
             size += len(chunk)
+            if size > most:
+                raise beyond(f"a file is larger than {most:,} bytes", name, "largest_file")
             writer.write(chunk)
         writer.flush()
         os.fsync(writer.fileno())
-    return LandedFile(name=name, sha256=digest.hexdigest(), bytes=size, lines=_count_lines(target, name))
-
-
-def _count_lines(path: Path, name: str) -> int:
-    """Count the lines that are not blank; Parquet has none. Raises Refused when a packed file is cut off or broken."""
-    if name.endswith(".parquet"):
-        return 0
-    opener = gzip.open if name.endswith(".gz") else open
-    count, is_counted = 0, False
-    try:
-        with opener(path, "rb") as file:
-            start = file.read(len(BOM))
-            file.seek(len(BOM) if start == BOM else 0)
-            while piece := file.readline(CHUNK):
-                if not is_counted and not piece.isspace():
-                    count, is_counted = count + 1, True
-                is_counted = is_counted and not piece.endswith(b"\n")
-        return count
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Refused(
-            "a compressed file is cut off or broken", where=name, to_do="ask the sender for it again"
-        ) from error
+    return digest.hexdigest(), size
 
 
 def _make_folders(folder: Path) -> None:
@@ -220,8 +214,13 @@ def _make_folders(folder: Path) -> None:
 
 
 def _sent_manifest(path: Path) -> dict[str, Any]:
+    with (path / MANIFEST).open("rb") as file:
+        sent = file.read(LARGEST_MANIFEST + 1)
+    is_small = len(sent) <= LARGEST_MANIFEST and value_count(sent) <= MOST_VALUES
+    _expect(is_small, "", "the sender's manifest is too large")
+    _expect(json_depth(sent) <= DEEPEST_MANIFEST, "", "the sender's manifest is nested too deep")
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = json.loads(sent)
     except ValueError as error:
         raise Refused(
             "the sender's manifest is no JSON", where=MANIFEST, to_do="ask the sender for it again"
@@ -254,7 +253,9 @@ def _entries(sent: dict[str, Any], part: str) -> list[dict[str, Any]]:
 
 def _expect(holds: bool, name: str, what: str) -> None:
     if not holds:
-        raise Refused(what, where=f"{MANIFEST}: {name}", to_do="ask the sender for the extract again")
+        raise Refused(
+            what, where=f"{MANIFEST}: {name}" if name else MANIFEST, to_do="ask the sender for the extract again"
+        )
 
 
 def _digest(files: tuple[LandedFile, ...], sent: dict[str, Any]) -> str:

@@ -1,35 +1,50 @@
 """NDJSON files as a stream of lines for DuckDB, each with its file and its number.
 
-Bounded memory whatever the size of a file. A line that is no UTF-8, or longer than LONGEST_LINE, arrives as null: it is
-accounted for and never stops the rest.
+Bounded memory whatever the size of a file or a line. A line that is no UTF-8, or beyond the limits of the contract,
+arrives as null: it is accounted for and never stops the rest.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+
+from integrations.fhir.heavy import lightened, parts
+from integrations.limits import DEFAULT_LIMITS, Limits
+from integrations.sent import BOM, KEPT, SentRecord, sent_record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK = 4 << 20  # bytes: about 5,000 lines, so that DuckDB works on full vectors of 2,048
-LONGEST_LINE = 32 << 20
-BOM = b"\xef\xbb\xbf"
 LINE_END = ord("\n")
-NO_TEXT = np.array([0xFF], dtype=np.uint8)
-SCHEMA = pa.schema([("record_file", pa.string()), ("record_line", pa.int64()), ("raw", pa.string())])
+NO_TEXT, BLANK = np.array([0xFF], dtype=np.uint8), np.array([ord(" ")], dtype=np.uint8)
+SCHEMA = pa.schema(
+    [
+        ("record_file", pa.string()),
+        ("record_line", pa.int64()),
+        ("raw", pa.string()),
+        ("is_beyond_limits", pa.bool_()),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class LineStream:
-    """The lines of files, read anew by each scan. Blank lines are counted in `record_line` and left out."""
+    """The lines of files, read anew by each scan. Blank lines are counted in `record_line` and left out.
+
+    elements: what is read of a resource, so that a line of many megabytes need not be handed on as a whole.
+    """
 
     files: Sequence[tuple[str, Path]]  # (name in record_file, where it lies)
+    elements: tuple[str, ...] = ()
+    limits: Limits = DEFAULT_LIMITS
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return pa.RecordBatchReader.from_batches(SCHEMA, self.batches()).__arrow_c_stream__(requested_schema)
@@ -39,9 +54,27 @@ class LineStream:
         for name, path in self.files:
             line = 1
             with FileIO(path) as file:
-                for block in _blocks(file):
-                    yield _batch(name, line, block)
+                for block in _blocks(file, self.limits.longest_line):
+                    yield from self._batches(name, line, block)
                     line += len(block.starts) - 1
+
+    def _batches(self, name: str, first: int, block: "_Block") -> Iterator[pa.RecordBatch]:
+        if block is TOO_LONG:
+            yield _record_batch(name, np.array([first]), pa.nulls(1, pa.string()), is_beyond_limits=True)
+            return
+        for part in parts(block.content, block.starts, self.limits.deepest_json):
+            inner = _Block(block.content, block.starts[part.start : part.end + 1])
+            if part.is_heavy:
+                yield from self._heavy(name, first + part.start, inner)
+            else:
+                yield _batch(name, first + part.start, inner)
+
+    def _heavy(self, name: str, number: int, block: "_Block") -> Iterator[pa.RecordBatch]:
+        line = block.content[block.starts[0] : block.starts[1]]
+        if not _is_blank(block).any():
+            text = lightened(line.tobytes(), self.elements, self.limits)
+            raw = pa.array([None if text is None else _decoded(text)], pa.string())
+            yield _record_batch(name, np.array([number]), raw, is_beyond_limits=text is None)
 
 
 def named(files: Sequence[Path], root: Path | None) -> list[tuple[str, Path]]:
@@ -49,17 +82,26 @@ def named(files: Sequence[Path], root: Path | None) -> list[tuple[str, Path]]:
     return [(path.relative_to(root).as_posix() if root else path.name, path) for path in files]
 
 
-def line_bytes(path: Path, numbers: Collection[int]) -> dict[int, bytes]:
-    """Return the bytes of these lines, from 1, without their line end."""
-    wanted, found, line = set(numbers), {}, 1
+def sent_lines(path: Path, numbers: Collection[int]) -> Iterator[SentRecord]:
+    """Yield these lines, from 1, in their order and without their line end; of a long one its begin."""
+    wanted, line = set(numbers), 0
     with path.open("rb") as file:
-        for bytes_of_line in file:
-            if line in wanted:
-                found[line] = bytes_of_line.rstrip(b"\r\n")
-                if len(found) == len(wanted):
-                    break
+        while wanted and (piece := file.readline(KEPT)):
             line += 1
-    return found
+            is_whole = piece.endswith(b"\n") or len(piece) < KEPT
+            if line in wanted:
+                wanted.remove(line)
+                yield sent_record(line, piece.rstrip(b"\r\n")) if is_whole else _long_line(line, piece, file)
+            elif not is_whole:
+                _long_line(line, piece, file)
+
+
+def _long_line(number: int, head: bytes, file: BinaryIO) -> SentRecord:
+    """Read on to the end of a line."""
+    digest, piece = hashlib.sha256(head), head
+    while not piece.endswith(b"\n") and (piece := file.readline(KEPT)):
+        digest.update(piece.removesuffix(b"\n"))
+    return SentRecord(number, digest.hexdigest(), head)
 
 
 @dataclass(frozen=True)
@@ -70,28 +112,38 @@ class _Block:
     starts: "NDArray[np.int32]"
 
 
-def _blocks(file: FileIO) -> Iterator[_Block]:
-    """Yield blocks that end where a line ends. Of a line too long only its end is kept, after a byte of no text."""
-    rest = np.empty(0, dtype=np.uint8)
-    is_start = True
-    while True:
-        content = _room(len(rest) + CHUNK)
-        content[: len(rest)] = rest
-        read = file.readinto(content.data[len(rest) :])
-        content = content[: len(rest) + read]
+TOO_LONG = _Block(np.array([0xFF], dtype=np.uint8), np.array([0, 1], dtype=np.int32))
+
+
+def _blocks(file: FileIO, longest: int) -> Iterator[_Block]:
+    """Yield blocks that end where a line ends. A line that is too long is one of its own, without its content."""
+    room, size = _room(2 * CHUNK), 0  # size: how much of the room holds the line that has begun
+    is_start, is_too_long = True, False
+    while read := file.readinto(room.data[size : size + CHUNK]):
+        content = room[: size + read]
         if is_start and content[:3].tobytes() == BOM:
             content = content[3:]
         is_start = False
-        if not read:
-            break
         ends = np.flatnonzero(content == LINE_END)
+        if is_too_long and len(ends):
+            yield TOO_LONG
+            is_too_long = False
+            content, ends = content[ends[0] + 1 :], ends[1:] - ends[0] - 1
         if len(ends):
             yield _Block(content, _starts(ends))
         rest = content[ends[-1] + 1 :] if len(ends) else content
-        if len(rest) > LONGEST_LINE:
-            rest = NO_TEXT
-    if len(content):
-        yield _Block(content, np.array([0, len(content)], dtype=np.int32))
+        if is_too_long or len(rest) > longest:
+            is_too_long = is_too_long or not _is_space(rest).all()
+            rest = rest[:0] if is_too_long else BLANK
+        size = len(rest)
+        if len(ends) or size + CHUNK > len(room):
+            # DuckDB may still read the last room. A line longer than a chunk gets all the room that it may need.
+            room = _room(longest + 2 * CHUNK if size > CHUNK else 2 * CHUNK)
+        room[:size] = rest
+    if is_too_long:
+        yield TOO_LONG
+    elif size:
+        yield _Block(room[:size], np.array([0, size], dtype=np.int32))
 
 
 def _room(size: int) -> "NDArray[np.uint8]":
@@ -114,8 +166,11 @@ def _batch(name: str, first: int, block: _Block) -> pa.RecordBatch:
     return _record_batch(name, lines[is_record], raw.filter(pa.array(is_record)))
 
 
-def _record_batch(name: str, lines: "NDArray[np.int64]", raw: pa.StringArray) -> pa.RecordBatch:
-    return pa.record_batch([pa.repeat(pa.scalar(name), len(lines)), pa.array(lines), raw], schema=SCHEMA)
+def _record_batch(
+    name: str, lines: "NDArray[np.int64]", raw: pa.StringArray, *, is_beyond_limits: bool = False
+) -> pa.RecordBatch:
+    same = [pa.repeat(pa.scalar(value), len(lines)) for value in (name, is_beyond_limits)]
+    return pa.record_batch([same[0], pa.array(lines), raw, same[1]], schema=SCHEMA)
 
 
 def _text(block: _Block) -> pa.StringArray:
@@ -124,20 +179,29 @@ def _text(block: _Block) -> pa.StringArray:
     try:
         raw.validate(full=True)
     except pa.ArrowInvalid:
-        return pa.array([_decoded(block.content[start:end]) for start, end in pairwise(block.starts)], pa.string())
+        lines = (block.content[start:end].tobytes() for start, end in pairwise(block.starts))
+        return pa.array([_decoded(line) for line in lines], pa.string())
     return raw
 
 
-def _decoded(line: "NDArray[np.uint8]") -> str | None:
+def _decoded(line: bytes) -> str | None:
     try:
-        return line.tobytes().decode()
+        return line.decode()
     except UnicodeDecodeError:
         return None
 
 
 def _is_blank(block: _Block) -> "NDArray[np.bool_]":
-    """Tell which lines hold nothing but white space. Only lines that start with it are looked at."""
-    is_blank = block.content[block.starts[:-1]] <= ord(" ")
-    for number in np.flatnonzero(is_blank):
-        is_blank[number] = not block.content[block.starts[number] : block.starts[number + 1]].tobytes().strip()
+    """Tell which lines hold nothing but white space; where none starts with it, nothing more is looked at."""
+    starts = block.starts
+    is_blank = block.content[starts[:-1]] <= ord(" ")
+    if is_blank.any():
+        text = np.flatnonzero(~_is_space(block.content[starts[0] : starts[-1]])) + starts[0]
+        places = np.searchsorted(text, starts)
+        is_blank = places[1:] == places[:-1]
     return is_blank
+
+
+def _is_space(content: "NDArray[np.uint8]") -> "NDArray[np.bool_]":
+    is_space: NDArray[np.bool_] = (content == ord(" ")) | ((content >= ord("\t")) & (content <= ord("\r")))
+    return is_space

@@ -13,8 +13,9 @@ import duckdb
 
 from integrations.duck import quoted
 from integrations.fhir.lines import LineStream, named
-from integrations.fhir.sql_on_fhir import compile_view
+from integrations.fhir.sql_on_fhir.compiler import CompiledView, compile_view
 from integrations.fhir.sql_on_fhir.macros import define_macros, define_misfit
+from integrations.limits import DEFAULT_LIMITS, Limits
 from integrations.tables import TABLES
 
 HERE = Path(__file__).parent
@@ -28,6 +29,7 @@ def stage(
     *,
     root: Path | None = None,
     deleted: Sequence[Path] = (),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> str:
     """Return the staged relation over the files as a subquery; the files are read when it is.
 
@@ -36,17 +38,26 @@ def stage(
     """
     define_macros(connection)
     define_misfit(connection)
-    connection.register(f"line_{table}", LineStream(named(files, root)))
-    staged = staged_sql(table, view)
+    compiled = _compiled(table, view)
+    connection.register(f"line_{table}", LineStream(named(files, root), compiled.elements, limits))
+    staged = _worded(table, compiled)
     if not deleted:
         return f"(\n{staged}\n)"
-    connection.register("line_deleted", LineStream(named(deleted, root)))
+    connection.register("line_deleted", LineStream(named(deleted, root), limits=limits))
     return f"(\n{staged}\nunion all by name\n{deleted_sql(table, view)}\n)"
 
 
-def staged_sql(table: str, view: dict[str, Any] | None = None) -> str:
-    """Return the SQL of the staged relation over `line_<table>`."""
-    compiled = compile_view(view or own_view(table), lines=f"line_{table}", is_checked=True)
+def staged_sql(table: str) -> str:
+    """Return the SQL of the staged relation over `line_<table>`, by the view that Rounds has."""
+    return _worded(table, _compiled(table, None))
+
+
+def _compiled(table: str, view: dict[str, Any] | None) -> CompiledView:
+    return compile_view(view or own_view(table), lines=f"line_{table}", is_checked=True)
+
+
+def _worded(table: str, compiled: CompiledView) -> str:
+    """Put the words of staged/<table>.sql over a view."""
     worded = (HERE / "staged" / f"{table}.sql").read_text(encoding="utf-8")
     return f"with flat as (\n{compiled.sql}\n)\nselect * from (\n{worded})"
 

@@ -18,12 +18,14 @@ import orjson
 import pyarrow as pa
 
 from integrations.errors import EnvironmentFault, WrongUsage
-from integrations.fhir.lines import BOM, LONGEST_LINE, SCHEMA, LineStream
+from integrations.fhir.lines import SCHEMA, LineStream
 from integrations.fhir.sql_on_fhir.compiler import CompiledView, compile_view
 from integrations.fhir.sql_on_fhir.elements import NUMBERS
 from integrations.fhir.sql_on_fhir.errors import InvalidView
 from integrations.fhir.sql_on_fhir.runner import Row, digits, view_batches
 from integrations.fhir.sql_on_fhir.selection import Column
+from integrations.limits import DEFAULT_LIMITS
+from integrations.sent import BOM
 
 FORMATS = ("ndjson", "csv", "parquet")
 
@@ -86,7 +88,8 @@ class _Resources:
             resources = document if isinstance(document, list) else [document]
             texts = pa.array([_text(resource) for resource in resources], pa.string())
             lines = list(range(1, len(texts) + 1))
-            yield pa.record_batch([pa.repeat(str(path), len(texts)), pa.array(lines, pa.int64()), texts], schema=SCHEMA)
+            names, is_beyond = pa.repeat(str(path), len(texts)), pa.repeat(False, len(texts))
+            yield pa.record_batch([names, pa.array(lines, pa.int64()), texts, is_beyond], schema=SCHEMA)
 
 
 def _text(resource: object) -> str | None:
@@ -100,7 +103,7 @@ def _text(resource: object) -> str | None:
 def _document(path: Path) -> dict[str, Any] | list[object] | None:
     """The resource that is the whole file, or those of the Bundle that is; None for NDJSON."""
     with path.open("rb") as file:
-        head = file.readline(LONGEST_LINE).removeprefix(BOM).strip()
+        head = file.readline(DEFAULT_LIMITS.longest_line).removeprefix(BOM).strip()
     try:
         if orjson.loads(head).get("resourceType") != "Bundle":
             return None

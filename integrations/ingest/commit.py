@@ -14,7 +14,7 @@ from integrations.ingest.doors import BESIDE, LOOKED_UP, NO_TABLE
 from integrations.ingest.outcomes import left_out_counts
 from integrations.ingest.places import IngestPlaces, TableAccount, UndecidedCode
 from integrations.ingest.releases import SENT_AGAIN, SUPERSEDED, Version, superseded
-from integrations.ingest.set_aside import Origin, keep_hashes, quarantine_rows, record_hash, waiting_rows
+from integrations.ingest.set_aside import Origin, keep_hashes, quarantine_rows, waiting_rows
 from integrations.ingest.take_up import TakenUp
 from integrations.landing import Landed, drop_landed
 from integrations.records import Records
@@ -88,8 +88,8 @@ def releases_of(
     read: dict[Version, str] = {}
     for extract_id, origin in origins.items():
         places = {each.by for each in found if each.by.extract_id == extract_id}
-        raw = origin.bytes_of([(by.file, by.line) for by in places])
-        read |= {by: record_hash(raw[by.file, by.line]) for by in places}
+        read_now = origin.hashes((by.file, by.line) for by in places)
+        read |= {by: read_now[by.file, by.line] for by in places}
     released: dict[int, tuple[datetime, str]] = {}
     for each in found:
         is_same = each.is_mapped and read[each.by] == hashes[each.quarantine_id]

@@ -1,9 +1,8 @@
 """Which door reads which files of an extract, by the kind of the feed."""
 
-import gzip
 import json
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import duckdb
 from integrations.contract import Contract
 from integrations.errors import Refused, WrongUsage
 from integrations.landing import Landed, LandedFile
+from integrations.sent import SentRecord, Unpacking, sent_record
 
 NO_TABLE = "none"  # the account of files that feed no table
 LOOKED_UP = "looked up by a mapping"
@@ -64,19 +64,24 @@ def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[
     return left_out
 
 
-def readable_root(landed: Landed, kind: str, temp: Path) -> Path:
-    """The folder that a door reads: landing itself, or a stand-in in `temp` where packed files lie unpacked."""
-    packed = [file for file in landed.files if file.name.endswith(".gz")]
-    if kind == "tabular" or not packed:
+def readable_root(landed: Landed, contract: Contract, temp: Path) -> Path:
+    """The folder that a door reads: landing itself, or a stand-in in `temp` where packed files lie unpacked.
+
+    Raises Refused when they come to more than the contract allows.
+    """
+    if contract.kind == "tabular" or not any(file.name.endswith(".gz") for file in landed.files):
         return landed.folder
     root = temp / f"unpacked-{landed.extract_id}"
     shutil.rmtree(root, ignore_errors=True)
+    left = contract.limits.largest_unpacked
     for file in landed.files:
         place = root / file.name
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if file in packed:
-            with gzip.open(landed.folder / file.name) as reader, place.open("wb") as writer:
-                shutil.copyfileobj(reader, writer)
+        if file.name.endswith(".gz"):
+            reading = Unpacking(file.name, left)
+            with place.open("wb") as writer:
+                writer.writelines(reading.chunks(landed.folder / file.name))
+            left = reading.left
         else:
             place.symlink_to(landed.folder / file.name)
     return root
@@ -98,7 +103,8 @@ def stage(
 
         deleted = [root / file.name for file in files if is_deleted(file.name)]
         sent = [path for path in paths if path not in deleted]
-        return stage_fhir(connection, table, sent, _view(contract, table, sources), root=root, deleted=deleted)
+        view = _view(contract, table, sources)
+        return stage_fhir(connection, table, sent, view, root=root, deleted=deleted, limits=contract.limits)
     if contract.patients_of and contract.kind == "hl7v2":
         from integrations.hl7v2.oru import stage_oru
 
@@ -108,19 +114,19 @@ def stage(
     return stage_tabular(connection, contract, table, folder=sources / contract.source, root=root)
 
 
-def raw_bytes(kind: str, path: Path, numbers: Collection[int]) -> dict[int, bytes]:
-    """The bytes of records of one file, by their number."""
+def sent_records(kind: str, path: Path, numbers: Collection[int]) -> Iterator[SentRecord]:
+    """The records of one file with these numbers, in their order."""
     if kind == "fhir":
-        from integrations.fhir.lines import line_bytes
+        from integrations.fhir.lines import sent_lines
 
-        return line_bytes(path, numbers)
+        yield from sent_lines(path, numbers)
+        return
     if kind == "hl7v2":
-        from integrations.hl7v2.segments import segment_bytes
-
-        return segment_bytes(path, numbers)
-    from integrations.tabular.lines import record_bytes
-
-    return record_bytes(path, numbers)
+        from integrations.hl7v2.segments import segment_bytes as record_bytes
+    else:
+        from integrations.tabular.lines import record_bytes
+    for number, raw in sorted(record_bytes(path, numbers).items()):
+        yield sent_record(number, raw)
 
 
 def record_count(file: LandedFile) -> int:

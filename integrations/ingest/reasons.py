@@ -2,6 +2,7 @@
 
 REASONS: dict[str, str] = {
     "not_json": "the line is no JSON",
+    "beyond_limits": "the line is longer, holds more values or lies deeper within itself than the limits allow",
     "wrong_type": "the file holds another kind of resource than the contract says",
     "bad_segment": "the HL7 v2 segment cannot be read",
     "foreign_patient": "the patient is named by no identifier of the authority that the contract's patients_of names",

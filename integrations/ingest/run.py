@@ -76,7 +76,10 @@ def ingest(
     with (
         scratch(places, dry_run=dry_run) as own,
         arrival(
-            source, path or _left(records, source, places), own.temp / "landing" if dry_run else own.landing
+            source,
+            path or _left(records, source, places),
+            own.temp / "landing" if dry_run else own.landing,
+            contract.limits,
         ) as new,
     ):
         files_out_of_scope(contract, new.files)
@@ -145,7 +148,7 @@ def _load_landed(
     dry_run: bool,
 ) -> IngestResult:
     kind = opening.contract.kind
-    origin = Origin(extract_id=landed.extract_id, kind=kind, root=readable_root(landed, kind, places.temp))
+    origin = Origin(extract_id=landed.extract_id, kind=kind, root=readable_root(landed, opening.contract, places.temp))
     ingested = Ingested(
         contract=opening.contract, landed=landed, is_history=opening.is_history, before=opening.before, origin=origin
     )

@@ -1,9 +1,9 @@
 """The bytes of what was set aside, fetched from landing by file and line once the rest is done."""
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
-from integrations.ingest.doors import raw_bytes
+from integrations.ingest.doors import sent_records
 from integrations.ingest.releases import SUPERSEDED
+from integrations.sent import SentRecord
 
-BATCH = 20_000
+BATCH, BATCH_BYTES = 20_000, 16 << 20
 HASH_SCHEMA = pa.schema([("table_name", pa.string()), ("record_hash", pa.string())])
 Place = tuple[str, int]  # file, line
 
@@ -27,21 +28,15 @@ class Origin:
     kind: str
     root: Path
 
-    def bytes_of(self, places: list[Place]) -> dict[Place, bytes]:
-        """The bytes of these records."""
-        lines: dict[str, list[int]] = {}
-        for file, line in places:
-            lines.setdefault(file, []).append(line)
-        return {
-            (file, line): raw
-            for file, numbers in lines.items()
-            for line, raw in raw_bytes(self.kind, self.root / file, set(numbers)).items()
-        }
+    def records(self, places: Iterable[Place]) -> Iterator[tuple[Place, SentRecord]]:
+        """Read the records at these places, which are in order, one by one."""
+        for file, of_file in groupby(dict.fromkeys(places), key=lambda place: place[0]):
+            for record in sent_records(self.kind, self.root / file, {line for _, line in of_file}):
+                yield (file, record.number), record
 
-
-def record_hash(raw: bytes) -> str:
-    """The identity of a source record: the same bytes are the same record, whenever they come."""
-    return hashlib.sha256(raw).hexdigest()
+    def hashes(self, places: Iterable[Place]) -> dict[Place, str]:
+        """The identity of the records at these places."""
+        return {place: record.sha256 for place, record in self.records(sorted(places))}
 
 
 def quarantine_rows(
@@ -67,12 +62,18 @@ def quarantine_rows(
         order by record_file, record_line, table_name, code, fact_key
     """
     for batch in _batches(connection, query, origin):
-        raw = origin.bytes_of([(row[2], row[3]) for row in batch])
-        rows = []
+        records = origin.records([(row[2], row[3]) for row in batch])
+        rows: list[dict[str, Any]] = []
+        place, size = None, 0
         for row in batch:
             values = dict(zip(names, row, strict=True))
             reason, _, detail = values.pop("fault").partition(" ")
-            found = raw[row[2], row[3]]
+            if place != (row[2], row[3]):
+                if size > BATCH_BYTES:
+                    yield rows
+                    rows, size = [], 0
+                place, found = next(records)
+                size += len(found.head)
             rows.append(
                 {
                     **values,
@@ -80,8 +81,8 @@ def quarantine_rows(
                     "extract_id": origin.extract_id,
                     "reason": reason,
                     "detail": detail,
-                    "record_hash": record_hash(found),
-                    "bytes": found,
+                    "record_hash": found.sha256,
+                    "bytes": found.head,
                     "quarantined_at": at,
                 }
             )
@@ -101,12 +102,12 @@ def waiting_rows(connection: duckdb.DuckDBPyConnection, origin: Origin, at: date
         order by record_file, record_line, table_name
     """
     for batch in _batches(connection, query, origin):
-        raw = origin.bytes_of([(row[2], row[3]) for row in batch])
+        hashes = origin.hashes((row[2], row[3]) for row in batch)
         yield [
             {
                 **dict(zip(names, row, strict=True)),
                 "extract_id": origin.extract_id,
-                "record_hash": record_hash(raw[row[2], row[3]]),
+                "record_hash": hashes[row[2], row[3]],
                 "since": at,
             }
             for row in batch
@@ -119,9 +120,9 @@ def keep_hashes(connection: duckdb.DuckDBPyConnection, origin: Origin, file: Pat
     temporary = file.with_name(f".{file.name}")
     with pyarrow.parquet.ParquetWriter(temporary, HASH_SCHEMA) as writer:
         for batch in _batches(connection, query, origin):
-            raw = origin.bytes_of([(row[1], row[2]) for row in batch])
-            hashes = [record_hash(raw[row[1], row[2]]) for row in batch]
-            writer.write_table(pa.table([[row[0] for row in batch], hashes], schema=HASH_SCHEMA))
+            hashes = origin.hashes((row[1], row[2]) for row in batch)
+            found = [hashes[row[1], row[2]] for row in batch]
+            writer.write_table(pa.table([[row[0] for row in batch], found], schema=HASH_SCHEMA))
     temporary.chmod(0o600)
     temporary.rename(file)
 

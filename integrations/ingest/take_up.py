@@ -102,7 +102,7 @@ def _stage_again(
         {"extract_id": extract_id},
     )
     landed = read_landed(places.landing / contract.source / extract_id)
-    root = readable_root(landed, contract.kind, places.temp)
+    root = readable_root(landed, contract, places.temp)
     names = {name for (name,) in connection.execute("select distinct record_file from again").fetchall()}
     files = [file for file in landed.files if file.name in names]
     staged = stage(connection, contract, table, files=files, root=root, sources=places.sources)

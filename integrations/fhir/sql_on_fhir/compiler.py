@@ -28,16 +28,18 @@ CONSTANT_TYPE = re.compile(r"value([A-Z]\w*)")
 
 @dataclass(frozen=True)
 class CompiledView:
-    """A view as SQL: `sql` selects HEAD and then `columns` from the relation `line`."""
+    """A view as SQL: `sql` selects HEAD and then `columns` from the relation `line`; `elements`: what it reads."""
 
     sql: str
     columns: tuple[Column, ...]
+    elements: tuple[str, ...]
 
 
 def compile_view(view: Mapping[str, Any], *, lines: str = "line", is_checked: bool = False) -> CompiledView:
     """Compile a ViewDefinition to SQL over the relation `lines`. Raises InvalidView.
 
-    `is_checked`: a missing id and a value of the wrong type are problems (this needs `define_misfit`).
+    `is_checked`: a missing id, a value of the wrong type and a line with is_beyond_limits are problems (this needs
+    `define_misfit`, and that column).
     """
     resource_type = view.get("resource")
     if not isinstance(resource_type, str) or not is_resource(resource_type):
@@ -50,7 +52,8 @@ def compile_view(view: Mapping[str, Any], *, lines: str = "line", is_checked: bo
         rows = beside([alternatives(one, scope, f"select[{at}]") for at, one in enumerate(_selects(view))])
         wheres = _wheres(view, scope)
     _refuse_doubles(rows[0].columns)
-    return CompiledView(_query(lines, root, rows, wheres, is_checked), rows[0].columns)
+    sql = _query(lines, root, rows, wheres, is_checked)
+    return CompiledView(sql, rows[0].columns, tuple(root.parts))
 
 
 def _scope(view: Mapping[str, Any], root: Shape) -> Scope:
@@ -114,7 +117,7 @@ def _refuse_doubles(columns: tuple[Column, ...]) -> None:
 
 def _query(lines: str, root: Shape, rows: list[Alternative], wheres: list[str], is_checked: bool) -> str:
     _use_head(root)
-    steps = [_parsed(lines, root), _opened(root), _judged(root, is_checked)]
+    steps = [_parsed(lines, root, is_checked), _opened(root), _judged(root, is_checked)]
     is_kept = " and ".join(f"coalesce({where}, false)" for where in wheres)
     if is_spread(rows):
         columns = spread(rows)
@@ -138,11 +141,12 @@ def _use_head(root: Shape) -> None:
     root.parts.setdefault("id", Shape("id", "id"))
 
 
-def _parsed(lines: str, root: Shape) -> str:
+def _parsed(lines: str, root: Shape, is_checked: bool) -> str:
     raw = "numbers_as_text(raw)" if root.keeps_digits else "raw"
+    head = "record_file, record_line, raw" + (", is_beyond_limits" if is_checked else "")
     return (
         "parsed as (\n"
-        f"    select record_file, record_line, raw, try(from_json({raw},\n"
+        f"    select {head}, try(from_json({raw},\n"
         f"        '{root.structure_text}')) as resource\n"
         f"    from {lines}\n)"
     )
@@ -174,6 +178,7 @@ def _judged(root: Shape, is_checked: bool) -> str:
     detail = "null::varchar"
     source = "opened"
     if is_checked:
+        lines.insert(1, "    when is_beyond_limits then 'beyond_limits'")
         lines += [
             "    when coalesce(resource.id, '') = '' then 'missing_id'",
             f"    when misfit = {quoted(NOT_JSON)} then 'not_json'",

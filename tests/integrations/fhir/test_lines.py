@@ -1,16 +1,21 @@
 """Files as lines: whatever bytes a sender writes, every line keeps its number and none stops the rest."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integrations.fhir.lines import CHUNK, LONGEST_LINE, LineStream, line_bytes, named
+from integrations.fhir.lines import CHUNK, LineStream, named, sent_lines
+from integrations.limits import Limits
+from integrations.sent import KEPT
+
+LIMITS = Limits(longest_line=3 * CHUNK)
 
 
-def lines_of(*files: Path) -> list[tuple[Any, ...]]:
-    stream = LineStream(named(files, None))
-    return [tuple(row.values()) for batch in stream.batches() for row in batch.to_pylist()]
+def lines_of(*files: Path, limits: Limits = LIMITS) -> list[tuple[Any, ...]]:
+    stream = LineStream(named(files, None), limits=limits)
+    return [tuple(row.values())[:3] for batch in stream.batches() for row in batch.to_pylist()]
 
 
 def texts(folder: Path, content: bytes) -> list[tuple[int, str | None]]:
@@ -48,7 +53,7 @@ def test_a_line_longer_than_a_chunk_is_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", [b"\nb\n", b""])
 def test_a_line_longer_than_the_limit_is_a_line_that_cannot_be_read(tmp_path: Path, end: bytes) -> None:
-    found = texts(tmp_path, b"a\n" + b"x" * (LONGEST_LINE + CHUNK + 5) + end)
+    found = texts(tmp_path, b"a\n" + b"x" * (LIMITS.longest_line + CHUNK + 5) + end)
     assert found == [(1, "a"), (2, None), (3, "b")][: 3 if end else 2]
 
 
@@ -69,6 +74,9 @@ def test_a_file_is_named_by_its_path_below_the_root(tmp_path: Path) -> None:
 
 def test_the_bytes_of_a_line_can_be_fetched(tmp_path: Path) -> None:
     file = tmp_path / "sent.ndjson"
-    file.write_bytes(b"a\r\n\n\xff\nlast")
-    assert line_bytes(file, {1, 3, 4, 9}) == {1: b"a", 3: b"\xff", 4: b"last"}
-    assert line_bytes(file, {1}) == {1: b"a"}
+    long = b"x" * (2 * KEPT + 5)
+    file.write_bytes(b"a\r\n\n\xff\n" + long + b"\nlast")
+    found = {line.number: line for line in sent_lines(file, {1, 3, 4, 5, 9})}
+    assert {number: line.head for number, line in found.items()} == {1: b"a", 3: b"\xff", 4: long[:KEPT], 5: b"last"}
+    assert found[4].sha256 == hashlib.sha256(long).hexdigest()
+    assert [line.head for line in sent_lines(file, {5})] == [b"last"]

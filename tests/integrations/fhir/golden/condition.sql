@@ -1,6 +1,6 @@
 with flat as (
 with parsed as (
-    select record_file, record_line, raw, try(from_json(raw,
+    select record_file, record_line, raw, is_beyond_limits, try(from_json(raw,
         '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"subject":{"reference":"VARCHAR"},"encounter":{"reference":"VARCHAR"},"verificationStatus":"JSON","category":[{"coding":[{"code":"VARCHAR"}]}],"recordedDate":"VARCHAR","onsetDateTime":"VARCHAR","onsetPeriod":"JSON","code":{"coding":[{"system":"VARCHAR","code":"VARCHAR"}]},"resourceType":"VARCHAR"}')) as resource
     from line_condition
 ), opened as (
@@ -10,6 +10,7 @@ with parsed as (
     from parsed
 ), judged as (
     select *, misfit as problem_detail, case
+        when is_beyond_limits then 'beyond_limits'
         when resource is null then 'not_json'
         when resource.resourceType is distinct from 'Condition' then 'wrong_type'
         when coalesce(resource.id, '') = '' then 'missing_id'

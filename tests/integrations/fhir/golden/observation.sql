@@ -1,6 +1,6 @@
 with flat as (
 with parsed as (
-    select record_file, record_line, raw, try(from_json(raw,
+    select record_file, record_line, raw, is_beyond_limits, try(from_json(raw,
         '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"subject":{"reference":"VARCHAR"},"encounter":{"reference":"VARCHAR"},"status":"VARCHAR","category":[{"coding":[{"code":"VARCHAR"}]}],"effectiveDateTime":"VARCHAR","effectiveInstant":"VARCHAR","effectivePeriod":"JSON","issued":"VARCHAR","basedOn":"JSON","component":"JSON","code":{"coding":[{"system":"VARCHAR","code":"VARCHAR"}]},"valueQuantity":{"value":"JSON","code":"VARCHAR","unit":"VARCHAR","comparator":"VARCHAR"},"valueInteger":"JSON","valueString":"VARCHAR","valueBoolean":"BOOLEAN","valueDateTime":"VARCHAR","valueTime":"VARCHAR","valueCodeableConcept":"JSON","valueRange":"JSON","valueRatio":"JSON","valueSampledData":"JSON","valuePeriod":"JSON","resourceType":"VARCHAR"}')) as resource
     from line_observation
 ), opened as (
@@ -16,6 +16,7 @@ with parsed as (
     from parsed
 ), judged as (
     select *, misfit as problem_detail, case
+        when is_beyond_limits then 'beyond_limits'
         when resource is null then 'not_json'
         when resource.resourceType is distinct from 'Observation' then 'wrong_type'
         when coalesce(resource.id, '') = '' then 'missing_id'

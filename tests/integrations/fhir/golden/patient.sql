@@ -1,6 +1,6 @@
 with flat as (
 with parsed as (
-    select record_file, record_line, raw, try(from_json(raw,
+    select record_file, record_line, raw, is_beyond_limits, try(from_json(raw,
         '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"birthDate":"VARCHAR","gender":"VARCHAR","deceasedBoolean":"BOOLEAN","deceasedDateTime":"VARCHAR","resourceType":"VARCHAR"}')) as resource
     from line_patient
 ), opened as (
@@ -8,6 +8,7 @@ with parsed as (
     from parsed
 ), judged as (
     select *, misfit as problem_detail, case
+        when is_beyond_limits then 'beyond_limits'
         when resource is null then 'not_json'
         when resource.resourceType is distinct from 'Patient' then 'wrong_type'
         when coalesce(resource.id, '') = '' then 'missing_id'
