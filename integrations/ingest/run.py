@@ -103,11 +103,14 @@ def ingest(
 
 
 def _is_small(files: tuple[LandedFile, ...], waiting_count: int) -> bool:
-    """Whether the rows of an extract, and those it may take up, fit in memory; how many Parquet has, nobody knows."""
+    """Whether the rows of an extract, and those it may take up, fit in memory; how many Parquet has, nobody knows.
+
+    A packed file may come to a thousand times its size.
+    """
     return (
         all(file.lines for file in files if file.bytes)
         and sum(file.lines for file in files) + waiting_count <= MOST_LINES_IN_MEMORY
-        and sum(file.bytes for file in files) <= MOST_BYTES_IN_MEMORY
+        and sum(file.bytes * (1_000 if file.name.endswith(".gz") else 1) for file in files) <= MOST_BYTES_IN_MEMORY
     )
 
 

@@ -37,6 +37,21 @@ def test_a_contract_is_read_with_its_durations_and_defaults(tmp_path: Path) -> N
     assert contract.is_past(datetime(2024, 1, 1, tzinfo=UTC))
 
 
+def test_the_limits_of_a_feed_are_sizes_that_people_read(tmp_path: Path) -> None:
+    limits = "limits: {largest_file: 2GB, longest_line: 64KB, most_files: 10}\n"
+    read = load_contract("ward", write(tmp_path, CONTRACT + limits)).limits
+    assert (read.largest_file, read.longest_line, read.most_files) == (2 << 30, 64 << 10, 10)
+    assert read.largest_unpacked == load_contract("ward", write(tmp_path)).limits.largest_unpacked == 100 << 30
+
+
+@pytest.mark.parametrize(
+    "limit", ["largest_file: 2 gigabytes", "largest_file: true", "longest_line: 0MB", "deepest_json: 5000"]
+)
+def test_a_limit_that_is_none_is_refused(tmp_path: Path, limit: str) -> None:
+    with pytest.raises(WrongUsage, match=limit.partition(":")[0]):
+        load_contract("ward", write(tmp_path, f"{CONTRACT}limits: {{{limit}}}\n"))
+
+
 def test_before_go_live_all_is_history(tmp_path: Path) -> None:
     contract = load_contract("ward", write(tmp_path, CONTRACT + "go_live_at: 2024-01-01T00:00:00Z\n"))
     assert contract.is_past(datetime(2023, 12, 31, tzinfo=UTC))

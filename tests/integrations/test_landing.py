@@ -12,6 +12,8 @@ import pytest
 
 from integrations.errors import NotInOrder, Refused
 from integrations.landing import Landed, arrival, read_landed, settle
+from integrations.limits import Limits
+from integrations.sent import CHUNK
 
 NIGHT = datetime(2024, 3, 10, 5, tzinfo=UTC)
 LINES = b'{"id":"1"}\n\n{"id":"2"}'
@@ -172,3 +174,56 @@ def test_a_landed_extract_without_its_manifest_is_not_in_order(sent: Path, landi
     (folder / "manifest.json").write_text("{}")
     with pytest.raises(NotInOrder, match="manifest"):
         read_landed(folder)
+
+
+@pytest.mark.parametrize(
+    ("limits", "match"),
+    [
+        ({"most_files": 2}, "more than 2 files and folders"),
+        ({"largest_file": 16}, "larger than 16 bytes"),
+        ({"largest_unpacked": 2_000}, "packed files come to more"),
+    ],
+)
+def test_what_is_beyond_the_limits_of_the_contract_is_refused(
+    sent: Path, landing: Path, limits: dict[str, int], match: str
+) -> None:
+    for name in ("one", "two"):
+        (sent / f"{name}.ndjson.gz").write_bytes(gzip.compress(b"x" * 1_001))
+    with pytest.raises(Refused, match=match), arrival("ward", sent, landing, Limits(**limits)):
+        pass
+    assert [path for path in landing.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("manifest", "match"),
+    [
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "nested too deep"),
+        (b"[" * 100_000, "nested too deep"),
+        (b'{"files":[' + b"1," * 600_000 + b"1]}", "too large"),
+        (b'{"note":"' + b"x" * (17 << 20) + b'"}', "too large"),
+    ],
+)
+def test_a_manifest_that_is_no_manifest_is_refused(sent: Path, landing: Path, manifest: bytes, match: str) -> None:
+    (sent / "manifest.json").write_bytes(manifest)
+    refused(sent, landing, match)
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"", 0),
+        (b"\xef\xbb\xbf\n", 0),
+        (b" \t\r\x0b\x0c\n" * 3, 0),
+        (b"a", 1),
+        (b"\n\na\n \nb b\n\n", 2),
+        (b"x" * (CHUNK - 1) + b"\n" + b"y", 2),
+        (b"x" * CHUNK + b"\n" + b"y\n", 2),
+        (b" " * CHUNK + b"x\n" + b" " * CHUNK, 1),
+        (b"x" * (2 * CHUNK), 1),
+    ],
+)
+def test_lines_that_are_not_blank_are_counted_wherever_a_chunk_ends(
+    sent: Path, landing: Path, content: bytes, lines: int
+) -> None:
+    (sent / "Patient.ndjson").write_bytes(content)
+    assert {file.name: file.lines for file in land(sent, landing).files}["Patient.ndjson"] == lines

@@ -80,3 +80,50 @@ def test_the_bytes_of_a_line_can_be_fetched(tmp_path: Path) -> None:
     assert {number: line.head for number, line in found.items()} == {1: b"a", 3: b"\xff", 4: long[:KEPT], 5: b"last"}
     assert found[4].sha256 == hashlib.sha256(long).hexdigest()
     assert [line.head for line in sent_lines(file, {5})] == [b"last"]
+
+
+def test_a_blank_line_of_any_length_is_no_line(tmp_path: Path) -> None:
+    blank = b" " * (LIMITS.longest_line + 2 * CHUNK)
+    assert texts(tmp_path, b"a\n" + blank + b"\nb\n" + b"\n" * 100_000 + b" \t\nc\n" + blank) == [
+        (1, "a"),
+        (3, "b"),
+        (100_005, "c"),
+    ]
+
+
+def test_of_a_heavy_line_what_the_view_reads_is_handed_on(tmp_path: Path) -> None:
+    file = tmp_path / "sent.ndjson"
+    heavy = b'{"id":"x","photo":"' + b"x" * (2 << 20) + b'","code":{"n":1}}\n'
+    read_too_much = b'{"id":"' + b"x" * (2 << 20) + b'"}\n'
+    broken, of_no_object = b'{"id":"' + b"x" * (2 << 20) + b"\n", b"[" + b"1," * 200_000 + b"1]\n"
+    file.write_bytes(b'{"id":"first"}\n' + heavy + read_too_much + broken + of_no_object + b'{"id":"last"}\n')
+    stream = LineStream(named([file], None), ("id", "code", "status"), LIMITS)
+    rows = [tuple(row.values())[1:] for batch in stream.batches() for row in batch.to_pylist()]
+    assert rows == [
+        (1, '{"id":"first"}\n', False),
+        (2, '{"id":"x","code":{"n":1}}', False),
+        (3, None, True),
+        (4, "{", False),
+        (5, "[]", False),
+        (6, '{"id":"last"}\n', False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "is_beyond"),
+    [
+        (b"[" * 20 + b"]" * 20, False),
+        (b"[" * 21 + b"]" * 21, True),
+        (b'{"a":' * 21 + b"1", True),
+        (b"[]" * 100, False),
+        (b'["' + b"[" * 100 + b'"]', False),
+        (rb'["\"' + b"[" * 100 + b'"]', False),
+        (b'["]]]]",' * 21 + b"]" * 21, True),
+        (b'"' + rb"\"" * 100_000 + b"[" * 100, False),
+    ],
+)
+def test_depth_is_counted_outside_of_strings(tmp_path: Path, line: bytes, is_beyond: bool) -> None:
+    (tmp_path / "sent.ndjson").write_bytes(line)
+    stream = LineStream([("sent", tmp_path / "sent.ndjson")], limits=Limits(deepest_json=20))
+    [row] = [row for batch in stream.batches() for row in batch.to_pylist()]
+    assert row["is_beyond_limits"] == is_beyond
