@@ -11,7 +11,12 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SUITES = ("tests/integrations/ingest/test_account.py", "tests/integrations/hl7v2/test_anything.py")
+SUITES = (
+    "tests/integrations/ingest/test_account.py",
+    "tests/integrations/ingest/test_bombs.py",
+    "tests/integrations/fhir/test_mutated.py",
+    "tests/integrations/hl7v2/test_anything.py",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -79,11 +79,17 @@ def keep_aside(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extr
             {quoted(judgement.table)}, {quoted(judgement.contract.source)}, {quoted(extract_id)},
             record_file, record_line, is_bad, fault, waits_for_table, waits_for,
             patient_id, case when is_retracted then null else {code} end, fact_key,
-            case when fault is distinct from 'impossible_time issued_at' then issued_at end, effective_at,
+            case when fault is distinct from 'impossible_time issued_at' and {_fits("issued_at")} then issued_at end,
+            case when {_fits("effective_at")} then effective_at end,
             {judgement.is_history}, null
         from judged join set_aside using (record_file, record_line)
         """
     )
+
+
+def _fits(instant: str) -> str:
+    """Whether records can hold an instant: DuckDB knows years before Christ and after 9999."""
+    return f"{instant} between timestamptz '0002-01-01 00:00:00+00' and timestamptz '9998-12-31 00:00:00+00'"
 
 
 def keep_left_out(connection: duckdb.DuckDBPyConnection, table: str) -> None:

@@ -24,6 +24,12 @@ BAD_RESULTS: dict[str, tuple[Line, str]] = {
     "a month": (result("o9", effectiveDateTime="2024-03"), "bad_time"),
     "a time before 1900": (result("o9", effectiveDateTime="1024-03-02T10:00:00Z"), "impossible_time"),
     "a time after receipt": (result("o9", effectiveDateTime="2024-03-12T10:00:00Z"), "impossible_time"),
+    "a time before Christ": (result("o9", effectiveDateTime="-2024-03-02T10:00:00Z"), "impossible_time"),
+    "a time before Christ of another fault": (
+        result("o9", issued="-2024-03-02T10:00:00Z") | {"status": None},
+        "missing_field",
+    ),
+    "a time in ten thousand years": (result("o9", effectiveDateTime="12024-03-02T10:00:00Z"), "impossible_time"),
     "a time without end": (result("o9", effectiveDateTime="infinity and so on"), "bad_time"),
     "a value in words where a number belongs": (result("o9", valueQuantity=None, valueString="clotted"), "bad_value"),
     "an impossible value": (result("o9", 51), "impossible_value"),
