@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from integrations.errors import NotInOrder, Refused
+from integrations.full_disk import full_disk_is_a_fault
 from integrations.limits import DEFAULT_LIMITS, Limits, beyond
 from integrations.sent import CHUNK, MOST_VALUES, Unpacking, count_lines, json_depth, value_count
 
@@ -78,7 +79,8 @@ def arrival(source: str, path: Path, landing: Path, limits: Limits = DEFAULT_LIM
     folder.mkdir(mode=0o700)
     try:
         names = _names(path, limits.most_files)
-        files = tuple(_copies(path, folder, [name for name in names if name != MANIFEST], limits))
+        with full_disk_is_a_fault(landing):
+            files = tuple(_copies(path, folder, [name for name in names if name != MANIFEST], limits))
         sent = _sent_manifest(path) if MANIFEST in names else None
         if not files and sent is None:
             raise Refused("the extract holds no file", where=str(path), to_do="check what the sender wrote")

@@ -33,14 +33,14 @@ class Part:
     is_heavy: bool
 
 
-def parts(content: "NDArray[np.uint8]", starts: "NDArray[np.int32]", deepest_json: int) -> Iterator[Part]:
+def parts(content: "NDArray[np.uint8]", starts: "NDArray[np.int32]", limits: Limits) -> Iterator[Part]:
     """Cut a block, whose lines begin at `starts` and end where the last one says, into what can be read at once."""
     start = 0
-    for large in np.flatnonzero(np.diff(starts) > HEAVY_BYTES).tolist():
-        yield from _parts_of_small(content, starts, start, large, deepest_json)
+    for large in np.flatnonzero(np.diff(starts) > min(HEAVY_BYTES, limits.longest_line)).tolist():
+        yield from _parts_of_small(content, starts, start, large, limits.deepest_json)
         yield Part(large, large + 1, True)
         start = large + 1
-    yield from _parts_of_small(content, starts, start, len(starts) - 1, deepest_json)
+    yield from _parts_of_small(content, starts, start, len(starts) - 1, limits.deepest_json)
 
 
 def _parts_of_small(
@@ -51,15 +51,14 @@ def _parts_of_small(
         return
     bounds = starts[start : end + 1]
     is_heavy, turn = np.zeros(end - start, dtype=np.bool_), np.zeros(end - start, dtype=np.int64)
-    for line in np.flatnonzero(np.diff(bounds) > 2 * deepest_json):  # shorter lines have no room to be deeper
+    for line in np.flatnonzero(np.diff(bounds) > min(2 * deepest_json, HEAVY_VALUES)):  # others have no room for it
         text = content[bounds[line] : bounds[line + 1]].tobytes()
-        is_heavy[line] = text.count(b"[") + text.count(b"{") > deepest_json
+        is_deep = text.count(b"[") + text.count(b"{") > deepest_json
+        is_heavy[line] = is_deep or (len(text) > HEAVY_VALUES and value_count(text) > HEAVY_VALUES)
     lines = content[bounds[0] : bounds[-1]]
-    if sum(int(np.count_nonzero(lines == sign)) for sign in VALUE_SIGNS) > HEAVY_VALUES:
+    if sum(int(np.count_nonzero(lines == sign)) for sign in VALUE_SIGNS) > VALUES_AT_ONCE:
         is_value = np.logical_or.reduce([lines == sign for sign in VALUE_SIGNS])
-        values = np.add.reduceat(is_value, bounds[:-1] - bounds[0], dtype=np.int64)
-        is_heavy |= values > HEAVY_VALUES
-        turn = np.cumsum(values) // VALUES_AT_ONCE
+        turn = np.cumsum(np.add.reduceat(is_value, bounds[:-1] - bounds[0], dtype=np.int64)) // VALUES_AT_ONCE
     cuts = np.flatnonzero((turn[1:] != turn[:-1]) | is_heavy[1:] | is_heavy[:-1]) + 1
     for first, after in pairwise([0, *cuts.tolist(), end - start]):
         yield Part(start + first, start + after, bool(is_heavy[first]))

@@ -62,7 +62,7 @@ class LineStream:
         if block is TOO_LONG:
             yield _record_batch(name, np.array([first]), pa.nulls(1, pa.string()), is_beyond_limits=True)
             return
-        for part in parts(block.content, block.starts, self.limits.deepest_json):
+        for part in parts(block.content, block.starts, self.limits):
             inner = _Block(block.content, block.starts[part.start : part.end + 1])
             if part.is_heavy:
                 yield from self._heavy(name, first + part.start, inner)
@@ -117,7 +117,7 @@ TOO_LONG = _Block(np.array([0xFF], dtype=np.uint8), np.array([0, 1], dtype=np.in
 
 def _blocks(file: FileIO, longest: int) -> Iterator[_Block]:
     """Yield blocks that end where a line ends. A line that is too long is one of its own, without its content."""
-    room, size = _room(2 * CHUNK), 0  # size: how much of the room holds the line that has begun
+    room, size = _room(CHUNK), 0  # size: how much of the room holds the line that has begun
     is_start, is_too_long = True, False
     while read := file.readinto(room.data[size : size + CHUNK]):
         content = room[: size + read]
@@ -138,7 +138,7 @@ def _blocks(file: FileIO, longest: int) -> Iterator[_Block]:
         size = len(rest)
         if len(ends) or size + CHUNK > len(room):
             # DuckDB may still read the last room. A line longer than a chunk gets all the room that it may need.
-            room = _room(longest + 2 * CHUNK if size > CHUNK else 2 * CHUNK)
+            room = _room(longest + 2 * CHUNK if size >= CHUNK else size + CHUNK)
         room[:size] = rest
     if is_too_long:
         yield TOO_LONG

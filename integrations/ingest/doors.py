@@ -11,6 +11,7 @@ import duckdb
 
 from integrations.contract import Contract
 from integrations.errors import Refused, WrongUsage
+from integrations.full_disk import full_disk_is_a_fault
 from integrations.landing import Landed, LandedFile
 from integrations.sent import SentRecord, Unpacking, sent_record
 
@@ -79,7 +80,7 @@ def readable_root(landed: Landed, contract: Contract, temp: Path) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if file.name.endswith(".gz"):
             reading = Unpacking(file.name, left)
-            with place.open("wb") as writer:
+            with full_disk_is_a_fault(temp), place.open("wb") as writer:
                 writer.writelines(reading.chunks(landed.folder / file.name))
             left = reading.left
         else:

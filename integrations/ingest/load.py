@@ -7,6 +7,7 @@ import duckdb
 
 from integrations.codes import CodeMeaning
 from integrations.errors import NotInOrder
+from integrations.full_disk import full_disk_is_a_fault
 from integrations.ingest.batches import suspect_batches
 from integrations.ingest.judge import judge, make_code_meaning
 from integrations.ingest.judgement import Judgement
@@ -97,4 +98,6 @@ def _write(connection: duckdb.DuckDBPyConnection, judgement: Judgement, writing:
     if writing.dry_run:
         [(count,)] = connection.execute("select count(*) from fresh").fetchall()
         return int(count)
-    return writing.lake.write(connection, judgement.table, "select * from fresh", extract_id=writing.run_extract_id)
+    lake, name = writing.lake, writing.run_extract_id
+    with full_disk_is_a_fault(lake.root):
+        return lake.write(connection, judgement.table, "select * from fresh", extract_id=name)

@@ -9,6 +9,7 @@ import duckdb
 
 from integrations.codes import CodeMeaning, load_codes
 from integrations.contract import load_contract
+from integrations.full_disk import full_disk_is_a_fault
 from integrations.ingest import ledger, quarantined
 from integrations.ingest.doors import files_of, readable_root, stage
 from integrations.ingest.judgement import Judgement
@@ -50,10 +51,11 @@ def retry(
 ) -> RetryResult:
     """Judge what lies in quarantine by the present contract and codes; what passes is known from `as_of` on.
 
-    Raises Refused when as_of is earlier than the source's newest extract, or an ingest is running.
+    Raises Refused when as_of is earlier than the source's newest extract, or an ingest is running, and
+    EnvironmentFault when the disk is full.
     """
     contract, released_at = load_contract(source, places.sources), as_of.astimezone(UTC)
-    with scratch(places, dry_run=dry_run) as own:
+    with full_disk_is_a_fault(places.temp, places.lake.root), scratch(places, dry_run=dry_run) as own:
         with records.read() as db:
             ledger.refuse_earlier(db, source, released_at)
             before, versions = ledger.newest_snapshot(db)

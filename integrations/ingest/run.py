@@ -10,6 +10,7 @@ import duckdb
 from integrations.codes import load_codes
 from integrations.contract import Contract, load_contract
 from integrations.errors import Refused
+from integrations.full_disk import full_disk_is_a_fault
 from integrations.ingest import ledger, quarantined
 from integrations.ingest.commit import Ingested, commit
 from integrations.ingest.doors import (
@@ -69,11 +70,12 @@ def ingest(
 
     once_more: a dry run judges it even where the same bytes were ingested before.
     Raises Refused when the extract is cut off, differs from its manifest, holds an unknown file, or is older than the
-    source's newest; then nothing has changed.
+    source's newest; EnvironmentFault when the disk is full; then nothing has changed.
     """
     contract = load_contract(source, places.sources)
     received_at = as_of.astimezone(UTC)
     with (
+        full_disk_is_a_fault(places.temp, places.landing, places.lake.root),
         scratch(places, dry_run=dry_run) as own,
         arrival(
             source,

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from integrations.errors import EnvironmentFault, NotInOrder, WrongUsage
+from integrations.full_disk import full_disk_is_a_fault
 from integrations.records.audit import NEW_HEAD, Anchor
 from integrations.records.kept_head import is_in_chain, keep_head, kept_head
 
@@ -29,8 +30,15 @@ class Records:
 
     @contextmanager
     def begin(self, *, dry_run: bool = False) -> Iterator[Connection]:
-        """Write in one transaction: all of it or, on an exception or in a dry run, nothing."""
-        with self.engine.connect() as connection, connection.begin() as transaction:
+        """Write in one transaction: all of it or, on an exception or in a dry run, nothing.
+
+        Raises EnvironmentFault when the disk is full.
+        """
+        with (
+            full_disk_is_a_fault(Path(self.engine.url.database or "")),
+            self.engine.connect() as connection,
+            connection.begin() as transaction,
+        ):
             connection.info.pop(NEW_HEAD, None)
             yield connection
             if dry_run:

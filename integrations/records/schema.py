@@ -98,7 +98,7 @@ quarantine = Table(
     Column("reason", String, nullable=False),  # one word of a closed list: see integrations/ingest
     Column("detail", Text, nullable=False),  # a sentence without a value of a patient
     Column("record_hash", String, nullable=False),
-    Column("bytes", LargeBinary, nullable=False),
+    Column("bytes", LargeBinary, nullable=False),  # of a record of more than 1 MB its begin; all of it lies in landing
     Column("patient_id", String, index=True),
     Column("code", String),
     Column("fact_key", String),  # of the fact that it is a version of, where readable: a later good one releases it

@@ -1,5 +1,6 @@
 """An independent judge of a home: reads files and tables plainly, without a line of Rounds, and says what is wrong."""
 
+import gzip
 import hashlib
 import json
 import sqlite3
@@ -99,7 +100,7 @@ def _account(folder: Path, db: sqlite3.Connection) -> Iterator[str]:
     for table, received, accounted, waiting, quarantined in rows:
         if received != accounted:
             yield f"{folder.name}: {received} records of {table} came, {accounted} are accounted for"
-        sent = sum(_line_count(file) for file in folder.glob(f"{RECORDS_OF.get(table, '-')}*.ndjson"))
+        sent = sum(_line_count(file) for file in folder.glob(f"{RECORDS_OF.get(table, '-')}*.ndjson*"))
         if table in RECORDS_OF and list(folder.glob("*.ndjson")) and sent != received:
             yield f"{folder.name}: {sent} records of {table} were sent, {received} are in the account"
         for name, count in (("waiting", waiting), ("quarantine", quarantined)):
@@ -319,7 +320,8 @@ def _identifiers(bundle: dict[str, Any]) -> list[str]:
 
 
 def _line_count(path: Path) -> int:
-    return sum(1 for line in path.read_bytes().splitlines() if line.strip())
+    sent = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    return sum(1 for line in sent.splitlines() if line.strip())
 
 
 def _instant(text: str) -> datetime:

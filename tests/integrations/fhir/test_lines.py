@@ -127,3 +127,11 @@ def test_depth_is_counted_outside_of_strings(tmp_path: Path, line: bytes, is_bey
     stream = LineStream([("sent", tmp_path / "sent.ndjson")], limits=Limits(deepest_json=20))
     [row] = [row for batch in stream.batches() for row in batch.to_pylist()]
     assert row["is_beyond_limits"] == is_beyond
+
+
+@pytest.mark.parametrize("longest", [10, 100, 2 << 20])
+def test_a_line_beyond_a_limit_of_any_size_is_found(tmp_path: Path, longest: int) -> None:
+    file = tmp_path / "sent.ndjson"
+    file.write_bytes(b"x" * (longest - 1) + b"\n" + b"y" * (longest + 1) + b"\nz\n")
+    found = lines_of(file, limits=Limits(longest_line=longest))
+    assert [(number, text is None) for _, number, text in found] == [(1, False), (2, True), (3, False)]
