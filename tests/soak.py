@@ -16,6 +16,7 @@ SUITES = (
     "tests/integrations/ingest/test_bombs.py",
     "tests/integrations/fhir/test_mutated.py",
     "tests/integrations/hl7v2/test_anything.py",
+    "tests/crash/test_full_disk.py",
 )
 
 
