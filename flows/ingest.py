@@ -74,9 +74,10 @@ def fetch(house: House, source: str, desk: "Desk", is_whole: bool) -> "Fetched":
     """Export what has changed since the last committed export, or all of it."""
     from integrations.fhir.export.fetch import fetch as fetch_export
 
-    asked = wanted(house, contract_of(source), is_whole)
+    contract = contract_of(source)
+    asked = wanted(house, contract, is_whole)
     with feed_server(house, source) as server:
-        fetched = fetch_export(asked, server, desk)
+        fetched = fetch_export(asked, server, desk, contract.limits)
     until = f"{fetched.fetched_until:%Y-%m-%dT%H:%M:%SZ}"
     tell(f"{source}: {fetched.file_count:,} files with {fetched.byte_count:,} bytes fetched, up to {until}")
     if fetched.serious:

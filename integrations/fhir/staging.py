@@ -43,7 +43,7 @@ def stage(
     staged = _worded(table, compiled)
     if not deleted:
         return f"(\n{staged}\n)"
-    connection.register("line_deleted", LineStream(named(deleted, root), limits=limits))
+    connection.register("line_deleted", LineStream(named(deleted, root), ("resourceType", "meta", "entry"), limits))
     return f"(\n{staged}\nunion all by name\n{deleted_sql(table, view)}\n)"
 
 

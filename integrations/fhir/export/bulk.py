@@ -13,6 +13,7 @@ from integrations.fhir.export.download import LinkExpired, download
 from integrations.fhir.export.manifest import LARGEST_LINK, Link, Manifest, read_manifest
 from integrations.fhir.export.state import Desk, State
 from integrations.fhir.export.wanted import Wanted
+from integrations.limits import Limits
 from integrations.web.ask import Answer, Server
 from integrations.web.origin import origin, resolved
 from integrations.web.patience import retry_after
@@ -34,8 +35,7 @@ class BulkExport:
     server: Server
     wanted: Wanted
     desk: Desk
-    most_files: int
-    largest_file: int
+    limits: Limits
 
     def fetch(self) -> Manifest:
         """Bring all files to the desk and return the manifest they came by; what is there already stays.
@@ -81,7 +81,7 @@ class BulkExport:
             self.server.ask("DELETE", status_url)
 
     def _manifest(self, state: State) -> Manifest:
-        return read_manifest(state.pages, httpx.URL(state.status_url), self.most_files)
+        return read_manifest(state.pages, httpx.URL(state.status_url), self.limits.most_files)
 
     def _fetch_files(self, manifest: Manifest) -> list[LinkExpired]:
         """Fetch what is missing, some files side by side, and return those whose link had run out.
@@ -91,7 +91,7 @@ class BulkExport:
 
         def one(link: Link) -> LinkExpired | None:
             try:
-                download(self.server, link, self.desk.files, with_token=manifest.needs_token, largest=self.largest_file)
+                download(self.server, link, self.desk.files, with_token=manifest.needs_token, limits=self.limits)
             except LinkExpired as expired:
                 return expired
             return None
@@ -133,9 +133,9 @@ class BulkExport:
         pages = [page.json()]
         while (following := _next(pages[-1])) and len(pages) <= MOST_PAGES:
             pages.append(self._ask_manifest(resolved(status_url, following)).json())
-            if sum(len(each.get("output") or ()) for each in pages) > self.most_files:
+            if sum(len(each.get("output") or ()) for each in pages) > self.limits.most_files:
                 break
-        read_manifest(pages, status_url, self.most_files)  # one that cannot be read is not kept
+        read_manifest(pages, status_url, self.limits.most_files)  # one that cannot be read is not kept
         return self.desk.keep(state, pages=pages)
 
     def _polled(self, status_url: httpx.URL) -> Answer:
@@ -156,7 +156,7 @@ class BulkExport:
 
     def _ask_manifest(self, url: httpx.URL) -> Answer:
         answer = self.server.ask(
-            "GET", url, headers={"Accept": "application/json"}, largest_body=self.most_files * LARGEST_LINK
+            "GET", url, headers={"Accept": "application/json"}, largest_body=self.limits.most_files * LARGEST_LINK
         )
         if answer.status in (404, 410):
             raise ExportLost

@@ -9,7 +9,7 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,8 @@ import orjson
 from integrations.durable import write_whole
 from integrations.errors import Refused
 from integrations.fhir.export.manifest import Link
-from integrations.fhir.lines import LONGEST_LINE
+from integrations.limits import Limits, beyond
+from integrations.sent import count_lines, json_depth
 from integrations.web.ask import Server
 from integrations.web.patience import NotNow
 
@@ -50,19 +51,22 @@ class _Begun:
     validator: str = ""
 
 
-def download(server: Server, link: Link, folder: Path, *, with_token: bool, largest: int) -> Path:
+def download(server: Server, link: Link, folder: Path, *, with_token: bool, limits: Limits) -> Path:
     """Return the whole file in `folder`: `<name>`, or `<name>.gz` when it came packed.
 
     Raises LinkExpired, Refused when it is too large or stays broken, EnvironmentFault when the server stays away.
     """
     part = folder / f"{link.name}.part"
     for _ in range(WHOLE_TRIES):
-        server.patiently(lambda: _goes_on(server, link, part, with_token, largest))
+        server.patiently(lambda: _goes_on(server, link, part, with_token, limits.largest_file))
         try:
-            return _checked(part, link, folder / link.name)
+            return _checked(part, link, folder / link.name, limits)
         except _NotWhole as error:
             reason = str(error)
             _drop(part)
+        except Refused:
+            _drop(part)
+            raise
     raise Refused(
         f"a file of the export came {WHOLE_TRIES} times and was not whole: {reason}",
         where=link.name,
@@ -121,11 +125,7 @@ def _append(response: httpx.Response, part: Path, start: int, largest: int) -> N
             for piece in response.iter_raw(PIECE):
                 if file.tell() + len(piece) > largest:
                     _drop(part)
-                    raise Refused(
-                        f"a file of the export is larger than {largest:,} bytes",
-                        where=part.stem,
-                        to_do="raise limits.largest_file in the contract, or ask for fewer types",
-                    )
+                    raise beyond(f"a file of the export is larger than {largest:,} bytes", part.stem, "largest_file")
                 file.write(piece)
         finally:
             file.flush()
@@ -156,11 +156,11 @@ def _drop(part: Path) -> None:
     _validator_file(part).unlink(missing_ok=True)
 
 
-def _checked(part: Path, link: Link, target: Path) -> Path:
+def _checked(part: Path, link: Link, target: Path, limits: Limits) -> Path:
     """Give a whole file its name. Raises _NotWhole when it is cut, or holds another number of lines than it should."""
     with part.open("rb") as file:
         is_packed = file.read(2) == PACKED
-    _check_count(check_whole(part, is_packed=is_packed), link)
+    _check_count(check_whole(part, limits, is_packed=is_packed), link)
     whole = target.with_name(f"{target.name}.gz") if is_packed else target
     part.rename(whole)
     _validator_file(part).unlink(missing_ok=True)
@@ -172,19 +172,36 @@ def _check_count(count: int, link: Link) -> None:
         raise _NotWhole(f"it holds {count:,} records, the manifest says {link.count:,}")
 
 
-def check_whole(path: Path, *, is_packed: bool) -> int:
-    """Count the lines that are not blank. Raises _NotWhole when a packed file or its last line is cut off."""
-    count, line = 0, b""
+def check_whole(path: Path, limits: Limits, *, is_packed: bool) -> int:
+    """Count the lines that are not blank. Raises _NotWhole when a packed file or its last line is cut off.
+
+    Raises Refused when a packed file comes to more than it may.
+    """
+    last_line = bytearray()
     try:
-        with gzip.open(path) if is_packed else path.open("rb") as file:
-            while piece := file.readline(PIECE):
-                count += not line.strip() and bool(piece.strip())
-                line = b"" if piece.endswith(b"\n") else line + piece if len(line) < LONGEST_LINE else line
+        count = count_lines(_pieces(path, limits, last_line, is_packed=is_packed))
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise _NotWhole("a packed file is cut off or broken") from None
-    if line.strip() and len(line) < LONGEST_LINE:
+    # what is too long or too deep to be read here is judged when it is taken in
+    line = bytes(last_line)
+    if line.strip() and len(line) < limits.longest_line and json_depth(line) < limits.deepest_json:
         _check_line(line)
     return count
+
+
+def _pieces(path: Path, limits: Limits, last_line: bytearray, *, is_packed: bool) -> Iterator[bytes]:
+    """Yield the file, unpacked, and leave in `last_line` what comes after its last line end."""
+    left = limits.largest_unpacked
+    with gzip.open(path) if is_packed else path.open("rb") as file:
+        while piece := file.read(PIECE):
+            left -= len(piece) if is_packed else 0
+            if left < 0:
+                raise beyond("a packed file comes to more than it may", path.stem, "largest_unpacked")
+            if (end := piece.rfind(b"\n")) >= 0:
+                last_line[:] = piece[end + 1 :]
+            elif len(last_line) < limits.longest_line:
+                last_line += piece
+            yield piece
 
 
 def _check_line(line: bytes) -> None:

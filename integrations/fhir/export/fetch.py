@@ -20,6 +20,7 @@ from integrations.fhir.export.search import SearchExport
 from integrations.fhir.export.state import Desk
 from integrations.fhir.export.wanted import Wanted, instant
 from integrations.landing import MANIFEST
+from integrations.limits import DEFAULT_LIMITS, Limits
 from integrations.web.ask import Server
 
 
@@ -49,7 +50,7 @@ def desk_of(source: str, exports: Path) -> Iterator[Desk]:
         os.close(descriptor)
 
 
-def fetch(wanted: Wanted, server: Server, desk: Desk) -> Fetched:
+def fetch(wanted: Wanted, server: Server, desk: Desk, limits: Limits = DEFAULT_LIMITS) -> Fetched:
     """Bring one export to the desk, whole, with the manifest that landing holds it against.
 
     What an earlier process brought of the same export stays. Raises Refused and EnvironmentFault; then what has come
@@ -57,9 +58,9 @@ def fetch(wanted: Wanted, server: Server, desk: Desk) -> Fetched:
     """
     export: BulkExport | SearchExport
     if wanted.export.method == "bulk":
-        export = BulkExport(server=server, wanted=wanted, desk=desk, most_files=20_000, largest_file=20 << 30)
+        export = BulkExport(server=server, wanted=wanted, desk=desk, limits=limits)
     else:
-        export = SearchExport(server=server, wanted=wanted, desk=desk, largest_file=20 << 30)
+        export = SearchExport(server=server, wanted=wanted, desk=desk, limits=limits)
     manifest = export.fetch()
     sync_folder(desk.files)
     return _with_manifest(desk.files, manifest, wanted)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import httpx
 
 from integrations.errors import Refused
+from integrations.limits import beyond
 from integrations.web.origin import origin, resolved
 
 Part = Literal["output", "deleted", "error"]
@@ -58,11 +59,7 @@ def read_manifest(pages: list[dict[str, Any]], base: httpx.URL, most_files: int)
         raise _no_manifest(base, "its transactionTime is no instant")
     found = [(part, entry) for page in pages for part in PARTS for entry in _entries(page, part, base)]
     if len(found) > most_files:
-        raise Refused(
-            f"the manifest names {len(found):,} files, more than {most_files:,}",
-            where=origin(base),
-            to_do="ask for fewer types at a time, or raise limits.most_files in the contract",
-        )
+        raise beyond(f"the manifest names {len(found):,} files, more than {most_files:,}", origin(base), "most_files")
     seen: Counter[str] = Counter()
     links = []
     for part, entry in found:

@@ -22,6 +22,7 @@ from integrations.fhir.export.manifest import Link, Manifest, Part
 from integrations.fhir.export.pages import NoBundle, Page, deletion, read_page
 from integrations.fhir.export.state import Desk, State
 from integrations.fhir.export.wanted import Wanted, instant
+from integrations.limits import Limits, beyond
 from integrations.web.ask import Answer, Server
 from integrations.web.origin import origin, resolved
 from integrations.web.patience import NotNow
@@ -58,7 +59,7 @@ class SearchExport:
     server: Server
     wanted: Wanted
     desk: Desk
-    largest_file: int
+    limits: Limits
 
     def fetch(self) -> Manifest:
         """Bring all types to the desk and return the manifest. Raises Refused, and EnvironmentFault."""
@@ -164,12 +165,8 @@ class SearchExport:
     def _append(self, path: Path, size: int, lines: list[str]) -> int:
         """Write lines after the first `size` bytes, and return how many there are then."""
         written = "".join(f"{line}\n" for line in lines).encode()
-        if size + len(written) > self.largest_file:
-            raise Refused(
-                f"a file of the export is larger than {self.largest_file:,} bytes",
-                where=path.name,
-                to_do="raise limits.largest_file in the contract",
-            )
+        if size + len(written) > self.limits.largest_file:
+            raise beyond("a file of the export is larger than it may be", path.name, "largest_file")
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
             file.truncate(size)
             file.seek(size)

@@ -97,7 +97,7 @@ def test_a_client_that_does_not_look_whether_a_file_is_whole_fails_the_suite(
     house: House, honest: EhrServer, uncut: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "_check_count", lambda *_: None)
-    monkeypatch.setattr(download, "check_whole", lambda _path, is_packed: 0)
+    monkeypatch.setattr(download, "check_whole", lambda *_, is_packed: 0)
     short = [
         seed
         for seed in range(DAYS)
