@@ -6,6 +6,7 @@ non-blank line is one record and appears at least once: with its values, with a 
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,12 @@ def staged_sql(table: str) -> str:
 
 
 def _compiled(table: str, view: dict[str, Any] | None) -> CompiledView:
-    return compile_view(view or own_view(table), lines=f"line_{table}", is_checked=True)
+    return compile_view(view, lines=f"line_{table}", is_checked=True) if view else _own_compiled(table)
+
+
+@cache  # the files of Rounds stay as they are while it runs
+def _own_compiled(table: str) -> CompiledView:
+    return compile_view(own_view(table), lines=f"line_{table}", is_checked=True)
 
 
 def _worded(table: str, compiled: CompiledView) -> str:

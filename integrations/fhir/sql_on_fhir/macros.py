@@ -10,16 +10,21 @@ from duckdb.func import FunctionNullHandling
 
 from integrations.fhir.sql_on_fhir.misfit import misfit
 
+LAST_MACRO = "numbers_as_text(null)"  # of macros.sql: where it is known, all are
+
 
 def define_macros(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the macros and `repeated` known to a connection."""
-    connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
-    _define(connection, "repeated", repeated)
+    if not _is_known(connection, LAST_MACRO):
+        connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
+    if not _is_known(connection, "repeated(null, null)"):
+        _define(connection, "repeated", repeated)
 
 
 def define_misfit(connection: duckdb.DuckDBPyConnection) -> None:
     """Make misfit(line, expected) known to a connection, for views that are checked."""
-    _define(connection, "misfit", misfit)
+    if not _is_known(connection, "misfit(null, null)"):
+        _define(connection, "misfit", misfit)
 
 
 def repeated(element: str | None, paths: str | None) -> str | None:
@@ -47,10 +52,15 @@ def _reached(element: Any, paths: list[list[str]]) -> Iterator[Any]:
         yield from items
 
 
-def _define(connection: duckdb.DuckDBPyConnection, name: str, function: Any) -> None:
+def _is_known(connection: duckdb.DuckDBPyConnection, call: str) -> bool:
     try:
-        connection.execute(f"select {name}(null, null)").fetchall()
-    except duckdb.CatalogException:  # not known yet
-        connection.create_function(
-            name, function, ["VARCHAR", "VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL
-        )
+        connection.execute(f"select {call}").fetchall()
+    except duckdb.CatalogException:
+        return False
+    return True
+
+
+def _define(connection: duckdb.DuckDBPyConnection, name: str, function: Any) -> None:
+    connection.create_function(
+        name, function, ["VARCHAR", "VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL
+    )
