@@ -14,6 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SUITES = (
     "tests/integrations/ingest/test_account.py",
     "tests/integrations/ingest/test_bombs.py",
+    "tests/integrations/fhir/export/test_cut_exports.py",
     "tests/integrations/fhir/test_mutated.py",
     "tests/integrations/hl7v2/test_anything.py",
     "tests/crash/test_full_disk.py",
