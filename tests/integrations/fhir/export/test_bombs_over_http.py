@@ -17,6 +17,7 @@ from integrations.synthetic_hospital.ehr_server import EhrServer
 from tests.integrations.fhir.export.conftest import FEED, House, MakeEhr
 
 MOST_MB = 512
+OWN_MB = 230  # of a process that has only just begun to fetch; one forked from a suite of tests begins with more
 SMALL = Limits(largest_file="4MB", largest_unpacked="64MB", most_files=100)  # type: ignore[arg-type]
 
 
@@ -42,11 +43,11 @@ def bomber(make_ehr: MakeEhr) -> Bomber:
 
 
 def told(house: House, ehr: EhrServer, limits: Limits, method: str = "bulk") -> tuple[str, float]:
-    """Fetch in a process of its own; return what it ended with, and its peak of memory in MB."""
+    """Fetch in a process of its own; return what it ended with, and by how many MB its memory grew at most."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        said = "fetched"
+        said, begun = "fetched", peak_mb()
         try:
             with desk_of(FEED, house.home / "exports") as desk, house.server(ehr) as server:
                 fetch(house.wanted(method=method), server, desk, limits)
@@ -54,14 +55,18 @@ def told(house: House, ehr: EhrServer, limits: Limits, method: str = "bulk") -> 
             said = str(error)
         except BaseException as error:
             said = f"uncaught {type(error).__name__}"
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        os.write(writer, json.dumps([said, peak]).encode())
+        os.write(writer, json.dumps([said, peak_mb() - begun]).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as heard:
-        said, peak = json.loads(heard.read())
+        said, grown = json.loads(heard.read())
     os.waitpid(pid, 0)
-    return said, peak
+    return said, grown
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def packed(path: Path, megabytes: int) -> Path:
@@ -87,10 +92,10 @@ def test_a_bomb_is_refused_with_a_reason_in_bounded_memory(
 ) -> None:
     plant(bomber, bomb, tmp_path, monkeypatch)
     with bomber:
-        said, peak = told(house, bomber, SMALL, method)
-    print(f"{bomb}: {peak:.0f} MB, {said.splitlines()[0]}")
+        said, grown = told(house, bomber, SMALL, method)
+    print(f"{bomb}: grown by {grown:.0f} MB, {said.splitlines()[0]}")
     assert sentence in said
-    assert peak < MOST_MB
+    assert grown < MOST_MB - OWN_MB
     assert not list((house.home / "exports" / FEED / "files").glob("Patient*.ndjson*"))
 
 
@@ -117,10 +122,10 @@ def test_without_its_bound_the_packed_bomb_goes_off(
     monkeypatch.setattr(download, "_pieces", whole)
     monkeypatch.setattr(download, "WHOLE_TRIES", 1)
     with bomber:
-        said, peak = told(house, bomber, SMALL)
-    print(f"control: {peak:.0f} MB, {said.splitlines()[0]}")
+        said, grown = told(house, bomber, SMALL)
+    print(f"control: grown by {grown:.0f} MB, {said.splitlines()[0]}")
     assert "comes to more than it may" not in said
-    assert peak > MOST_MB
+    assert grown > MOST_MB
 
 
 def whole(path: Path, *_more: Any, **_options: Any) -> list[bytes]:
