@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VALUES_AT_ONCE = 400_000  # of several lines; FHIR has a value in 17 to 30 bytes, so 4 MB of it stay in one part
 HEAVY_BYTES, HEAVY_VALUES = 1 << 20, 100_000  # of one line; FHIR itself allows a string 1 MB
 
+SLICE = 64 << 10
 VALUE_SIGNS = (ord(","), ord("["), ord("{"))
 
 
@@ -56,12 +57,23 @@ def _parts_of_small(
         is_deep = text.count(b"[") + text.count(b"{") > deepest_json
         is_heavy[line] = is_deep or (len(text) > HEAVY_VALUES and value_count(text) > HEAVY_VALUES)
     lines = content[bounds[0] : bounds[-1]]
-    if sum(int(np.count_nonzero(lines == sign)) for sign in VALUE_SIGNS) > VALUES_AT_ONCE:
+    if _value_count(lines) > VALUES_AT_ONCE:
         is_value = np.logical_or.reduce([lines == sign for sign in VALUE_SIGNS])
         turn = np.cumsum(np.add.reduceat(is_value, bounds[:-1] - bounds[0], dtype=np.int64)) // VALUES_AT_ONCE
     cuts = np.flatnonzero((turn[1:] != turn[:-1]) | is_heavy[1:] | is_heavy[:-1]) + 1
     for first, after in pairwise([0, *cuts.tolist(), end - start]):
         yield Part(start + first, start + after, bool(is_heavy[first]))
+
+
+def _value_count(content: "NDArray[np.uint8]") -> int:
+    """How many values lines hold, slice by slice: what is compared then stays in the processor's own memory."""
+    count, is_sign = 0, np.empty(SLICE, dtype=np.bool_)
+    for start in range(0, len(content), SLICE):
+        piece = content[start : start + SLICE]
+        found = is_sign[: len(piece)]
+        for sign in VALUE_SIGNS:
+            count += int(np.count_nonzero(np.equal(piece, sign, out=found)))
+    return count
 
 
 def lightened(line: bytes, elements: Collection[str], limits: Limits) -> bytes | None:

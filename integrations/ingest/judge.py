@@ -66,15 +66,24 @@ select
     null::varchar as waits_for,
     {judgement.declared.key} as fact_key,
     {judgement.bucket_sql} as bucket,
-    {", ".join([f'"{name}"' for name in _kept(judgement)] + (SENT if judgement.table == "observation" else []))}
+    {", ".join([f'"{name}"' for name in _kept(judgement)] + _sent(judgement))}
 from dated
 """
+
+
+def _sent(judgement: Judgement) -> list[str]:
+    if judgement.table != "observation":
+        return []
+    return [*SENT, SENT_SYSTEM] if judgement.is_plan else SENT
 
 
 def make_code_meaning(connection: duckdb.DuckDBPyConnection, codes: tuple[CodeMeaning, ...]) -> None:
     """Make `code_meaning`: per code as sent its LOINC code, its limits, and the units that it may come in."""
     connection.register("code_rows", pa.Table.from_pylist([_code_row(code) for code in codes], CODE_MEANING))
-    words = {name: word_type(getattr(code, name) for code in codes) for name in ("local_system", "local_code", "loinc")}
+    words = {
+        name: word_type(getattr(code, name) or None for code in codes)
+        for name in ("local_system", "local_code", "loinc")
+    }
     words["home_unit"] = word_type(unit.unit for code in codes for unit in code.units)
     kept = ", ".join(f"{name}::{kind} as {name}" for name, kind in words.items())
     connection.execute(f"create or replace temp table code_meaning as select * replace ({kept}) from code_rows")
@@ -96,7 +105,7 @@ CODE_MEANING = pa.schema(
 def _code_row(code: CodeMeaning) -> dict[str, object]:
     limits = asdict(code.analyte) if code.analyte else {}
     return {
-        "local_system": code.local_system,
+        "local_system": code.local_system or None,
         "local_code": code.local_code,
         "loinc": code.loinc,
         "code_scope_reason": code.reason,
@@ -145,8 +154,7 @@ def _read_sql(staged: str, judgement: Judgement) -> str:
 CODED = """
     select
         read.* exclude (value_number, unit, local_system, local_code),
-        code_meaning.* exclude (loinc, local_system),
-        nullif(code_meaning.local_system, '') as local_system,
+        code_meaning.* exclude (loinc),
         loinc as code,
         read.local_system as sent_system,
         read.local_code as sent_code,
@@ -156,7 +164,8 @@ CODED = """
         list_position(sent_units, unit) as unit_place
     from read
     left join code_meaning
-        on coalesce(read.local_system, '') = code_meaning.local_system and read.local_code = code_meaning.local_code
+        on read.local_system is not distinct from code_meaning.local_system
+        and read.local_code = code_meaning.local_code
 """
 CONVERTED = """
     select
@@ -171,8 +180,8 @@ SENT = [
     "sent_unit",
     "sent_number",
     "case when not is_known_code then sent_code end as unknown_code",
-    "case when not is_known_code then sent_system end as unknown_system",
 ]
+SENT_SYSTEM = "case when not is_known_code then sent_system end as unknown_system"
 MEANT = (
     "select *, coalesce(value_number < extreme_low or value_number > extreme_high, false) as is_extreme from converted"
 )

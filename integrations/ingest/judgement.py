@@ -19,6 +19,7 @@ class Judgement:
     """One table of one extract: whose it is, when it came, and whether its past is loaded by the history rule.
 
     released_at: it came before and lay in quarantine; it is judged as when it came, and known from its release on.
+    is_plan: nothing will be written, so what only tells people of unknown codes is kept too.
     """
 
     contract: Contract
@@ -28,6 +29,7 @@ class Judgement:
     bucket_count: int
     files: tuple[str, ...]  # the names that record_file may hold
     released_at: datetime | None = None
+    is_plan: bool = False
 
     @property
     def bucket_sql(self) -> str:

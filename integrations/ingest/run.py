@@ -202,6 +202,7 @@ def _load_tables(
                 is_history=opening.is_history,
                 bucket_count=places.lake.bucket_count,
                 files=tuple(file.name for file in landed.files),
+                is_plan=writing.dry_run,
             )
             expected = line_count(contract.kind, files)
             account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected)

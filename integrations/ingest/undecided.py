@@ -16,7 +16,7 @@ UNDECIDED = """
         select judged.local_system, judged.local_code, judged.code, sent_unit, record_file, record_line
         from judged
         join code_meaning
-            on coalesce(judged.local_system, '') = code_meaning.local_system
+            on judged.local_system is not distinct from code_meaning.local_system
             and judged.local_code = code_meaning.local_code
         where judged.code is not null
             and scope_code is null
