@@ -171,5 +171,5 @@ class Server:
     def _wait(self, error: Exception) -> bool | timedelta:
         """Whether, or after how long, to try again."""
         if isinstance(error, NotNow):
-            return min(error.retry_after, self.patience.longest_wait) if error.retry_after else True
+            return error.retry_after <= self.patience.longest_retry_after and (error.retry_after or True)
         return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)

@@ -12,11 +12,15 @@ LONGEST_RETRY_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How often one request is tried, and how long one waits: between tries at first and at most, and for an export."""
+    """How often one request is tried, and how long one waits: between tries at first and at most, and for an export.
+
+    A server that asks to be left alone (Retry-After) is, up to `longest_retry_after`; for longer the command ends.
+    """
 
     tries: int = 8
     first_wait: timedelta = timedelta(seconds=1)
     longest_wait: timedelta = timedelta(minutes=2)
+    longest_retry_after: timedelta = timedelta(minutes=15)
     whole_export: timedelta = timedelta(hours=24)
 
 

@@ -143,14 +143,14 @@ class BulkExport:
         patience = self.server.patience
         wait, ends = patience.first_wait, time.monotonic() + patience.whole_export.total_seconds()
         while (answer := self._ask_manifest(status_url)).status == 202:
-            if time.monotonic() > ends:
+            pause = (retry_after(answer.headers) or wait).total_seconds()
+            if time.monotonic() + pause > ends:
                 raise EnvironmentFault(
                     f"the export is not ready after {patience.whole_export}",
                     where=origin(status_url),
                     to_do="run the command again: it waits on for the same export",
                 )
-            said = retry_after(answer.headers)
-            time.sleep((said or wait).total_seconds())
+            time.sleep(pause)
             wait = min(timedelta(seconds=wait.total_seconds() * GROWTH), patience.longest_wait)
         return answer
 

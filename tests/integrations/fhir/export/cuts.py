@@ -66,7 +66,7 @@ def _met(draw: random.Random, way: str) -> Met:
     number = draw.randrange({"file": FILES, "page": PAGES}.get(kind, 2))
     at = draw.choice([0, 1, draw.randrange(2_000), draw.randrange(200_000)])
     faults = [
-        Fault(what="refuse", status=draw.choice([429, 500, 502, 503]), retry_after=draw.choice([None, 0, 1])),
+        Fault(what="refuse", status=draw.choice([429, 500, 502, 503]), retry_after=draw.choice([None, 0])),
         Fault(what="cut", at=at),
     ]
     if kind == "file":

@@ -1,6 +1,8 @@
 """A feed fetched from its FHIR server: by bulk export and by search, whole and what has changed since."""
 
 import json
+import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from integrations.fhir.export.fetch import desk_of
 from integrations.synthetic_hospital.ehr_faults import Fault, Kind
 from integrations.synthetic_hospital.ehr_shelf import LONG_AGO
 from integrations.synthetic_hospital.write import HospitalFiles
-from tests.integrations.fhir.export.conftest import FEED, House, MakeEhr, moment
+from tests.integrations.fhir.export.conftest import FEED, QUICK, House, MakeEhr, moment
 
 BOTH_WAYS = pytest.mark.parametrize("method", ["bulk", "search"])
 Faults = dict[tuple[str, int], Fault]
@@ -168,6 +170,34 @@ def test_what_may_pass_is_tried_again(house: House, make_ehr: MakeEhr, kind: str
     ehr = make_ehr(faults=on_a_bad_day({(kind, 0): fault, (kind, 1): fault}))
     assert house.fetch(ehr).file_count > 5
     assert ehr.asked[kind] >= 3
+
+
+def test_a_server_that_asks_to_be_left_alone_is_until_then_or_the_command_ends(
+    house: House, make_ehr: MakeEhr, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    busy = Fault(what="refuse", status=429, retry_after=7)
+    house.fetch(make_ehr(faults=on_a_bad_day({("kick_off", 0): busy})))
+    assert 7 in waited
+    for_hours = Fault(what="refuse", status=429, retry_after=7200)
+    ehr = make_ehr(faults=on_a_bad_day({("kick_off", 0): for_hours}))
+    shutil.rmtree(house.home / "exports" / FEED)
+    with pytest.raises(EnvironmentFault, match="answers 429"):
+        house.fetch(ehr)
+    assert ehr.asked["kick_off"] == 1
+
+
+def test_an_export_that_is_not_ready_in_time_is_waited_on_for_by_the_next_command(
+    house: House, make_ehr: MakeEhr
+) -> None:
+    ehr = make_ehr(polls=1_000)
+    house.patience = replace(QUICK, whole_export=timedelta(milliseconds=200))
+    with pytest.raises(EnvironmentFault, match="not ready after"):
+        house.fetch(ehr)
+    ehr.polls = 0
+    assert house.fetch(ehr).file_count > 5
+    assert ehr.asked["kick_off"] == 1
 
 
 def test_a_server_that_stays_away_ends_with_a_sentence_and_what_has_come_stays(house: House, make_ehr: MakeEhr) -> None:
