@@ -40,12 +40,16 @@ class Answer:
     @property
     def issues(self) -> str:
         """The codes of an OperationOutcome, in brackets; its words could hold a value of a patient."""
-        issues = self.json().get("issue")
-        codes = [each.get("code") for each in issues if isinstance(each, dict)] if isinstance(issues, list) else []
+        codes = [each.get("code") for each in objects(self.json().get("issue"))]
         known = [
             code for code in codes if isinstance(code, str) and code.replace("-", "").isalpha() and len(code) <= 40
         ]
         return f" ({', '.join(known)})" if known else ""
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The JSON objects of a list; none when it is no list."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 class Server:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from integrations.fhir.risk_assessment import FHIR_ID, Resource
+from integrations.web.ask import objects
 from integrations.web.patience import NotNow, is_busy, retry_after
 from integrations.write_back.target import Outgoing
 
@@ -89,7 +90,7 @@ def is_ours(resource: Any, outgoing: Outgoing) -> bool:
     """Return whether it is a RiskAssessment with the identifier that we sent."""
     if not isinstance(resource, dict) or resource.get("resourceType") != "RiskAssessment":
         return False
-    names = [(each.get("system"), each.get("value")) for each in _objects(resource.get("identifier"))]
+    names = [(each.get("system"), each.get("value")) for each in objects(resource.get("identifier"))]
     return (outgoing.system, outgoing.identifier) in names
 
 
@@ -120,12 +121,12 @@ def _id_in_location(text: str) -> str | None:
 
 
 def _says_error(body: Resource) -> bool:
-    return any(each.get("severity") in ("error", "fatal") for each in _objects(body.get("issue")))
+    return any(each.get("severity") in ("error", "fatal") for each in objects(body.get("issue")))
 
 
 def issue_codes(answer: httpx.Response) -> str:
     """Return the codes of the server's complaints; its words could hold a value of the patient."""
-    codes = [str(each.get("code")) for each in _objects(body_of(answer).get("issue"))]
+    codes = [str(each.get("code")) for each in objects(body_of(answer).get("issue"))]
     known = [code if ISSUE_CODE.fullmatch(code) else "unknown" for code in codes]
     return f" ({', '.join(known)})" if known else ""
 
@@ -137,8 +138,3 @@ def body_of(answer: httpx.Response) -> Resource:
     except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def _objects(value: Any) -> list[Resource]:
-    """Return the JSON objects of a list; none when it is no list."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -14,7 +14,7 @@ from integrations.fhir.export.manifest import LARGEST_LINK, Link, Manifest, read
 from integrations.fhir.export.state import Desk, State
 from integrations.fhir.export.wanted import Wanted
 from integrations.limits import Limits
-from integrations.web.ask import Answer, Server
+from integrations.web.ask import Answer, Server, objects
 from integrations.web.origin import origin, resolved
 from integrations.web.patience import retry_after
 
@@ -133,7 +133,7 @@ class BulkExport:
         pages = [page.json()]
         while (following := _next(pages[-1])) and len(pages) <= MOST_PAGES:
             pages.append(self._ask_manifest(resolved(status_url, following)).json())
-            if sum(len(each.get("output") or ()) for each in pages) > self.limits.most_files:
+            if sum(len(objects(each.get("output"))) for each in pages) > self.limits.most_files:
                 break
         read_manifest(pages, status_url, self.limits.most_files)  # one that cannot be read is not kept
         return self.desk.keep(state, pages=pages)
@@ -167,11 +167,7 @@ class BulkExport:
 
 def _next(page: dict[str, object]) -> object:
     """The link to the next page of a manifest that comes in several."""
-    links = page.get("link")
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, dict) and link.get("relation") == "next":
-            return link.get("url")
-    return None
+    return next((link.get("url") for link in objects(page.get("link")) if link.get("relation") == "next"), None)
 
 
 def _will_not(answer: Answer, url: httpx.URL, what: str) -> Refused:

@@ -6,8 +6,8 @@ from typing import Any
 
 from integrations.contract import Export
 from integrations.fhir.export.pages import NoBundle, read_page
-from integrations.fhir.export.search import can, capabilities, resources_of
-from integrations.web.ask import Server
+from integrations.fhir.export.search import can, capabilities, resources_named, resources_of
+from integrations.web.ask import Server, objects
 from integrations.web.origin import origin
 
 R4 = ("4.0.", "4.3.")
@@ -37,7 +37,7 @@ def look_at(server: Server, export: Export) -> ServerLook:
         software=str(software.get("name", "")) if isinstance(software, dict) else "",
         fhir_version=str(said.get("fhirVersion", "")),
         has_token=server.tokens is not None,
-        doubts=tuple(_doubts(said, export)),
+        doubts=tuple(doubts(said, export)),
     )
 
 
@@ -60,27 +60,25 @@ def sample(server: Server, export: Export, folder: Path) -> tuple[str, ...]:
     return tuple(left_out)
 
 
-def _doubts(said: dict[str, Any], export: Export) -> list[str]:
-    doubts = []
+def doubts(said: dict[str, Any], export: Export) -> list[str]:
+    """What the contract asks for and a CapabilityStatement does not name, in sentences."""
+    found = []
     if not str(said.get("fhirVersion", "")).startswith(R4):
-        doubts.append("it does not speak FHIR R4: nothing that it sends can be mapped")
+        found.append("it does not speak FHIR R4: nothing that it sends can be mapped")
     if export.method == "bulk" and not _has_export(said, EXPORT_OF[export.scope]):
-        doubts.append(
+        found.append(
             f"it names no bulk export of the {export.scope}: ask for it, or set method: search in the contract"
         )
     for kind in export.types:
         if not can(said, kind, "search-type") and not can(said, kind, "read"):
-            doubts.append(f"it does not name {kind}: leave it out of types, or ask for the scope")
+            found.append(f"it does not name {kind}: leave it out of types, or ask for the scope")
         elif export.method == "search" and not can(said, kind, "history-type"):
-            doubts.append(f"it keeps no history of {kind}: what is deleted there stays known here")
-    return doubts
+            found.append(f"it keeps no history of {kind}: what is deleted there stays known here")
+    return found
 
 
 def _has_export(said: dict[str, Any], of: str | None) -> bool:
     """Whether an operation by the name of an export is offered by the server, or by a type of resource."""
-    rest = [each for each in said.get("rest", ()) if isinstance(each, dict)]
-    places = (
-        rest if of is None else [each for one in rest for each in one.get("resource", ()) if each.get("type") == of]
-    )
-    operations = [each for place in places for each in place.get("operation", ())]
+    places = [each for each in resources_named(said) if each.get("type") == of] if of else objects(said.get("rest"))
+    operations = [each for place in places for each in objects(place.get("operation"))]
     return any("export" in str(each.get("name")) or "export" in str(each.get("definition")) for each in operations)

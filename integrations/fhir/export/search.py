@@ -23,7 +23,7 @@ from integrations.fhir.export.pages import NoBundle, Page, deletion, read_page
 from integrations.fhir.export.state import Desk, State
 from integrations.fhir.export.wanted import Wanted, instant
 from integrations.limits import Limits, beyond
-from integrations.web.ask import Answer, Server
+from integrations.web.ask import Answer, Server, objects
 from integrations.web.origin import origin, resolved
 from integrations.web.patience import NotNow
 
@@ -198,10 +198,13 @@ def capabilities(server: Server) -> Answer:
 
 def can(statement: dict[str, Any], kind: str, interaction: str) -> bool:
     """Whether a CapabilityStatement names an interaction with resources of a type."""
-    found = [
-        each for rest in statement.get("rest", ()) for each in rest.get("resource", ()) if each.get("type") == kind
-    ]
-    return any(way.get("code") == interaction for each in found for way in each.get("interaction", ()))
+    found = [each for each in resources_named(statement) if each.get("type") == kind]
+    return any(way.get("code") == interaction for each in found for way in objects(each.get("interaction")))
+
+
+def resources_named(statement: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a CapabilityStatement says of each type of resource."""
+    return [each for rest in objects(statement.get("rest")) for each in objects(rest.get("resource"))]
 
 
 def _server_time(answer: Answer, base: httpx.URL) -> datetime:
