@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,13 +72,13 @@ def wanted(house: House, feed: Contract, is_whole: bool) -> "Wanted":
     """What to ask for: from the watermark on, less the overlap of the contract; everything before the first export."""
     from integrations.fhir.export.wanted import Wanted
     from integrations.ingest import ledger
+    from integrations.web.endpoint import safe_address
 
     if feed.export is None:
         raise WrongUsage(f"{feed.source} is not fetched from a server", to_do="give the extract with --from")
+    endpoint = endpoint_of(house, feed.source)
+    everything = Wanted(export=feed.export, group_id=endpoint.group_id)
+    asked = everything.digest(safe_address(endpoint.base_url, has_secret=False))
     with house.records.read() as connection:
-        moment = None if is_whole else ledger.watermark_of(connection, feed.source)
-    return Wanted(
-        export=feed.export,
-        group_id=endpoint_of(house, feed.source).group_id,
-        since=moment - feed.export.overlap if moment else None,
-    )
+        moment = None if is_whole else ledger.watermark_of(connection, feed.source, asked)
+    return replace(everything, since=moment - feed.export.overlap if moment else None)

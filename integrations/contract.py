@@ -99,6 +99,13 @@ class Export(BaseModel):
     page_size: int = Field(500, ge=1, le=10_000)
     parallel: int = Field(4, ge=1, le=16)
 
+    @field_validator("type_filters")
+    @classmethod
+    def _leave_time_and_pages_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [each for each in value if re.search(r"[?&](_lastUpdated|_count|_since)[=:]", each)]:
+            raise ValueError(f"{wrong[0]}: _lastUpdated, _since and _count are set by each export itself")
+        return value
+
 
 class TableContract(BaseModel):
     """How the feed fills one canonical table."""

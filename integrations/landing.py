@@ -51,6 +51,7 @@ class Landed:
     folder: Path
     files: tuple[LandedFile, ...]
     fetched_until: datetime | None = None  # by the server's clock; null unless a complete bulk export
+    asked: str = ""  # a hash of what the server was asked for; empty for files that were brought
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +131,7 @@ def read_landed(folder: Path) -> Landed:
             folder=folder,
             files=tuple(LandedFile(**file) for file in manifest["files"]),
             fetched_until=fetched_until(manifest["sent_manifest"] or {}),
+            asked=str(_bulk_manifest(manifest["sent_manifest"] or {}).get("asked", "")),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise NotInOrder(
@@ -146,9 +148,9 @@ def fetched_until(sent: dict[str, Any]) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(str(bulk.get("transactionTime")))
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else None
 
 
 def _bulk_manifest(sent: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, true, update
 
 from integrations.contract import Contract
 from integrations.errors import NotInOrder, Refused
@@ -97,17 +97,23 @@ def note_watermark(connection: Connection, landed: Landed) -> None:
 
     A server whose clock is ahead must not make the next export leave out what happens until then.
     """
-    before = watermark_of(connection, landed.source)
+    before = watermark_of(connection, landed.source, landed.asked)
     if landed.fetched_until is None or (before and before >= landed.fetched_until):
         return
-    now = {"fetched_until": min(landed.fetched_until, landed.received_at), "extract_id": landed.extract_id}
+    until = min(landed.fetched_until, landed.received_at)
+    now = {"fetched_until": until, "asked": landed.asked, "extract_id": landed.extract_id}
     insert_new(connection, watermark, [{"source": landed.source, **now}])
     connection.execute(update(watermark).where(watermark.c.source == landed.source).values(**now))
 
 
-def watermark_of(connection: Connection, source: str) -> datetime | None:
-    """Up to when a source has been fetched, by its server's clock; null before its first complete export."""
-    return connection.execute(select(watermark.c.fetched_until).where(watermark.c.source == source)).scalar()
+def watermark_of(connection: Connection, source: str, asked: str) -> datetime | None:
+    """Up to when a source has been fetched, by its server's clock; null before its first complete export.
+
+    Null too where something else was asked for then: a type that is new to the contract has a past. Files that were
+    brought count for whatever is asked for.
+    """
+    is_same = watermark.c.asked.in_((asked, "")) if asked else true()
+    return connection.execute(select(watermark.c.fetched_until).where(watermark.c.source == source, is_same)).scalar()
 
 
 def note_accounts(connection: Connection, extract_id: str, accounts: Mapping[str, TableAccount]) -> None:

@@ -134,6 +134,7 @@ watermark = Table(
     metadata,
     Column("source", String, primary_key=True),
     Column("fetched_until", INSTANT, nullable=False),
+    Column("asked", String, nullable=False),  # a hash of what was asked for; empty for files that were brought
     Column("extract_id", String, ForeignKey("extract.extract_id"), nullable=False),
 )
 

@@ -61,10 +61,10 @@ class Server:
         base: httpx.URL,
         *,
         make_tokens: "Callable[[Callable[..., Answer]], Tokens] | None" = None,
-        breaker: Breaker | None = None,
+        breaker_of: Callable[[httpx.URL], Breaker] | None = None,
         patience: Patience | None = None,
     ) -> None:
-        self.client, self.base, self.breaker, self.patience = client, base, breaker, patience or Patience()
+        self.client, self.base, self.breaker_of, self.patience = client, base, breaker_of, patience or Patience()
         self.tokens = make_tokens(self._ask_without_token) if make_tokens else None
 
     def ask(self, method: str, url: httpx.URL, *, largest_body: int = LARGEST_BODY, **sent: Any) -> Answer:
@@ -87,7 +87,7 @@ class Server:
         )
         try:
             return again(self._wait, once)
-        except (NotNow, httpx.TransportError) as error:
+        except (NotNow, httpx.RequestError) as error:
             reason = error.reason if isinstance(error, NotNow) else f"it cannot be reached: {type(error).__name__}"
             raise EnvironmentFault(
                 f"the server is not there for us: {reason}",
@@ -114,25 +114,25 @@ class Server:
     def _sent(
         self, method: str, url: httpx.URL, headers: dict[str, str], token: str, sent: dict[str, Any]
     ) -> Iterator[httpx.Response]:
-        if self.breaker:
-            self.breaker.check()
+        breaker = self.breaker_of(url) if self.breaker_of else None
+        if breaker:
+            breaker.check()
         authorized = {**headers, "Authorization": f"Bearer {token}"} if token else headers
         try:
             with self.client.stream(method, url, headers=authorized, **sent) as response:
-                self._judge(response)
+                self._judge(response, breaker)
                 yield response
         except httpx.TransportError:
-            if self.breaker:
-                self.breaker.failed()
+            if breaker:
+                breaker.failed()
             raise
 
-    def _judge(self, response: httpx.Response) -> None:
+    def _judge(self, response: httpx.Response, breaker: Breaker | None) -> None:
         """Raise NotNow for a busy answer, Refused for one that points elsewhere; tell the breaker what it means."""
-        is_down = response.status_code >= 500
-        if self.breaker and is_down:
-            self.breaker.failed()
-        elif self.breaker:
-            self.breaker.succeeded()
+        if breaker and response.status_code > 500:  # a 500 may be this one request's own fault
+            breaker.failed()
+        elif breaker:
+            breaker.succeeded()
         if is_busy(response.status_code):
             raise NotNow(f"it answers {response.status_code}", retry_after=retry_after(response.headers))
         if response.is_redirect:
@@ -176,4 +176,4 @@ class Server:
         """Whether, or after how long, to try again."""
         if isinstance(error, NotNow):
             return error.retry_after <= self.patience.longest_retry_after and (error.retry_after or True)
-        return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
+        return isinstance(error, httpx.RequestError) and not isinstance(error, httpx.UnsupportedProtocol)

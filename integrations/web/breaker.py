@@ -31,7 +31,7 @@ class Breaker:
     clock: Callable[[], datetime]
 
     @classmethod
-    def of(cls, address: str, records: Records, clock: Callable[[], datetime]) -> Self:
+    def of(cls, address: httpx.URL | str, records: Records, clock: Callable[[], datetime]) -> Self:
         """The circuit to the server of an address."""
         return cls(records=records, endpoint=origin(httpx.URL(address)), clock=clock)
 
@@ -55,8 +55,8 @@ class Breaker:
             insert_new(connection, breaker, [{"endpoint": self.endpoint, "failure_count": 0, "open_until": None}])
             mine = breaker.c.endpoint == self.endpoint
             connection.execute(update(breaker).where(mine).values(failure_count=breaker.c.failure_count + 1))
-            count = connection.execute(select(breaker.c.failure_count).where(mine)).scalar_one()
-            if count >= MOST_FAILURES:
+            count = connection.execute(select(breaker.c.failure_count).where(mine)).scalar()
+            if count is not None and count >= MOST_FAILURES:  # null: another worker has just had an answer
                 wait = min(FIRST_OPEN * 2 ** min(count - MOST_FAILURES, 10), LONGEST_OPEN)
                 connection.execute(update(breaker).where(mine).values(open_until=now + wait))
 

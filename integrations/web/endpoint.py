@@ -1,6 +1,7 @@
 """Where a server is, who we are there and whom we trust: the part of settings that a feed is fetched by."""
 
 import ipaddress
+import logging
 import ssl
 from pathlib import Path
 from typing import Self
@@ -82,4 +83,6 @@ def open_client(endpoint: Endpoint, *, timeout: float = 60) -> httpx.Client:
             where=str(endpoint.client_certificate_file or endpoint.ca_file),
             to_do="check ca_file, client_certificate_file and client_key_file of the endpoint",
         ) from None
+    for name in ("httpx", "httpcore"):  # they would log each address, with what it is signed by and whom it names
+        logging.getLogger(name).setLevel(logging.WARNING)
     return httpx.Client(verify=trust, timeout=timeout, follow_redirects=False, trust_env=False)

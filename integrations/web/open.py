@@ -29,6 +29,6 @@ def open_server(
     """
     base = safe_address(endpoint.base_url, has_secret=bool(endpoint.client_id))
     make_tokens = partial(Tokens, endpoint, load_key(endpoint, own_key)) if endpoint.client_id else None
-    breaker = Breaker.of(endpoint.base_url, records, clock)
+    breaker_of = partial(Breaker.of, records=records, clock=clock)
     with open_client(endpoint) as client:
-        yield Server(client, base, make_tokens=make_tokens, breaker=breaker, patience=patience)
+        yield Server(client, base, make_tokens=make_tokens, breaker_of=breaker_of, patience=patience)

@@ -21,9 +21,10 @@ def resolved(base: httpx.URL, link: object) -> httpx.URL:
     """The address that a server's link means. Raises Refused when it is none that may be fetched."""
     try:
         url = base.join(str(link)) if isinstance(link, str) and link.isascii() and link.isprintable() else None
+        has_host = url is not None and bool(url.host)
     except (httpx.InvalidURL, ValueError):
-        url = None
-    if url is None or url.scheme not in PORTS or not url.host or url.userinfo or "\\" in str(link):
+        url, has_host = None, False
+    if url is None or url.scheme not in PORTS or not has_host or url.userinfo or "\\" in str(link):
         raise Refused(
             "the server gives a link that is no plain address", where=origin(base), to_do="tell the server's keeper"
         )

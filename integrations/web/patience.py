@@ -44,6 +44,6 @@ def retry_after(headers: httpx.Headers) -> timedelta:
         return min(timedelta(seconds=int(text[:9])), LONGEST_RETRY_AFTER)
     try:
         wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("Date", ""))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return timedelta(0)
     return min(max(wait, timedelta(0)), LONGEST_RETRY_AFTER)

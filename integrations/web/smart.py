@@ -68,14 +68,14 @@ class Tokens:
         )
         said = answer.json()
         token, life = said.get("access_token"), said.get("expires_in", LIFE_S)
-        if answer.status != 200 or not isinstance(token, str) or str(said.get("token_type", "")).lower() != "bearer":
+        if answer.status != 200 or not _is_word(token) or str(said.get("token_type", "")).lower() != "bearer":
             raise Refused(
                 f"the server gives us no token: {answer.status}{_error_code(said)}",
                 where=origin(address),
                 to_do="check client_id, scope and key of the endpoint; `rounds source jwks` shows the key to register",
             )
         seconds = float(life) if isinstance(life, int | float) else LIFE_S
-        self._token, self._ends = token, time.monotonic() + max(seconds - MARGIN_S, seconds / 2)
+        self._token, self._ends = str(token), time.monotonic() + max(seconds - MARGIN_S, seconds / 2)
 
     def _signed(self, audience: str) -> str:
         from authlib.oauth2.rfc7523 import private_key_jwt_sign
@@ -102,6 +102,11 @@ class Tokens:
                 to_do="set token_url of the endpoint",
             )
         return resolved(base, named)
+
+
+def _is_word(token: object) -> bool:
+    """Whether it can stand in a header."""
+    return isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token and token != ""
 
 
 def _error_code(said: dict[str, Any]) -> str:
@@ -145,11 +150,11 @@ def _imported(value: "bytes | dict[str, Any]", named: "KeyParameters") -> "RSAKe
 
     try:
         return ECKey.import_key(value, named)
-    except (JoseError, ValueError, TypeError):
+    except (JoseError, ValueError, TypeError, KeyError):
         pass
     try:
         return RSAKey.import_key(value, named)
-    except (JoseError, TypeError):
+    except (JoseError, TypeError, KeyError):
         raise ValueError("neither an EC nor an RSA key") from None
 
 

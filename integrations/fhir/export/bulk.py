@@ -1,25 +1,27 @@
 """Bulk Data Access: start an export, wait for it, fetch its files, and let the server forget them."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import httpx
 
 from integrations.errors import EnvironmentFault, Refused, RoundsError
 from integrations.fhir.export.download import LinkExpired, download
-from integrations.fhir.export.manifest import LARGEST_LINK, Link, Manifest, read_manifest
+from integrations.fhir.export.manifest import LARGEST_LINK, PARTS, Link, Manifest, read_manifest
 from integrations.fhir.export.state import Desk, State
 from integrations.fhir.export.wanted import Wanted
-from integrations.limits import Limits
+from integrations.limits import Limits, beyond
 from integrations.web.ask import Answer, Server, objects
 from integrations.web.origin import origin, resolved
 from integrations.web.patience import retry_after
 
 ROUNDS_OF_LINKS = 3  # how often links that ran out are asked for again
 EXPORTS = 3  # how often an export that the server has lost is started again
+MOST_FAULTS = 5  # commands that may end while the server is away, until the export is started again
 MOST_PAGES = 1_000
 GROWTH = 1.5
 
@@ -52,6 +54,13 @@ class BulkExport:
                 return self._fetch(state)
             except ExportLost:
                 state = self.desk.begin(str(asked))
+            except Refused:  # what the server has made will not do: the next command asks for a new one
+                self._let_go(self.desk.open(str(asked)))
+                self.desk.begin(str(asked))
+                raise
+            except EnvironmentFault:
+                self._note_fault(str(asked))
+                raise
         raise Refused(
             f"the server lost the export {EXPORTS} times", where=origin(asked), to_do="tell the server's keeper"
         )
@@ -70,15 +79,24 @@ class BulkExport:
             expired = self._fetch_files(manifest)
             if not expired:
                 self.desk.keep(state, is_done=True)
-                self._let_go(httpx.URL(state.status_url))
+                self._let_go(state)
                 return manifest
             state = self._with_new_links(state, manifest, expired)
         raise ExportLost
 
-    def _let_go(self, status_url: httpx.URL) -> None:
+    def _let_go(self, state: State) -> None:
         """Let the server delete what we have; one that cannot, deletes it in its own time."""
-        with suppress(RoundsError):
-            self.server.ask("DELETE", status_url)
+        if state.status_url:
+            with suppress(RoundsError):
+                self.server.ask("DELETE", httpx.URL(state.status_url))
+
+    def _note_fault(self, asked: str) -> None:
+        """A server that is away is waited for; an export at which command after command ends is given up."""
+        state = self.desk.open(asked)
+        if state.faults + 1 < MOST_FAULTS:
+            self.desk.keep(state, faults=state.faults + 1)
+        else:
+            self.desk.begin(asked)
 
     def _manifest(self, state: State) -> Manifest:
         return read_manifest(state.pages, httpx.URL(state.status_url), self.limits.most_files)
@@ -99,7 +117,9 @@ class BulkExport:
         missing = [link for link in manifest.links if not self._has(link)]
         pool = ThreadPoolExecutor(self.wanted.export.parallel, thread_name_prefix="export")
         try:
-            found = [each.result() for each in [pool.submit(one, link) for link in missing]]
+            started = [pool.submit(one, link) for link in missing]
+            wait(started, return_when=FIRST_EXCEPTION)
+            found = [each.result() for each in started if each.done()]
         finally:
             pool.shutdown(cancel_futures=True)
         return [each for each in found if each]
@@ -129,14 +149,22 @@ class BulkExport:
     def _when_ready(self, state: State) -> State:
         """Wait for the manifest and keep it."""
         status_url = httpx.URL(state.status_url)
-        page = self._polled(status_url)
-        pages = [page.json()]
-        while (following := _next(pages[-1])) and len(pages) <= MOST_PAGES:
-            pages.append(self._ask_manifest(resolved(status_url, following)).json())
+        pages = [self._polled(status_url).json()]
+        while following := _next(pages[-1]):
+            pages.append(self._following_page(resolved(status_url, following)))
             if sum(len(objects(each.get("output"))) for each in pages) > self.limits.most_files:
                 break
+            if len(pages) > MOST_PAGES:
+                raise beyond(f"the manifest has more than {MOST_PAGES:,} pages", origin(status_url), "most_files")
         read_manifest(pages, status_url, self.limits.most_files)  # one that cannot be read is not kept
         return self.desk.keep(state, pages=pages)
+
+    def _following_page(self, url: httpx.URL) -> dict[str, Any]:
+        """One more page of a manifest. Raises Refused when it is none: what it names would be lost."""
+        answer = self._ask_manifest(url)
+        if answer.status != 200 or not any(isinstance(answer.json().get(part), list) for part in PARTS):
+            raise _will_not(answer, url, "give the next page of its manifest")
+        return answer.json()
 
     def _polled(self, status_url: httpx.URL) -> Answer:
         """Ask until the export is ready, as slowly as the server says."""

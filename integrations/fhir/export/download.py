@@ -122,7 +122,7 @@ def _append(response: httpx.Response, part: Path, start: int, largest: int) -> N
         file.truncate(start)
         file.seek(start)
         try:
-            for piece in response.iter_raw(PIECE):
+            for piece in response.iter_raw():  # as it comes, so that a break loses nothing
                 if file.tell() + len(piece) > largest:
                     _drop(part)
                     raise beyond(f"a file of the export is larger than {largest:,} bytes", part.stem, "largest_file")
@@ -133,10 +133,9 @@ def _append(response: httpx.Response, part: Path, start: int, largest: int) -> N
 
 
 def _note_validator(part: Path, headers: Mapping[str, str]) -> None:
-    """Keep what If-Range may name: a strong ETag, else the time of the last change. A file without one starts anew."""
+    """Keep what If-Range may name: a strong ETag, for a time may stand for two versions."""
     etag = headers.get("ETag", "")
-    validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
-    write_whole(_validator_file(part), validator.encode())
+    write_whole(_validator_file(part), b"" if etag.startswith("W/") else etag.encode())
 
 
 def _begun(part: Path) -> _Begun:

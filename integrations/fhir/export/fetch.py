@@ -19,6 +19,7 @@ from integrations.fhir.export.outcomes import serious_count
 from integrations.fhir.export.search import SearchExport
 from integrations.fhir.export.state import Desk
 from integrations.fhir.export.wanted import Wanted, instant
+from integrations.full_disk import full_disk_is_a_fault
 from integrations.landing import MANIFEST
 from integrations.limits import DEFAULT_LIMITS, Limits
 from integrations.web.ask import Server
@@ -61,17 +62,18 @@ def fetch(wanted: Wanted, server: Server, desk: Desk, limits: Limits = DEFAULT_L
         export = BulkExport(server=server, wanted=wanted, desk=desk, limits=limits)
     else:
         export = SearchExport(server=server, wanted=wanted, desk=desk, limits=limits)
-    manifest = export.fetch()
-    sync_folder(desk.files)
-    return _with_manifest(desk.files, manifest, wanted)
+    with full_disk_is_a_fault(desk.folder):
+        manifest = export.fetch()
+        sync_folder(desk.files)
+        return _with_manifest(desk.files, manifest, wanted, wanted.digest(server.base))
 
 
-def _with_manifest(folder: Path, manifest: Manifest, wanted: Wanted) -> Fetched:
+def _with_manifest(folder: Path, manifest: Manifest, wanted: Wanted, asked: str) -> Fetched:
     files: dict[Link, Path] = {link: _place(folder, link) for link in manifest.links}
     for path in set(folder.iterdir()) - set(files.values()):
         path.unlink()  # a process that was killed left it half written
     errors = [path for link, path in files.items() if link.part == "error"]
-    serious = sum(map(serious_count, errors))
+    serious = manifest.serious + sum(map(serious_count, errors))
     said: dict[str, object] = {
         part: [_entry(link, path) for link, path in files.items() if link.part == part] for part in PARTS
     }
@@ -79,6 +81,7 @@ def _with_manifest(folder: Path, manifest: Manifest, wanted: Wanted) -> Fetched:
         "transactionTime": manifest.transaction_time,
         "since": instant(wanted.since) if wanted.since else None,
         "is_complete": not serious,
+        "asked": asked,
         "files": [{"name": path.name, "sha256": _sha256(path)} for path in files.values()],
     }
     write_whole(folder / MANIFEST, orjson.dumps(said, option=orjson.OPT_INDENT_2))

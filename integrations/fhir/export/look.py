@@ -69,6 +69,8 @@ def doubts(said: dict[str, Any], export: Export) -> list[str]:
         found.append(
             f"it names no bulk export of the {export.scope}: ask for it, or set method: search in the contract"
         )
+    if export.method == "search" and not export.overlap:
+        found.append("a search shows no one moment: what is written late is missed without an overlap, such as 1h")
     for kind in export.types:
         if not can(said, kind, "search-type") and not can(said, kind, "read"):
             found.append(f"it does not name {kind}: leave it out of types, or ask for the scope")

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import httpx
@@ -15,6 +15,7 @@ from integrations.web.origin import origin, resolved
 Part = Literal["output", "deleted", "error"]
 PARTS: tuple[Part, ...] = ("output", "deleted", "error")
 TYPE = re.compile(r"[A-Z][A-Za-z]{1,60}")
+EARLIEST_YEAR = 1900
 LARGEST_LINK = 2_048  # bytes of one link in a manifest, as a bound of the whole
 
 
@@ -35,6 +36,7 @@ class Manifest:
     transaction_time: str
     needs_token: bool
     links: tuple[Link, ...]
+    serious: int = 0  # what a search says that it could not give; a bulk export says so in its error files
 
     @property
     def fetched_until(self) -> datetime:
@@ -42,8 +44,10 @@ class Manifest:
         return datetime.fromisoformat(self.transaction_time)
 
     def is_of_same_export(self, other: "Manifest") -> bool:
-        """Whether both speak of the same files, whatever has become of the links."""
-        mine, others = ([(each.name, each.count) for each in one.links] for one in (self, other))
+        """Whether both speak of the same files in the same order, whatever their links are signed with."""
+        mine, others = (
+            [(each.name, each.count, each.url.copy_with(query=None)) for each in one.links] for one in (self, other)
+        )
         return self.transaction_time == other.transaction_time and mine == others
 
 
@@ -52,8 +56,9 @@ def read_manifest(pages: list[dict[str, Any]], base: httpx.URL, most_files: int)
     first = pages[0] if pages else {}
     moment = first.get("transactionTime")
     try:
-        is_instant = datetime.fromisoformat(str(moment)).tzinfo is not None
-    except ValueError:
+        read = datetime.fromisoformat(str(moment))
+        is_instant = read.tzinfo is not None and read.astimezone(UTC).year >= EARLIEST_YEAR
+    except (ValueError, OverflowError):
         is_instant = False
     if not is_instant:
         raise _no_manifest(base, "its transactionTime is no instant")

@@ -5,6 +5,7 @@ that comes twice in a row is taken once. What was deleted is asked of the histor
 """
 
 import hashlib
+import json
 import os
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -15,10 +16,10 @@ from urllib.parse import parse_qsl
 
 import httpx
 import numpy as np
-import orjson
 
 from integrations.errors import Refused
 from integrations.fhir.export.manifest import Link, Manifest, Part
+from integrations.fhir.export.outcomes import is_serious
 from integrations.fhir.export.pages import NoBundle, Page, deletion, read_page
 from integrations.fhir.export.state import Desk, State
 from integrations.fhir.export.wanted import Wanted, instant
@@ -39,7 +40,9 @@ class PlaceLost(Exception):
 class Place:
     """How far the pages of one type have come: `size` and `count` of what is on disk, and where the next page is.
 
-    A later page that is `marker` again is a circle; the marker moves on after 1, 2, 4, 8 ... pages.
+    total: the most that the server ever said there are; when something is deleted meanwhile, pages skip others.
+    serious: what it says that it could not give. A later page that is `marker` again is a circle; the marker moves on
+    after 1, 2, 4, 8 ... pages.
     """
 
     next_url: str
@@ -49,6 +52,7 @@ class Place:
     last_digest: str = ""
     page_count: int = 0
     marker: str = ""
+    serious: int = 0
     is_done: bool = False
 
 
@@ -68,15 +72,21 @@ class SearchExport:
             state = self.desk.keep(state, pages=[self._capabilities()])
         [opened] = state.pages
         for kind in self.wanted.export.types:
-            state = self._all_pages(state, kind, kind, self._search_url(kind))
+            for number, url in enumerate(self._search_urls(kind)):
+                state = self._all_pages(state, f"{kind}.{number:03d}", kind, url)
         for kind in opened["with_history"] if self.wanted.since else ():
-            state = self._all_pages(state, f"{DELETED}{kind}", kind, self._history_url(kind))
+            state = self._all_pages(state, f"{DELETED}{kind}.000", kind, self._history_url(kind))
         self.desk.keep(state, is_done=True)
         links = [
             Link(part=_part(name), name=_file(name), url=self.server.base, count=place["count"])
             for name, place in state.search.items()
         ]
-        return Manifest(transaction_time=opened["transactionTime"], needs_token=True, links=tuple(links))
+        return Manifest(
+            transaction_time=opened["transactionTime"],
+            needs_token=True,
+            links=tuple(links),
+            serious=sum(place["serious"] for place in state.search.values()),
+        )
 
     @property
     def _asked(self) -> str:
@@ -91,14 +101,20 @@ class SearchExport:
             "with_history": [kind for kind in self.wanted.export.types if can(answer.json(), kind, "history-type")],
         }
 
-    def _search_url(self, kind: str) -> httpx.URL:
-        asked = {"_count": str(self.wanted.export.page_size)}
+    def _search_urls(self, kind: str) -> list[httpx.URL]:
+        """The first page of a type; where the contract filters it, of each of its filters: what any of them finds."""
+        asked = [("_count", str(self.wanted.export.page_size))]
         if self.wanted.since:
-            asked["_lastUpdated"] = f"ge{instant(self.wanted.since)}"
-        for each in self.wanted.export.type_filters:
-            name, _, query = each.partition("?")
-            asked |= dict(parse_qsl(query)) if name == kind else {}
-        return self.server.base.join(kind).copy_merge_params(asked)
+            asked.append(("_lastUpdated", f"ge{instant(self.wanted.since)}"))
+        queries = [
+            query
+            for name, _, query in (each.partition("?") for each in self.wanted.export.type_filters)
+            if name == kind
+        ]
+        return [
+            self.server.base.join(kind).copy_with(params=httpx.QueryParams([*asked, *parse_qsl(query)]))
+            for query in queries or [""]
+        ]
 
     def _history_url(self, kind: str) -> httpx.URL:
         since = instant(self.wanted.since) if self.wanted.since else ""
@@ -136,7 +152,8 @@ class SearchExport:
             next_url=following,
             size=self._append(self.desk.files / _file(name), place.size, lines),
             count=place.count + len(lines),
-            total=place.total if page.total is None else page.total,
+            total=max(place.total or 0, page.total) if page.total is not None else place.total,
+            serious=place.serious + _serious_count(page),
             last_digest=digest,
             page_count=page_count,
             marker=place.next_url if page_count & (page_count - 1) == 0 else place.marker,
@@ -180,7 +197,7 @@ class SearchExport:
         if place.total is None:
             return False
         with (self.desk.files / _file(name)).open("rb") as file:
-            ids = np.fromiter((hash(orjson.loads(line).get("id")) for line in file), np.int64, place.count)
+            ids = np.fromiter((hash(_id(line)) for line in file), np.int64, place.count)
         return len(np.unique(ids)) < place.total
 
 
@@ -210,7 +227,7 @@ def resources_named(statement: dict[str, Any]) -> list[dict[str, Any]]:
 def _server_time(answer: Answer, base: httpx.URL) -> datetime:
     try:
         return parsedate_to_datetime(answer.headers.get("Date", "")).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise Refused(
             "the server does not say what time it is, so nobody knows from when to ask next",
             where=origin(base),
@@ -223,7 +240,7 @@ def _part(name: str) -> Part:
 
 
 def _file(name: str) -> str:
-    return f"{name}.000.ndjson"
+    return f"{name}.ndjson"
 
 
 def resources_of(page: Page) -> list[str]:
@@ -233,4 +250,17 @@ def resources_of(page: Page) -> list[str]:
 
 def _deletions(page: Page) -> list[str]:
     deleted = [each.request_url for each in page.entries if each.method == "DELETE"]
-    return [orjson.dumps(deletion(url)).decode() for url in deleted]
+    return [json.dumps(deletion(url)) for url in deleted]
+
+
+def _id(line: bytes) -> str:
+    """What tells a resource from others of its type; of one that cannot be read, all of it."""
+    try:
+        return str(json.loads(line)["id"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return str(line)
+
+
+def _serious_count(page: Page) -> int:
+    """How many entries tell of something that the search could not give."""
+    return sum(is_serious(each.text.encode()) for each in page.entries if each.kind == "OperationOutcome")

@@ -10,13 +10,14 @@ import orjson
 from integrations.durable import write_whole
 
 FILE_NAME = "export.json"
+VERSION = 1  # of the state: that of another version of Rounds is not gone on with
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
     """asked: the request, by which one sees that it is the same. status_url, pages: of a bulk export, once known.
 
-    search: per type how far its pages have come.
+    search: per type how far its pages have come. faults: commands that ended since the server was away.
     """
 
     asked: str
@@ -24,6 +25,8 @@ class State:
     pages: list[dict[str, Any]] = field(default_factory=list)
     search: dict[str, dict[str, Any]] = field(default_factory=dict)
     is_done: bool = False
+    faults: int = 0
+    version: int = VERSION
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Desk:
         """Return the state of this very request; that of another one is cleared away."""
         try:
             state = State(**orjson.loads((self.folder / FILE_NAME).read_bytes()))
-            if state.asked == asked:
+            if (state.asked, state.version) == (asked, VERSION):
                 return state
         except (OSError, orjson.JSONDecodeError, TypeError):
             pass

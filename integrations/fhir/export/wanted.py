@@ -1,5 +1,6 @@
 """What is asked of a server: whose resources, which types, and since when."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +17,12 @@ class Wanted:
     export: Export
     group_id: str = ""
     since: datetime | None = None
+
+    def digest(self, base: httpx.URL) -> str:
+        """A hash of what is asked for, but for the time: another server, scope, type or filter is another question."""
+        export = self.export
+        asked = (str(base), export.scope, self.group_id, sorted(export.types), sorted(export.type_filters))
+        return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
     def kick_off(self, base: httpx.URL) -> httpx.URL:
         """The address that starts a bulk export. Raises WrongUsage when a group is to be exported and none is named."""

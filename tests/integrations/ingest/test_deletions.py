@@ -119,7 +119,7 @@ def manifest(ward: Ward, moment: str, **more: Any) -> Any:
 def watermark(ward: Ward) -> str | None:
     """From when the next export would ask."""
     with ward.records.read() as db:
-        moment = ledger.watermark_of(db, "ward")
+        moment = ledger.watermark_of(db, "ward", "")
     return moment.isoformat() if moment else None
 
 

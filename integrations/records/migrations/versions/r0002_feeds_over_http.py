@@ -13,6 +13,7 @@ def upgrade() -> None:
         "watermark",
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("fetched_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("asked", sa.String(), nullable=False),
         sa.Column("extract_id", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(["extract_id"], ["extract.extract_id"], name="watermark_extract_id_points"),
         sa.PrimaryKeyConstraint("source", name="watermark_key"),

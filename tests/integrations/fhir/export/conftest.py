@@ -4,12 +4,13 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from sqlalchemy import delete
 
@@ -73,18 +74,17 @@ class House:
         ) as server:
             yield server
 
-    def wanted(self, **export: Any) -> Wanted:
+    def wanted(self, base: httpx.URL | None = None, **export: Any) -> Wanted:
         """What the next export asks for."""
+        everything = Wanted(export=Export(**{"types": TYPES, "parallel": 2} | export), group_id="g1")
         with self.records.read() as db:
-            since = ledger.watermark_of(db, FEED)
-        options = {"types": TYPES, "parallel": 2} | export
-        overlap = options.get("overlap", timedelta())
-        return Wanted(export=Export(**options), group_id="g1", since=since - overlap if since else None)
+            since = ledger.watermark_of(db, FEED, everything.digest(base) if base else "")
+        return replace(everything, since=since - everything.export.overlap if since else None)
 
     def fetch(self, ehr: EhrServer, **export: Any) -> Fetched:
         """Fetch what has changed; it stays at the desk."""
         with desk_of(FEED, self.home / "exports") as desk, self.server(ehr) as server:
-            return fetch(self.wanted(**export), server, desk)
+            return fetch(self.wanted(server.base, **export), server, desk)
 
     def take(self, ehr: EhrServer, **export: Any) -> IngestResult:
         """Fetch what has changed and take it in."""
