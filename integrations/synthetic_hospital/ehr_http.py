@@ -190,7 +190,8 @@ class Handler(BaseHTTPRequestHandler):
             kept = {"_lastUpdated": f"ge{since}"} if since else {}
             following = {**kept, "_count": count, "_offset": start + count}
             links.append({"relation": "next", "url": self.ehr.page_url(kind, following)})
-        head = {"resourceType": "Bundle", "type": "searchset", "total": len(found), "link": links}
+        head: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "link": links}
+        head |= {"total": len(found)} if self.ehr.says_total else {}
         self._send(200, orjson.dumps(head)[:-1] + b',"entry":[' + entries + b"]}", FHIR_JSON)
 
     def _history(self, kind: str) -> None:

@@ -52,7 +52,8 @@ class EhrServer:
 
     now: the hospital's time, moved on by whoever plays it. jwks: the public keys of its one client; without them nobody
     needs a token. polls: how often an export is not ready yet. is_packed: files come with gzip as their content coding.
-    has_validators: files have an ETag, so that a range of them can be asked for.
+    says_total: a search says how many it found. has_validators: files have an ETag, so that a range of them can be
+    asked for.
     """
 
     shelf: Shelf
@@ -64,6 +65,7 @@ class EhrServer:
     is_packed: bool = False
     has_validators: bool = True
     has_bulk: bool = True
+    says_total: bool = True
     files_need_token: bool = True
     token_life_s: int = 300
     page_size: int = 1_000

@@ -42,12 +42,14 @@ class Tally:
     reached: Counter[str] = field(default_factory=Counter)
     planned: Counter[str] = field(default_factory=Counter)
     failed: list[int] = field(default_factory=list)
+    resumed: int = 0  # requests for the rest of a file
 
     def __str__(self) -> str:
         never = self.planned.total() - self.reached.total()
         return (
             f"{self.tried} tried, {self.passed} passed, failed: {self.failed or 'none'}; "
-            f"of {self.planned.total()} faults {never} never reached; reached: {dict(sorted(self.reached.items()))}"
+            f"{self.resumed} files gone on with; of {self.planned.total()} faults {never} never reached; "
+            f"reached: {dict(sorted(self.reached.items()))}"
         )
 
 

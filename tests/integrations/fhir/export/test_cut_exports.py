@@ -67,6 +67,7 @@ def days_of(house: House, honest: EhrServer, uncut: dict[str, str], seeds: range
         with served(honest, way, on(day, tally)) as ehr:
             folder = fetched(house, ehr, way)
             tally.tried += 1
+            tally.resumed += sum("Range: bytes=" in headers for _, headers in ehr.headers)
             is_same = folder is not None and contents(folder) == uncut[way]
             if is_same and not house.ingest(desk(house), as_of=ehr.now).is_new:
                 tally.passed += 1
@@ -97,6 +98,7 @@ def test_a_hundred_cut_exports_give_the_tables_of_the_uncut_one(
     assert (tally.tried, tally.passed) == (DAYS, DAYS), str(tally)
     assert house.tables() == before
     assert sum(tally.reached.values()) > DAYS
+    assert tally.resumed > 0
 
 
 def test_a_client_that_does_not_look_whether_a_file_is_whole_fails_the_suite(

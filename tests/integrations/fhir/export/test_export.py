@@ -3,7 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from integrations.fhir.export.fetch import desk_of
 from integrations.synthetic_hospital.ehr_faults import Fault, Kind
 from integrations.synthetic_hospital.ehr_shelf import LONG_AGO
 from integrations.synthetic_hospital.write import HospitalFiles
-from tests.integrations.fhir.export.conftest import FEED, QUICK, House, MakeEhr, moment
+from tests.integrations.fhir.export.conftest import FEED, QUICK, TYPES, House, MakeEhr, moment
 
 BOTH_WAYS = pytest.mark.parametrize("method", ["bulk", "search"])
 Faults = dict[tuple[str, int], Fault]
@@ -117,6 +117,88 @@ def test_a_server_that_could_not_give_all_is_asked_for_the_same_again(house: Hou
     ehr.errors[:] = [warning]
     house.take(ehr)
     assert house.wanted().since == ehr.now
+
+
+def test_a_search_that_says_it_is_incomplete_is_asked_for_the_same_again(house: House, make_ehr: MakeEhr) -> None:
+    ehr = make_ehr()
+    found, outcome = ehr.shelf.resources, b'{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}'
+
+    def incomplete(kind: str, since: datetime, now: datetime) -> list[bytes]:
+        return [*found(kind, since, now)[1:], outcome, *found(kind, since, now)[:1]] if kind == "Patient" else []
+
+    ehr.shelf.resources = incomplete  # type: ignore[method-assign]
+    ehr.says_total = False
+    assert house.fetch(ehr, method="search").serious == 1
+    house.take(ehr, method="search")
+    assert house.wanted().since is None
+
+
+def test_what_is_new_to_the_contract_is_asked_for_from_the_beginning(
+    house: House, make_ehr: MakeEhr, hospital: HospitalFiles
+) -> None:
+    ehr = make_ehr()
+    house.take(ehr, types=[name for name in TYPES if name != "MedicationRequest"])
+    for night in (1, 2):
+        ehr.now = moment(hospital, night)
+        house.take(ehr)
+    assert house.count("medication") > 0
+    assert [since is None for since in house.requests(ehr)] == [True, True, False]
+
+
+def test_every_filter_of_a_type_is_searched_for(house: House, make_ehr: MakeEhr) -> None:
+    ehr = make_ehr()
+    filters = ["Observation?category=laboratory", "Observation?date=ge2024-01-01&date=le2024-02-01"]
+    files = sorted(path.name for path in house.fetch(ehr, method="search", type_filters=filters).folder.iterdir())
+    assert [name for name in files if "Observation" in name] == ["Observation.000.ndjson", "Observation.001.ndjson"]
+    assert any("category=laboratory" in path for path in ehr.paths)
+    assert any("date=ge2024-01-01&date=le2024-02-01" in path for path in ehr.paths)
+
+
+def test_a_page_of_a_manifest_that_is_none_refuses_the_export(house: House, make_ehr: MakeEhr) -> None:
+    ehr = make_ehr(polls=0)
+    whole = ehr.manifest
+
+    def first(job_id: str) -> dict[str, Any]:
+        return whole(job_id) | {"link": [{"relation": "next", "url": f"{ehr.base_url}/Patient?_count=1"}]}
+
+    ehr.manifest = first  # type: ignore[method-assign]
+    with pytest.raises(Refused, match="next page of its manifest"):
+        house.fetch(ehr)
+
+
+def test_an_export_that_failed_on_the_server_is_started_again_by_the_next_command(
+    house: House, make_ehr: MakeEhr
+) -> None:
+    ehr = make_ehr(faults=on_a_bad_day({("status", 0): Fault(what="refuse", status=422)}))
+    with pytest.raises(Refused, match="will not tell of its export: 422"):
+        house.fetch(ehr)
+    assert house.fetch(ehr).file_count > 5
+    assert ehr.asked["kick_off"] == 2
+    assert len(ehr.deleted_jobs) == 2
+
+
+def test_links_that_come_again_in_another_order_are_another_export(house: House, make_ehr: MakeEhr) -> None:
+    ehr = make_ehr(polls=0, faults=on_a_bad_day({("file", 3): Fault(what="expire_links")}))
+    whole, asked = ehr.manifest, []
+
+    def turned(job_id: str) -> dict[str, Any]:
+        asked.append(job_id)
+        said = whole(job_id)
+        order = said["output"] if len(asked) == 1 else said["output"][::-1]
+        return said | {"output": [{**each, "type": "Patient", "count": None} for each in order]}
+
+    ehr.manifest = turned  # type: ignore[method-assign]
+    folder = house.fetch(ehr, parallel=1).folder
+    assert len(set(asked)) == 2  # a second export: nobody could tell which file is which
+    assert len({path.read_bytes() for path in folder.glob("Patient*")}) == 7
+
+
+def test_a_download_that_breaks_goes_on_at_the_byte_where_it_broke(house: House, make_ehr: MakeEhr) -> None:
+    ehr = make_ehr(faults=on_a_bad_day({("file", 1): Fault(what="cut", at=3_000)}))
+    house.fetch(ehr, parallel=1)
+    ranges = [headers for path, headers in ehr.headers if "/files/" in path and "Range: bytes=" in headers]
+    assert len(ranges) == 1
+    assert "Range: bytes=3000-" in ranges[0]
 
 
 @pytest.mark.parametrize("scope", ["system", "patient", "group"])
