@@ -149,10 +149,16 @@ def _spawn(settings: Settings, name: str, arguments: list[str], url: str) -> int
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_hear_interrupts,
         )
     _STARTED[process.pid] = process
     _pid_file(settings, name).write_text(str(process.pid), encoding="ascii")
     return process.pid
+
+
+def _hear_interrupts() -> None:
+    """A worker ends by a SIGINT to itself, to which a shell makes deaf whatever it starts in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _prefect(settings: Settings, url: str, *arguments: str) -> None:

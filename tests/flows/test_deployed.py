@@ -1,6 +1,7 @@
 """The deployed way: a Prefect server, the deployments of prefect.yaml, and a worker that runs them in processes."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Rounds:
 @pytest.fixture(scope="module")
 def prefect(live: Rounds) -> Iterator[Prefect]:
     settings = load_settings({"ROUNDS_HOME": str(live.home)})
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what runs in the background
     server = up(settings, free_port())
+    signal.signal(signal.SIGINT, heard)
     prefect = Prefect(server.url, live, settings)
     yield prefect
     prefect.client.close()
@@ -198,3 +201,9 @@ def test_a_port_in_use_is_a_fault_of_the_environment(prefect: Prefect, tmp_path:
     assert api_url(port) == str(prefect.client.base_url).rstrip("/")
     with pytest.raises(EnvironmentFault, match=f"port {port} is in use"):
         start_server(load_settings({"ROUNDS_HOME": str(tmp_path)}), port)
+
+
+def test_the_worker_ends_when_it_is_asked_though_a_shell_started_it_in_the_background(prefect: Prefect) -> None:
+    assert down(prefect.settings) == ["worker", "server"]
+    log = prefect.settings.home / "prefect" / "worker.log"
+    assert "stopped!" in log.read_text(encoding="utf-8")
