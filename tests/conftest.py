@@ -9,11 +9,14 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from integrations.records import Records, open_records
 from integrations.records.schema import metadata
 
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
+settings.register_profile("no wall time", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no wall time")
 BOTH = [pytest.param("sqlite"), pytest.param("postgres", marks=pytest.mark.part)]
 
 

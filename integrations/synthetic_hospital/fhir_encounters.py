@@ -38,7 +38,7 @@ class State:
     start: str
     end: str | None
     updated: str
-    moves: list[tuple[int, str]]  # ward, moved in
+    moves: list[tuple[int, str]]  # ward, moved in; none in the minutes after the registration
 
 
 def encounter_resources(patients: Patients, contacts: Contacts, since: float, until: float) -> Iterator[Resource]:
@@ -84,8 +84,7 @@ def _encounter(patients: Patients, here: Contacts, row: int, state: State) -> Re
         "subject": {"reference": f"Patient/{person}"},
         "period": _period(state.start, state.end),
         "hospitalization": admission | discharge,
-        "location": _locations(state),
-    }
+    } | ({"location": _locations(state)} if state.moves else {})
 
 
 def _disposition(disposition: int) -> Resource:

@@ -4,8 +4,10 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -23,6 +25,8 @@ from tests.flows.conftest import USE_CASE, Rounds, approve_and_go_live
 pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("deployed")]
 
 TIME_OUT_SECONDS = 240
+CHICAGO = ZoneInfo("America/Chicago")
+STARTED = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
 HOSPITAL = Hospital(patients=1000, nights=0, scenario="none", seed=1)
 
 
@@ -49,9 +53,21 @@ class Prefect:
         raise AssertionError(f"flow run {run_id} did not end in {TIME_OUT_SECONDS} s")
 
     def runs_of(self, deployment: str) -> list[dict[str, Any]]:
-        body = {"deployments": {"name": {"any_": [deployment]}}}
+        """Those that were started by these stories, not by the clock."""
+        body = {"deployments": {"name": {"any_": [deployment]}}, "flow_runs": STARTED}
         found: list[dict[str, Any]] = self.client.post("/flow_runs/filter", json=body).raise_for_status().json()
-        return found
+        return [run for run in found if not run["auto_scheduled"]]
+
+    def planned_hours(self, deployment: str) -> set[tuple[int, int]]:
+        """Hour and minute, where the hospital lies, of the runs that the server has planned."""
+        body = {
+            "deployments": {"name": {"any_": [deployment]}},
+            "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+            "sort": "EXPECTED_START_TIME_ASC",
+        }
+        found = self.client.post("/flow_runs/filter", json=body).raise_for_status().json()
+        times = [datetime.fromisoformat(run["expected_start_time"]) for run in found if run["auto_scheduled"]]
+        return {(time.hour, time.minute) for time in (time.astimezone(CHICAGO) for time in times)}
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +96,26 @@ def prefect(live: Rounds) -> Iterator[Prefect]:
     yield prefect
     prefect.client.close()
     down(settings)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "hours"),
+    [
+        ("score_readmission_30d", {(0, 45)}),
+        ("score_aki_48h", {(0, 45), (6, 45), (12, 45), (18, 45)}),
+        ("write_back", {(1, 0), (7, 0), (13, 0), (19, 0)}),
+        ("monitor_readmission_30d", {(4, 0)}),
+        ("monitor_aki_48h", {(4, 15)}),
+    ],
+)
+def test_the_rounds_are_planned_without_anybody_asking(
+    prefect: Prefect, deployment: str, hours: set[tuple[int, int]]
+) -> None:
+    deadline = time.monotonic() + TIME_OUT_SECONDS
+    while not (planned := prefect.planned_hours(deployment)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert planned
+    assert planned <= hours  # a few runs ahead
 
 
 def test_a_deployed_round_scores_who_is_due_and_sends_it(prefect: Prefect) -> None:
@@ -155,8 +191,25 @@ def test_a_command_runs_as_a_flow_where_a_server_is_configured(
     assert [run for run in runs if run["deployment_id"] is None]
 
 
+def test_what_the_clock_starts_is_run_by_the_worker(prefect: Prefect) -> None:
+    deployment = prefect.client.get("/deployments/name/write_back/write_back").raise_for_status().json()["id"]
+    missed = {"start_time": (datetime.now(UTC) - timedelta(days=1)).isoformat(), "max_runs": 1}
+    prefect.client.post(f"/deployments/{deployment}/schedule", json=missed).raise_for_status()
+    body = {
+        "deployments": {"name": {"any_": ["write_back"]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}},
+    }
+    by_clock: list[dict[str, Any]] = []
+    deadline = time.monotonic() + TIME_OUT_SECONDS
+    while not by_clock and time.monotonic() < deadline:
+        time.sleep(0.5)
+        ended = prefect.client.post("/flow_runs/filter", json=body).raise_for_status().json()
+        by_clock = [run for run in ended if run["auto_scheduled"]]
+    assert by_clock[0]["state"]["type"] == "COMPLETED"
+
+
 def test_no_patient_stands_in_what_the_server_keeps(prefect: Prefect) -> None:
-    runs = prefect.client.post("/flow_runs/filter", json={}).raise_for_status().text
+    runs = prefect.client.post("/flow_runs/filter", json={"flow_runs": STARTED}).raise_for_status().text
     logs = prefect.client.post("/logs/filter", json={}).raise_for_status().text
     scores = prefect.rounds.done("scores", "aki_48h", "--json").json["scores"]
     ids = {row["patient_id"] for row in scores} | {row["source_encounter_id"] for row in scores}

@@ -41,7 +41,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return sent
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=damaged() | st.binary(max_size=200))
 def test_a_damaged_file_never_raises_and_loses_no_record(laboratory: Laboratory, sent: bytes) -> None:
     laboratory.sends_bytes(sent)

@@ -238,7 +238,7 @@ NOISE = st.sampled_from(["{", "}", '"', "[", "null", "-1", "9e999", "\\u0000", "
 CHANGES = st.tuples(st.integers(0, 2), st.integers(0, 400), st.integers(0, 40), NOISE)
 
 
-@settings(max_examples=12, deadline=None, derandomize=not IS_SOAK, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, derandomize=not IS_SOAK, suppress_health_check=list(HealthCheck))
 @given(st.lists(CHANGES, min_size=4, max_size=30))
 def test_whatever_becomes_of_the_lines_the_account_balances_and_no_record_is_lost(
     tmp_path_factory: pytest.TempPathFactory, warm_ward: Path, changes: list[tuple[int, int, int, str]]

@@ -9,6 +9,8 @@ import pytest
 
 from integrations.contract import SOURCES
 from integrations.synthetic_hospital.fhir import MRN_SYSTEM
+from integrations.synthetic_hospital.fhir_encounters import encounter_resources
+from integrations.synthetic_hospital.hospital import Hospital, draw_bucket
 
 KINDS = ("Patient", "Encounter", "Condition", "Procedure", "Observation", "MedicationRequest", "ImagingStudy")
 
@@ -62,6 +64,17 @@ def test_a_stay_is_in_progress_until_its_end_is_written_down(extracts):
         assert instant(first["meta"]["lastUpdated"]) < instant(last["meta"]["lastUpdated"])
         assert instant(last["meta"]["lastUpdated"]) == instant(last["period"]["end"]) + timedelta(minutes=10)
         assert last["location"][-1]["period"]["end"] == last["period"]["end"]
+
+
+def test_an_extract_taken_minutes_after_an_arrival_knows_no_ward_yet():
+    bucket, minute = draw_bucket(Hospital(patients=200, nights=1), 0), 1 / 1440
+    arrival = float(bucket.contacts.start[0])
+    [first] = encounter_resources(bucket.patients, bucket.contacts, arrival, arrival + 3 * minute)
+    [second] = encounter_resources(bucket.patients, bucket.contacts, arrival + 3 * minute, arrival + 5 * minute)
+    assert first["id"] == second["id"]
+    assert "location" not in first
+    assert [place["status"] for place in second["location"]] == ["active"]
+    assert second["location"][0]["period"] == first["period"]
 
 
 def test_ward_follows_ward_without_a_gap(extracts):

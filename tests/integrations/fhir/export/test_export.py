@@ -284,6 +284,7 @@ def test_an_export_that_is_not_ready_in_time_is_waited_on_for_by_the_next_comman
 
 def test_a_server_that_stays_away_ends_with_a_sentence_and_what_has_come_stays(house: House, make_ehr: MakeEhr) -> None:
     ehr = make_ehr(faults=lambda kind, number: Fault(what="refuse") if kind == "file" and number > 2 else None)
+    house.patience = replace(house.patience, longest_retry_after=timedelta(seconds=1))  # the circuit asks for 15
     with pytest.raises(EnvironmentFault, match=r"not there for us: (it answers 503|the circuit is open)"):
         house.fetch(ehr, parallel=1)
     ehr.faults = lambda _kind, _number: None
