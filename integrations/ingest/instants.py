@@ -20,7 +20,8 @@ regexp_replace(regexp_replace(regexp_replace(sent,
     '^(\\d{4})(\\d\\d)(\\d\\d)(\\d\\d)(\\d\\d)', '\\1-\\2-\\3T\\4:\\5:00'),
     '^(\\d{4})(\\d\\d)(\\d\\d)$', '\\1-\\2-\\3')
 """
-HAS_OFFSET = "sent[-1] = 'Z' or sent[-6] in ('+', '-') or sent[-5] in ('+', '-') or sent[-3] in ('+', '-')"
+# The usual forms first: the others are then not looked for.
+HAS_OFFSET = "sent[-6] = '-' or sent[-6] = '+' or sent[-1] = 'Z' or sent[-5] in ('+', '-') or sent[-3] in ('+', '-')"
 
 
 def make_macros(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:

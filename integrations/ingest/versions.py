@@ -93,36 +93,38 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
 
 
 def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extract_id: str) -> None:
-    """Make `fresh`, the versions to write, with the columns of the lake."""
+    """Make `fresh`, the versions to write, with the columns of the lake; each bucket of it is read apart."""
     kinds = kinds_of(connection, "judged")
     names = ["fact_key", "record_file", "record_line", "bucket", "patient_id", "effective_at", "is_retracted"]
     names += [name for name in _content(judgement) if name not in names]
     place = ", ".join(f'"{name}"' for name in names)
     as_judged = ", ".join(f'"{name}"::{kinds[name]} as "{name}"' for name in names)
-    steps = f"""
-        apart as (
-            select {place}, available_at, closed_at, closed_at is not null as is_split
-            from candidate anti join contested using (fact_key)
-        ),
-        in_order as (
+    connection.execute(
+        f"""
+        create or replace temp table chained as
+        with in_order as (
             select
                 *,
                 greatest(coalesce(closed_at, available_at), not_before) as own_at,
                 row_number() over (partition by fact_key order by place) as step
             from chain
             where is_new
-        ),
-        chained as (
-            select
-                {as_judged},
-                min(own_at - to_microseconds(step)) over (
-                    partition by fact_key order by step rows between current row and unbounded following
-                ) + to_microseconds(step) as known_at,
-                available_at, closed_at, is_first and closed_at is not null as is_split
-            from in_order
-        ),
+        )
+        select
+            {as_judged},
+            min(own_at - to_microseconds(step)) over (
+                partition by fact_key order by step rows between current row and unbounded following
+            ) + to_microseconds(step) as known_at,
+            available_at,
+            is_first and closed_at is not null as is_split
+        from in_order
+        """
+    )
+    final = f"""
         final as (
-            select {place}, coalesce(closed_at, available_at) as known_at, available_at, is_split from apart
+            select {place}, coalesce(closed_at, available_at) as known_at, available_at,
+                closed_at is not null as is_split
+            from candidate anti join contested using (fact_key)
             union all
             select {place}, known_at, available_at, is_split from chained
         )"""
@@ -139,7 +141,7 @@ def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extr
             select * replace ({replaced}, least(available_at, known_at - interval 1 microsecond) as known_at)
             from final where is_split
         )"""
-    connection.execute(f"create or replace temp view fresh as with {steps}\n{select}")
+    connection.execute(f"create or replace temp view fresh as with {final}\n{select}")
 
 
 def _content(judgement: Judgement) -> list[str]:
