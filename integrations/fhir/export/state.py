@@ -52,7 +52,8 @@ class Desk:
     def begin(self, asked: str) -> State:
         """Start anew with an empty folder."""
         self.clear()
-        self.files.mkdir(parents=True, mode=0o700)
+        self.folder.mkdir(mode=0o700)
+        self.files.mkdir(mode=0o700)
         return self.keep(State(asked=asked))
 
     def keep(self, state: State, **changes: Any) -> State:
