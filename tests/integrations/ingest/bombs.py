@@ -86,6 +86,11 @@ def lines_full_of_values(folder: Path) -> None:
     _write(folder, [GOOD, *[objects.replace(b'"?"', b'{"a":1},' * 250 + b"1") + b"\n"] * 8000])
 
 
+def lines_of_numbers(folder: Path) -> None:
+    numbers = json.dumps(result("full", contained=["?"])).encode()
+    _write(folder, [GOOD, *[numbers.replace(b'"?"', b"1," * 900 + b"1") + b"\n"] * 8000])
+
+
 def large_lines_full_of_values(folder: Path) -> None:
     objects = json.dumps(result("full", contained=["?"])).encode()
     _write(folder, [GOOD, *[objects.replace(b'"?"', b'{"a":1},' * (MIB // 8) + b"1") + b"\n"] * 4])
@@ -131,6 +136,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
         a_line_of_31_mib_that_is_within_the_limit,
         bad_lines_of_8_mib,
         lines_full_of_values,
+        lines_of_numbers,
         large_lines_full_of_values,
         a_line_with_too_many_values,
         json_100_000_deep,
@@ -140,7 +146,7 @@ BOMBS: dict[str, Callable[[Path], None]] = {
 
 
 def all_in_one_part(content: Any, starts: Any, _deepest: int) -> Iterator[heavy.Part]:
-    """A broken door: whatever the lines weigh, DuckDB gets them together."""
+    """A broken door: whatever the lines weigh, DuckDB gets them together, many at once."""
     yield heavy.Part(0, len(starts) - 1, False)
 
 
@@ -154,6 +160,7 @@ def without_end(unpacking: Unpacking, path: Path) -> Iterator[bytes]:
 def break_the_door() -> None:
     """The control: without the guards the same bombs must go off."""
     lines.parts = all_in_one_part  # type: ignore[attr-defined]
+    lines.CHUNK = 16 * MIB
     Unpacking.chunks = without_end  # type: ignore[method-assign]
 
 

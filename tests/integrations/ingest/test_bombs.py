@@ -23,6 +23,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     "a_line_of_31_mib_that_is_within_the_limit": {"mapped": 2, "quarantined": {}},
     "bad_lines_of_8_mib": {"mapped": 1, "quarantined": {"missing_id": 4}},
     "lines_full_of_values": {"mapped": 2, "quarantined": {}},
+    "lines_of_numbers": {"mapped": 2, "quarantined": {}},
     "large_lines_full_of_values": {"mapped": 2, "quarantined": {}},
     "a_line_with_too_many_values": {"mapped": 1, "quarantined": {"beyond_limits": 1}},
     "json_100_000_deep": {"mapped": 1, "quarantined": {"beyond_limits": 21}},
