@@ -97,7 +97,7 @@ class Ranking:
         pairs = outcomes.sum() * below[-1]
         if not pairs:
             return float("nan")
-        return float(outcomes @ (below[self.first_equal] + below[self.after_equal]) / (2.0 * pairs))
+        return float((outcomes * (below[self.first_equal] + below[self.after_equal])).sum() / (2.0 * pairs))
 
 
 _TOTALS = ("calibration_slope", "calibration_intercept", "observed_expected", "brier")
@@ -130,20 +130,26 @@ class _PersonSums:
         return cls(sums=sums, slope=line[1], intercept=shift)
 
     def calibration_slope(self, counts: Floats) -> float:
-        g0, g1, h00, h01, h11 = (counts @ self.sums[:, 4:9]).tolist()
+        g0, g1, h00, h01, h11 = self._totals(counts, slice(4, 9))
         determinant = h00 * h11 - h01 * h01
         return self.slope + (h00 * g1 - h01 * g0) / determinant if determinant > 1e-12 else float("nan")
 
     def calibration_intercept(self, counts: Floats) -> float:
-        gradient, curvature = (counts @ self.sums[:, 9:11]).tolist()
+        gradient, curvature = self._totals(counts, slice(9, 11))
         return self.intercept + gradient / curvature if curvature > 1e-12 else float("nan")
 
     def observed_expected(self, counts: Floats) -> float:
-        observed, expected = (counts @ self.sums[:, 1:3]).tolist()
+        observed, expected = self._totals(counts, slice(1, 3))
         return observed / expected if expected > 0 else float("nan")
 
     def brier(self, counts: Floats) -> float:
-        return float(counts @ self.sums[:, 3] / (counts @ self.sums[:, 0]))
+        rows, _, _, squared_error = self._totals(counts, slice(0, 4))
+        return squared_error / rows
+
+    def _totals(self, counts: Floats, columns: slice) -> list[float]:
+        """Add the persons up in this thread: for sums this short, threads cost more than they bring."""
+        totals: list[float] = np.einsum("p,pc->c", counts, self.sums[:, columns]).tolist()
+        return totals
 
 
 def _shift(margin: Floats, labels: Counts) -> float:
