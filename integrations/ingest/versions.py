@@ -44,7 +44,7 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
         f"""
         create or replace temp table contested as
         select fact_key from candidate group by fact_key having count(*) > 1
-        union
+        union all
         select {key} from {every} semi join candidate on {every}.{key} = candidate.fact_key
         """
     )
