@@ -43,12 +43,14 @@ class Tally:
     planned: Counter[str] = field(default_factory=Counter)
     failed: list[int] = field(default_factory=list)
     resumed: int = 0  # requests for the rest of a file
+    made_anew: int = 0  # exports that a new house took in
 
     def __str__(self) -> str:
         never = self.planned.total() - self.reached.total()
         return (
             f"{self.tried} tried, {self.passed} passed, failed: {self.failed or 'none'}; "
-            f"{self.resumed} files gone on with; of {self.planned.total()} faults {never} never reached; "
+            f"{self.resumed} files gone on with, {self.made_anew} exports taken in by a new house; "
+            f"of {self.planned.total()} faults {never} never reached; "
             f"reached: {dict(sorted(self.reached.items()))}"
         )
 
