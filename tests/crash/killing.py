@@ -22,6 +22,7 @@ from typing import Any
 Command = tuple[str, ...]
 TIME_OUT_SECONDS = 300
 PRELOADED = (
+    "skops.io",  # first: it looks for each ufunc in every module that is there
     "deltalake",
     "fhir.resources.R4B.riskassessment",
     "ibis",
@@ -35,7 +36,6 @@ PRELOADED = (
     "models.scoring",
     "shap",
     "sklearn.ensemble",
-    "skops.io",
     "tests.crash.champion",
 )
 FILE_EVENTS = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link")
