@@ -31,7 +31,8 @@ FOR_SHOW = "approved for the demo"
 SITE = "demo"
 EHR = "demo_ehr"
 TRAINER = "Cleo Park"
-LATER = ("models.estimators", "skops.io", "mlflow.sklearn", "mlflow.tracking", "shap", "evidently.presets")
+# skops first: it looks for each ufunc of numpy and scipy in every module that is there by then.
+LATER = ("skops.io", "models.estimators", "mlflow.sklearn", "mlflow.tracking", "shap", "evidently.presets")
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,14 @@ def ehr_server(settings: Settings, files: HospitalFiles) -> Iterator[tuple[Setti
 def import_meanwhile() -> None:
     """Import what the flows will import where they first need it, while the server starts on the other core."""
     from features.store import import_feast
+    from models.registry import set_switches
 
-    import_feast()
+    set_switches()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in LATER:
             import_module(name)
+    import_feast()
 
 
 def load_history(demo: Demo) -> None:

@@ -20,7 +20,7 @@ def calibration_line(
     if not len(margins):
         return 0.0, 1.0
 
-    # Sums, not products by @: that wakes threads, which cost more than they bring, and adds in an order of their number
+    # Sums, not products by @: that wakes threads, which cost more than they bring.
     def loss(line: Floats) -> tuple[float, Floats]:
         linear = line[0] + line[1] * margins
         lack = to_risk(linear) - labels

@@ -184,13 +184,18 @@ class Registry:
 
     def _client(self) -> Any:
         """MLflow on our own files: nothing goes out, and no pickle comes in."""
-        os.environ.update(SWITCHES)
+        set_switches()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         address = f"sqlite:///{self.folder / 'mlflow.db'}"
         with _quiet():
             from mlflow.tracking import MlflowClient
 
             return MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+def set_switches() -> None:
+    """Must be called before MLflow is first imported, which is when it reads them."""
+    os.environ.update(SWITCHES)
 
 
 @contextmanager
