@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MEASURED := --cov --cov-report=term:skip-covered --cov-fail-under=90
 export DO_NOT_TRACK := 1
+# A flow run is a process of its own: without compiled modules each would compile the whole project once more.
+unexport PYTHONDONTWRITEBYTECODE
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 .PHONY: demo test check docs bench soak parts up down lock
