@@ -11,6 +11,8 @@ import pytest
 
 from tests.integrations.ingest.bombs import BOMBS, BROKEN
 
+pytestmark = pytest.mark.xdist_group("bombs")
+
 MOST_MB = 512
 CHECKOUT = Path(__file__).resolve().parents[3]
 EXPECTED: dict[str, dict[str, Any]] = {

@@ -23,6 +23,8 @@ from integrations.synthetic_hospital.write import HospitalFiles
 from tests.integrations.fhir.export.conftest import FEED, House, copied, ehr_of
 from tests.integrations.fhir.export.cuts import WAYS, Tally, bad_day, contents, fetched, on, options, served
 
+pytestmark = pytest.mark.xdist_group("cut exports")
+
 DAYS, KILLS = 100, 50
 ANEW_EVERY = 1 if "ROUNDS_SOAK" in os.environ else 25  # of the days, one whose export a new house takes in
 
