@@ -16,6 +16,8 @@ from integrations.limits import Limits
 from integrations.synthetic_hospital.ehr_server import EhrServer
 from tests.integrations.fhir.export.conftest import FEED, House, MakeEhr
 
+pytestmark = pytest.mark.xdist_group("bombs over HTTP")
+
 MOST_MB = 512
 OWN_MB = 230  # of a process that has only just begun to fetch; one forked from a suite of tests begins with more
 SMALL = Limits(largest_file="4MB", largest_unpacked="64MB", most_files=100)  # type: ignore[arg-type]
@@ -69,12 +71,15 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def packed(path: Path, megabytes: int) -> Path:
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of blanks and one line, packed a thousand to one."""
+    path = tmp_path_factory.mktemp("packed") / "bomb.gz"
     with gzip.open(path, "wb", compresslevel=9) as file:
-        for _ in range(megabytes):
+        for _ in range(600):
             file.write(b" " * (1 << 20))
         file.write(b'\n{"resourceType": "Patient", "id": "p1"}\n')
+    assert path.stat().st_size * 900 < 600 << 20
     return path
 
 
@@ -88,9 +93,19 @@ def packed(path: Path, megabytes: int) -> Path:
     ],
 )
 def test_a_bomb_is_refused_with_a_reason_in_bounded_memory(
-    house: House, bomber: Bomber, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bomb: str, method: str, sentence: str
+    house: House,
+    bomber: Bomber,
+    packed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    bomb: str,
+    method: str,
+    sentence: str,
 ) -> None:
-    plant(bomber, bomb, tmp_path, monkeypatch)
+    if bomb == "packed":
+        bomber.file = packed
+    else:
+        plant(bomber, bomb, tmp_path, monkeypatch)
     with bomber:
         said, grown = told(house, bomber, SMALL, method)
     print(f"{bomb}: grown by {grown:.0f} MB, {said.splitlines()[0]}")
@@ -101,10 +116,7 @@ def test_a_bomb_is_refused_with_a_reason_in_bounded_memory(
 
 def plant(ehr: Bomber, bomb: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the server send it."""
-    if bomb == "packed":
-        ehr.file = packed(folder / "bomb.gz", 600)
-        assert ehr.file.stat().st_size * 900 < 600 << 20
-    elif bomb == "large":
+    if bomb == "large":
         ehr.file = folder / "large"
         with ehr.file.open("wb") as file:
             file.truncate(8 << 20)
@@ -116,9 +128,9 @@ def plant(ehr: Bomber, bomb: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_without_its_bound_the_packed_bomb_goes_off(
-    house: House, bomber: Bomber, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    house: House, bomber: Bomber, packed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant(bomber, "packed", tmp_path, monkeypatch)
+    bomber.file = packed
     monkeypatch.setattr(download, "_pieces", whole)
     monkeypatch.setattr(download, "WHOLE_TRIES", 1)
     with bomber:
