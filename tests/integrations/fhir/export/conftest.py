@@ -22,6 +22,7 @@ from integrations.ingest import IngestPlaces, IngestResult, ingest, ledger
 from integrations.lake import Lake
 from integrations.records import Records, open_records
 from integrations.records.schema import breaker
+from integrations.synthetic_hospital.ehr_faults import Fault, Kind
 from integrations.synthetic_hospital.ehr_server import EhrServer
 from integrations.synthetic_hospital.ehr_shelf import Shelf
 from integrations.synthetic_hospital.hospital import Hospital
@@ -198,3 +199,12 @@ def ehr_of(hospital: HospitalFiles, house_template: Path, nights: int, **options
 def moment(hospital: HospitalFiles, nights: int) -> datetime:
     """When the extract of a night was taken; 0: that of the history."""
     return hospital.nights[nights - 1].taken_at if nights else hospital.history_taken_at
+
+
+def on_a_bad_day(faults: dict[tuple[str, int], Fault]) -> Any:
+    """Faults by the kind of a request and its number."""
+
+    def fault(kind: Kind, number: int) -> Fault | None:
+        return faults.get((kind, number))
+
+    return fault

@@ -1,7 +1,6 @@
 """A feed fetched from its FHIR server: by bulk export and by search, whole and what has changed since."""
 
 import json
-import logging
 import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,22 +10,12 @@ import pytest
 
 from integrations.errors import EnvironmentFault, Refused, WrongUsage
 from integrations.fhir.export.fetch import desk_of
-from integrations.synthetic_hospital.ehr_faults import Fault, Kind
+from integrations.synthetic_hospital.ehr_faults import Fault
 from integrations.synthetic_hospital.ehr_shelf import LONG_AGO
 from integrations.synthetic_hospital.write import HospitalFiles
-from tests.integrations.fhir.export.conftest import FEED, QUICK, TYPES, House, MakeEhr, moment
+from tests.integrations.fhir.export.conftest import FEED, QUICK, TYPES, House, MakeEhr, moment, on_a_bad_day
 
 BOTH_WAYS = pytest.mark.parametrize("method", ["bulk", "search"])
-Faults = dict[tuple[str, int], Fault]
-
-
-def on_a_bad_day(faults: Faults) -> Any:
-    """Faults by the kind of a request and its number."""
-
-    def fault(kind: Kind, number: int) -> Fault | None:
-        return faults.get((kind, number))
-
-    return fault
 
 
 def always(*kinds: str, **fault: Any) -> Any:
@@ -317,51 +306,3 @@ def test_a_manifest_of_a_million_links_is_refused(house: House, make_ehr: MakeEh
     ehr.manifest = lambda _job: {"transactionTime": "2024-01-01T00:00:00Z", "output": [link] * 1_000_000}  # type: ignore[method-assign]
     with pytest.raises(Refused, match=r"1,000,000 files|longer than"):
         house.fetch(ehr)
-
-
-@pytest.mark.parametrize("method", ["bulk", "search"])
-def test_no_secret_is_in_what_is_said_or_kept(
-    house: House, make_ehr: MakeEhr, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], method: str
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    bad_day = {
-        ("file", 1): Fault(what="refuse", status=429),
-        ("file", 2): Fault(what="expire_tokens"),
-        ("page", 2): Fault(what="refuse", status=429),
-    }
-    ehr = make_ehr(faults=on_a_bad_day(bad_day))
-    house.take(ehr, method=method)
-    house.records.close()
-    secrets = {*ehr.tokens.given, *(job.link_word for job in ehr.jobs.values())}
-    secrets |= {json.loads(path.read_text())["d"] for path in (house.home / "secrets").iterdir()}
-    assert len(secrets) == len(ehr.tokens.given) + len(ehr.jobs) + 1
-    said = caplog.text + "".join(capfd.readouterr())
-    kept = {
-        path: path.read_bytes() for path in house.home.rglob("*") if path.is_file() and path.parent.name != "secrets"
-    }
-    assert {"records.db", "manifest.json"} <= {path.name for path in kept}
-    assert not [path for path, content in kept.items() if any(secret.encode() in content for secret in secrets)]
-    assert not [secret for secret in secrets if secret in said]
-    assert "eyJ" not in said  # as every signed word and token of JSON begins
-    assert not [path for path, content in kept.items() if b"eyJ" in content and path.suffix in (".json", ".db", ".log")]
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (house.home / "secrets").iterdir())
-
-
-def test_signed_links_are_kept_for_their_owner_alone_and_no_longer_than_the_export(
-    house: House, make_ehr: MakeEhr
-) -> None:
-    ehr = make_ehr(faults=lambda kind, number: Fault(what="refuse") if kind == "file" and number > 2 else None)
-    house.patience = replace(house.patience, longest_retry_after=timedelta(seconds=1))
-    with pytest.raises(EnvironmentFault):
-        house.fetch(ehr, parallel=1)
-    [job] = ehr.jobs.values()
-    signed = [path for path in house.home.rglob("*") if path.is_file() and job.link_word.encode() in path.read_bytes()]
-    assert [path.name for path in signed] == ["export.json"]
-    assert signed[0].stat().st_mode & 0o077 == 0
-    assert signed[0].parent.stat().st_mode & 0o077 == 0
-    ehr.faults = lambda _kind, _number: None
-    house.close_circuit()
-    house.take(ehr)
-    assert not [
-        path for path in house.home.rglob("*") if path.is_file() and job.link_word.encode() in path.read_bytes()
-    ]
