@@ -1,6 +1,6 @@
-"""What compiled views call: the macros of macros.sql, and two functions that SQL cannot write."""
+"""What compiled views call: the macros of macros.sql, and the functions that SQL cannot write."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,17 @@ from duckdb.func import FunctionNullHandling
 from integrations.fhir.sql_on_fhir.misfit import misfit
 
 LAST_MACRO = "numbers_as_text(null)"  # of macros.sql: where it is known, all are
+NUMBER = "_number"  # of an item, in what `numbered` gives; FHIR has no such element
 
 
 def define_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros and `repeated` known to a connection."""
+    """Make the macros, and what follows a repeat, known to a connection."""
     if not _is_known(connection, LAST_MACRO):
         connection.execute((Path(__file__).parent / "macros.sql").read_text(encoding="utf-8"))
     if not _is_known(connection, "repeated(null, null)"):
         _define(connection, "repeated", repeated)
+        _define(connection, "numbered", numbered)
+        _define(connection, "followed", followed, ["BIGINT[]", "BIGINT[][]"], "BIGINT[]")
 
 
 def define_misfit(connection: duckdb.DuckDBPyConnection) -> None:
@@ -34,13 +37,39 @@ def repeated(element: str | None, paths: str | None) -> str | None:
     """
     if element is None or paths is None:
         return None
-    steps = orjson.loads(paths)
-    found: list[Any] = []
-    waiting = list(_reached(orjson.loads(element), steps))[::-1]
+    return orjson.dumps(_within(orjson.loads(element), orjson.loads(paths))).decode()
+
+
+def numbered(element: str | None, paths: str | None) -> str | None:
+    """Return {"start": the element, "items": what `repeated` gives}, each item with its place among them as NUMBER."""
+    if element is None or paths is None:
+        return None
+    start = orjson.loads(element)
+    items = [item for item in _within(start, orjson.loads(paths)) if isinstance(item, dict)]
+    for place, item in enumerate(items):
+        item[NUMBER] = place
+    return orjson.dumps({"start": start, "items": items}).decode()
+
+
+def followed(chosen: list[int] | None, onward: list[list[int]] | None) -> list[int] | None:
+    """Return the numbers of all items reached from the chosen ones, depth first. `onward`: where each number leads."""
+    if chosen is None or onward is None:
+        return None
+    found: list[int] = []
+    waiting = chosen[::-1]
     while waiting:
         found.append(waiting.pop())
-        waiting += list(_reached(found[-1], steps))[::-1]
-    return orjson.dumps(found).decode()
+        waiting += onward[found[-1]][::-1]
+    return found
+
+
+def _within(element: Any, paths: list[list[str]]) -> list[Any]:
+    found: list[Any] = []
+    waiting = list(_reached(element, paths))[::-1]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += list(_reached(found[-1], paths))[::-1]
+    return found
 
 
 def _reached(element: Any, paths: list[list[str]]) -> Iterator[Any]:
@@ -60,7 +89,11 @@ def _is_known(connection: duckdb.DuckDBPyConnection, call: str) -> bool:
     return True
 
 
-def _define(connection: duckdb.DuckDBPyConnection, name: str, function: Any) -> None:
-    connection.create_function(
-        name, function, ["VARCHAR", "VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL
-    )
+def _define(
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    function: Any,
+    arguments: Sequence[str] = ("VARCHAR", "VARCHAR"),
+    result: str = "VARCHAR",
+) -> None:
+    connection.create_function(name, function, [*arguments], result, null_handling=FunctionNullHandling.SPECIAL)

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from integrations.fhir.sql_on_fhir import InvalidView, run_view
 
@@ -91,13 +93,75 @@ def test_a_hundred_items_within_each_other_are_all_found() -> None:
 
 
 @pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        (["item.where(linkId != '1')"], ["2"]),  # what is within an item that was not chosen is not reached
+        (["item.where(linkId != '2')"], ["1", "1.1"]),
+        (["item.where(linkId != '2')", "answer.item"], ["1", "1.1", "1.1.1"]),
+        (["item.first()"], ["1", "1.1"]),
+        (["item.last()", "answer.item"], ["2"]),
+        (["item[0]", "answer.item.where(linkId = 'none')"], ["1", "1.1"]),
+        (["item[1]"], ["2"]),
+        (["item.where(answer.value.ofType(string) = 'yes' or item.exists())"], ["1", "1.1"]),
+        (["item.where(linkId = %known)"], ["1"]),
+        (["item.where(%resource.id = 'r1')"], ["1", "1.1", "2"]),
+        (["item.where(%resource.id = 'r2')"], []),
+    ],
+)
+def test_a_path_may_choose_among_the_items(paths: list[str], found: list[str]) -> None:
+    view = {
+        "resource": "QuestionnaireResponse",
+        "constant": [{"name": "known", "valueString": "1"}],
+        "select": [{"repeat": paths, **LINK}],
+    }
+    assert [row["link"] for row in run_view(view, [ANSWERED, UNANSWERED])] == found
+
+
+def test_extensions_within_extensions_are_chosen_by_their_url() -> None:
+    inner = [{"url": "a", "valueString": "inner"}, {"url": "b", "extension": [{"url": "a", "valueString": "hidden"}]}]
+    patient = {"resourceType": "Patient", "id": "p", "extension": [{"url": "a", "extension": inner}, {"url": "b"}]}
+    said = {"repeat": ["extension('a')"], "column": [{"name": "said", "path": "value.ofType(string)"}]}
+    assert rows(said, resource="Patient", of=[patient]) == [{"said": None}, {"said": "inner"}]
+
+
+def test_a_choosing_repeat_stands_within_a_loop() -> None:
+    code = {"repeat": ["contains.where(code != 'x')"], "column": [{"name": "code", "path": "code"}]}
+    inner = [{"code": "x", "contains": [{"code": "lost"}]}, {"code": "b", "contains": [{"code": "c"}]}]
+    value_set = {"resourceType": "ValueSet", "expansion": {"contains": [{"code": "a", "contains": inner}]}}
+    found = rows({"forEach": "expansion", "select": [code]}, resource="ValueSet", of=[value_set])
+    assert [row["code"] for row in found] == ["a", "b", "c"]
+
+
+TREES = st.recursive(
+    st.just([]), lambda inner: st.lists(st.tuples(st.sampled_from("abc"), inner), max_size=3), max_leaves=12
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TREES, st.sampled_from("abc"))
+def test_items_of_any_tree_are_found_as_a_reader_would(tree: Any, hidden: str) -> None:
+    def as_items(branches: Any) -> list[dict[str, Any]]:
+        return [{"linkId": name, **({"item": as_items(inner)} if inner else {})} for name, inner in branches]
+
+    def read(branches: Any) -> list[str]:
+        kept = [branch for branch in branches if branch[0] != hidden]
+        return [link for name, inner in kept for link in (name, *read(inner))]
+
+    resource = {"resourceType": "QuestionnaireResponse", "id": "r", **({"item": as_items(tree)} if tree else {})}
+    select = {"repeat": [f"item.where(linkId != '{hidden}')"], **LINK}
+    assert [row["link"] for row in rows(select, of=[resource])] == read(tree)
+
+
+@pytest.mark.parametrize(
     ("select", "path"),
     [
         ({"repeat": [], **LINK}, "select[0].repeat"),
         ({"repeat": "item", **LINK}, "select[0].repeat"),
         ({"repeat": [7], **LINK}, "select[0].repeat[0]"),
         ({"repeat": ["item."], **LINK}, "select[0].repeat[0]"),
-        ({"repeat": ["item.first()"], **LINK}, "select[0].repeat[0]"),
+        ({"repeat": ["%resource.item"], **LINK}, "select[0].repeat[0]"),
+        ({"repeat": ["item.exists()"], **LINK}, "select[0].repeat[0]"),
+        ({"repeat": ["item", "item.where(linkid = '1')"], **LINK}, "select[0].repeat[1]"),
         ({"repeat": ["itme"], **LINK}, "select[0].repeat"),
         ({"repeat": ["item", "answer"], **LINK}, "select[0].repeat[1]"),
         ({"repeat": ["item"], "forEach": "item", **LINK}, "select[0]"),
