@@ -33,6 +33,7 @@ def _duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+MESSAGES_FEED = {"patient", "patient_link", "encounter", "encounter_location", "observation"}  # of HL7 v2
 STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -79,6 +80,31 @@ class TabularInput(BaseModel):
     delimiter: str = Field(",", min_length=1, max_length=1)
     encoding: Literal["utf-8", "windows-1252", "latin-1"] = "utf-8"
     null_words: tuple[str, ...] = ("",)
+
+
+class Messages(BaseModel):
+    """How an HL7 v2 sender writes. encoding: of messages that do not say (MSH-18).
+
+    control_ids_unique_for: within this time a control id (MSH-10) that comes again with another body is a conflict.
+    words: what a word of the sender's own means, by field: `PV1-2: {OBS: observation}`; those that HL7 suggests are
+    known (integrations/hl7v2/words.py).
+    """
+
+    model_config = STRICT
+
+    encoding: Literal["utf-8", "windows-1252", "latin-1"] = "utf-8"
+    control_ids_unique_for: Duration = timedelta(days=7)
+    words: dict[Literal["PV1-2", "PV1-4", "PV1-14", "PV1-36"], dict[str, str]] = {}
+
+    @field_validator("words")
+    @classmethod
+    def _mean_what_the_tables_know(cls, value: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        from integrations.hl7v2.words import meanings
+
+        for field, words in value.items():
+            if strange := sorted(set(words.values()) - meanings(field)):
+                raise ValueError(f"{field}: {strange[0]} is none of {', '.join(sorted(meanings(field)))}")
+        return value
 
 
 class Export(BaseModel):
@@ -142,6 +168,7 @@ class Contract(BaseModel):
     person_systems: tuple[str, ...] = ()
     files_out_of_scope: dict[str, str] = {}
     limits: Limits = DEFAULT_LIMITS
+    messages: Messages = Messages()
     inputs: dict[str, TabularInput] = {}
     export: Export | None = None
     tables: dict[str, TableContract] = Field(min_length=1)
@@ -209,7 +236,11 @@ class Contract(BaseModel):
         if "patient_link" in self.tables and not self.person_systems:
             raise ValueError("patient_link needs person_systems: the identifier systems that name one person")
         if self.kind == "hl7v2" and self.patients_of is None:
-            raise ValueError("an hl7v2 feed needs patients_of: its messages bring results, not patients")
+            raise ValueError("an hl7v2 feed needs patients_of: the identifier of PID-3 by which a patient is known")
+        if self.kind == "hl7v2" and (strange := sorted(set(self.tables) - MESSAGES_FEED)):
+            raise ValueError(f"{strange[0]}: messages feed {', '.join(sorted(MESSAGES_FEED))}")
+        if self.kind != "hl7v2" and self.messages != Messages():
+            raise ValueError("messages: only an hl7v2 feed has them")
         of = self.patients_of
         if of and "patient_link" in self.tables and of.system not in self.person_systems:
             raise ValueError(f"patients_of: {of.system} must be one of person_systems")

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 # HL7 table 0211. Multi-byte sets that need state or two bytes a character are left out: a message in one is unreadable.
 CHARSETS = {
-    "": "utf-8",
     "ASCII": "ascii",
     "UNICODE": "utf-8",
     "UNICODE UTF-8": "utf-8",
@@ -22,7 +21,10 @@ BREAKS = (".br", ".sp")
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """`problem_detail` names the field that makes the whole message unreadable; null when all is in order."""
+    """`sender`: application and facility (MSH-3, MSH-4) as sent, joined by `|`.
+
+    `problem_detail` names the field that makes the whole message unreadable; null when all is in order.
+    """
 
     field: str = "|"
     component: str = "^"
@@ -31,6 +33,8 @@ class Header:
     subcomponent: str = "&"
     charset: str = "utf-8"
     message_type: str = ""
+    sender: str = ""
+    control_id: str | None = None
     sent_at: str | None = None
     problem_detail: str | None = None
 
@@ -82,8 +86,11 @@ class Header:
         return sequence[0]
 
 
-def read_header(segment: bytes) -> Header:
-    """Read the first segment of a message; it names its delimiters itself (MSH-1, MSH-2)."""
+def read_header(segment: bytes, encoding: str = "utf-8") -> Header:
+    """Read the first segment of a message; it names its delimiters itself (MSH-1, MSH-2).
+
+    `encoding`: of a message that does not say (MSH-18).
+    """
     text = segment.decode("latin-1")
     if not text.startswith("MSH"):
         return Header(problem_detail="MSH")
@@ -95,18 +102,22 @@ def read_header(segment: bytes) -> Header:
     header = Header(field=field, component=component, repetition=repetition, escape=escape, subcomponent=subcomponent)
     fields = sent + [""] * (18 - len(sent))  # MSH-1 is the delimiter itself: MSH-n stands at n - 1
     message_type = _message_type(header.components(fields[8], 3))
-    charset = _charset(header.repeated(fields[17])[0])
+    charset = _charset(header.repeated(fields[17])[0], encoding)
     return replace(
         header,
         charset=charset or header.charset,
         message_type=message_type or "",
+        sender="|".join(fields[2:4]),
+        control_id=header.plain(fields[9]),
         sent_at=header.first(fields[6]),
         problem_detail="MSH-9" if message_type is None else "MSH-18" if charset is None else None,
     )
 
 
-def _charset(sent: str) -> str | None:
+def _charset(sent: str, encoding: str) -> str | None:
     """Return Python's name of a character set; several write `ISO 8859-1` for `8859/1`."""
+    if not sent.strip():
+        return encoding
     return CHARSETS.get(sent.strip().upper().removeprefix("ISO ").replace("8859-", "8859/"))
 
 

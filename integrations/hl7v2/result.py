@@ -36,6 +36,7 @@ class Around:
     patient_problem: str | None = None
     encounter_id: str | None = None
     order_number: str | None = None
+    specimen_at: str | None = None
     collected_at: str | None = None
     issued_at: str | None = None
 

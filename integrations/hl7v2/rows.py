@@ -1,9 +1,25 @@
-"""The staged rows of the two tables that laboratory messages give, in the order of their columns."""
+"""The staged rows of the tables that messages give, in the order of their columns."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+
+# What a message says of a stay; what it does not say stays as it was.
+STAY = (
+    "class",
+    "admission_type",
+    "admission_source",
+    "started_at",
+    "ended_at",
+    "discharge_disposition",
+    "service",
+)
+
+
+def _texts(*names: str) -> list[tuple[str, pa.DataType]]:
+    return [(name, pa.string()) for name in names]
+
 
 HEAD = [
     ("record_file", pa.string()),
@@ -36,6 +52,11 @@ SCHEMAS = {
         ]
     ),
     "patient_link": pa.schema([*HEAD, ("link_id", pa.string()), ("system", pa.string()), ("value", pa.string())]),
+    "patient": pa.schema(
+        [*HEAD, ("birth_date", pa.string()), ("sex", pa.string()), ("is_deceased", pa.bool_()), *_texts("deceased_at")]
+    ),
+    "encounter": pa.schema([*HEAD, *_texts("encounter_id", *STAY)]),
+    "encounter_location": pa.schema([*HEAD, *_texts("location_id", "encounter_id", "ward", "started_at", "ended_at")]),
 }
 
 
@@ -86,7 +107,34 @@ class ObservationRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows gathered so far."""
+    """The rows gathered so far; those of an admission, which are few, by the names of their columns."""
 
     observation: list[ObservationRow] = field(default_factory=list)
     patient_link: list[LinkRow] = field(default_factory=list)
+    patient: list[dict[str, object]] = field(default_factory=list)
+    encounter: list[dict[str, object]] = field(default_factory=list)
+    encounter_location: list[dict[str, object]] = field(default_factory=list)
+
+    def add(self, table: str, file: str, line: int, **values: Any) -> None:
+        """Add a row of which little is known."""
+        if table == "observation":
+            self.observation.append(ObservationRow(file, line, **values))
+        elif table == "patient_link":
+            self.patient_link.append(LinkRow(file, line, **values))
+        else:
+            getattr(self, table).append({"record_file": file, "record_line": line, **values})
+
+    def of(self, table: str) -> pa.Table:
+        """The rows of one table."""
+        rows, schema = getattr(self, table), SCHEMAS[table]
+        if table in ("observation", "patient_link"):
+            columns = zip(*rows, strict=True) if rows else [[] for _ in schema]
+            return pa.table(
+                [pa.array(column, each.type) for column, each in zip(columns, schema, strict=True)], schema=schema
+            )
+        return pa.Table.from_pylist([{"is_empty": False, "is_retracted": False, **row} for row in rows], schema)
+
+    def clear(self) -> None:
+        """Forget them."""
+        for table in SCHEMAS:
+            getattr(self, table).clear()

@@ -9,6 +9,7 @@ import duckdb
 from sqlalchemy import Connection
 
 from integrations.contract import Contract
+from integrations.hl7v2.control import new_messages
 from integrations.ingest import ledger, quarantined
 from integrations.ingest.doors import BESIDE, LOOKED_UP, NO_TABLE
 from integrations.ingest.outcomes import left_out_counts
@@ -45,12 +46,20 @@ def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: In
         ledger.note_committed(db, landed, snapshot_id, is_history=ingested.is_history)
         ledger.note_watermark(db, landed)
         ledger.note_accounts(db, landed.extract_id, ingested.accounts)
+        _note_messages(db, connection, ingested)
         _note_out_of_scope(db, connection, ingested)
         _note_set_aside(db, connection, ingested)
         superseded = ledger.drop_superseded(db, landed)
     for extract_id in superseded:
         drop_landed(landed.folder.parent / extract_id)
     return snapshot_id
+
+
+def _note_messages(db: Connection, connection: duckdb.DuckDBPyConnection, ingested: Ingested) -> None:
+    if ingested.contract.kind == "hl7v2":
+        since = ingested.landed.received_at - ingested.contract.messages.control_ids_unique_for
+        rows = new_messages(connection, ingested.landed.extract_id, since.date())
+        ledger.note_messages(db, ingested.landed, rows, since)
 
 
 def hashes_file(landed: Landed) -> Path:

@@ -4,14 +4,17 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import duckdb
+from sqlalchemy import Connection
 
 from integrations.contract import Contract
 from integrations.errors import Refused, WrongUsage
 from integrations.full_disk import full_disk_is_a_fault
+from integrations.ingest import ledger
 from integrations.landing import Landed, LandedFile
 from integrations.sent import SentRecord, Unpacking, sent_record
 
@@ -94,8 +97,10 @@ def stage(
     table: str,
     *,
     files: Sequence[LandedFile],
+    extract_id: str,
     root: Path,
     sources: Path,
+    records: Connection,
 ) -> str:
     """Open the files as staged rows of a table; return the relation as it stands after FROM: a name or a subquery."""
     paths = [root / file.name for file in files]
@@ -106,10 +111,11 @@ def stage(
         sent = [path for path in paths if path not in deleted]
         view = _view(contract, table, sources)
         return stage_fhir(connection, table, sent, view, root=root, deleted=deleted, limits=contract.limits)
-    if contract.patients_of and contract.kind == "hl7v2":
-        from integrations.hl7v2.oru import stage_oru
+    if contract.kind == "hl7v2":
+        from integrations.hl7v2.stage import stage_messages
 
-        return stage_oru(connection, paths, contract.patients_of, root=root)[table]
+        known = partial(ledger.known_messages, records, contract.source, extract_id)
+        return stage_messages(connection, paths, contract, root=root, extract_id=extract_id, known=known)[table]
     from integrations.tabular.staging import stage_tabular
 
     return stage_tabular(connection, contract, table, folder=sources / contract.source, root=root)

@@ -1,6 +1,6 @@
 """What the records keep of an ingest: extract, account, what was set aside, and the snapshot that makes it visible."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from integrations.errors import NotInOrder, Refused
 from integrations.ingest.places import TableAccount
 from integrations.landing import Landed
 from integrations.records import insert_new
-from integrations.records.schema import account, extract, out_of_scope, snapshot, waiting, watermark
+from integrations.records.schema import account, extract, message, out_of_scope, snapshot, waiting, watermark
 
 
 def committed_extract(connection: Connection, source: str, digest: str) -> str | None:
@@ -114,6 +114,23 @@ def watermark_of(connection: Connection, source: str, asked: str) -> datetime | 
     """
     is_same = watermark.c.asked.in_((asked, "")) if asked else true()
     return connection.execute(select(watermark.c.fetched_until).where(watermark.c.source == source, is_same)).scalar()
+
+
+def known_messages(
+    connection: Connection, source: str, extract_id: str, keys: Sequence[str]
+) -> list[tuple[str, str, str | None]]:
+    """The messages of earlier extracts that have one of these control keys: (control_key, digest, sent_day)."""
+    query = select(message.c.control_key, message.c.digest, message.c.sent_day).where(
+        message.c.source == source, message.c.control_key.in_(keys), message.c.extract_id < extract_id
+    )
+    return [(row.control_key, row.digest, row.sent_day) for row in connection.execute(query)]
+
+
+def note_messages(connection: Connection, landed: Landed, rows: list[dict[str, Any]], since: datetime) -> None:
+    """Keep the messages of an extract by their control ids, and forget those received before `since`."""
+    own = {"source": landed.source, "extract_id": landed.extract_id, "received_at": landed.received_at}
+    insert_new(connection, message, [{**own, **row} for row in rows])
+    connection.execute(delete(message).where(message.c.source == landed.source, message.c.received_at < since))
 
 
 def note_accounts(connection: Connection, extract_id: str, accounts: Mapping[str, TableAccount]) -> None:

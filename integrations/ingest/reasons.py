@@ -5,6 +5,7 @@ REASONS: dict[str, str] = {
     "beyond_limits": "the line is longer, holds more values or lies deeper within itself than the limits allow",
     "wrong_type": "the file holds another kind of resource than the contract says",
     "bad_segment": "the HL7 v2 segment cannot be read",
+    "conflicting_message": "another message had the same control id (MSH-10) from the same sender, and another body",
     "foreign_patient": "the patient is named by no identifier of the authority that the contract's patients_of names",
     "two_patients": "the patient is named by two identifiers of that authority: nobody can tell whose the record is",
     "missing_id": "the record has no id",

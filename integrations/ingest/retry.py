@@ -72,7 +72,7 @@ def retry(
             make_aside(connection)
             open_holds(connection, holds)
             open_retry(connection, rows)
-            _read_again(connection, this, received, own, dry_run=dry_run)
+            _read_again(connection, this, received, own, records, dry_run=dry_run)
             return _result(connection, this, None if dry_run else commit_retry(connection, this, own, records))
 
 
@@ -81,6 +81,7 @@ def _read_again(
     this: Retry,
     received: Mapping[str, datetime],
     places: IngestPlaces,
+    records: Records,
     *,
     dry_run: bool,
 ) -> None:
@@ -102,7 +103,7 @@ def _read_again(
                 released_at=this.released_at,
             )
             this.accounts[table, extract_id] = _load_again(
-                connection, this, judgement, codes, landed, count, places, writing
+                connection, this, judgement, codes, landed, count, places, records, writing
             )
 
 
@@ -114,6 +115,7 @@ def _load_again(
     landed: Landed,
     count: int,
     places: IngestPlaces,
+    records: Records,
     writing: Writing,
 ) -> TableAccount:
     """Read one table of one extract again; the account is of the records that lay in quarantine, and must balance."""
@@ -123,7 +125,17 @@ def _load_again(
     this.origins[extract_id] = Origin(extract_id=extract_id, kind=contract.kind, root=root)
     fed = {file.name for file in files_of(contract, table, landed.files)} | set(names)
     files = [file for file in landed.files if file.name in fed]
-    staged = stage(connection, contract, table, files=files, root=root, sources=places.sources)
+    with records.read() as db:
+        staged = stage(
+            connection,
+            contract,
+            table,
+            files=files,
+            extract_id=extract_id,
+            root=root,
+            sources=places.sources,
+            records=db,
+        )
     account = load_table(connection, staged, judgement, codes, extract_id, writing, count)
     note_retried(connection, judgement, extract_id)
     count_as_known(connection, table, "fresh")

@@ -194,7 +194,17 @@ def _load_tables(
         account = TableAccount()
         files = files_of(contract, table, landed.files) if table in contract.tables else []
         if files:
-            staged = stage(connection, contract, table, files=files, root=ingested.origin.root, sources=places.sources)
+            with records.read() as db:
+                staged = stage(
+                    connection,
+                    contract,
+                    table,
+                    files=files,
+                    extract_id=landed.extract_id,
+                    root=ingested.origin.root,
+                    sources=places.sources,
+                    records=db,
+                )
             judgement = Judgement(
                 contract=contract,
                 table=table,

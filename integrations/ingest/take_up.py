@@ -51,7 +51,7 @@ def take_up(
         contract = load_contract(source, places.sources)
         codes = load_codes(places.sources / source)
         for extract_id in _ready_extracts(connection, source, known_patients_sql(contract)):
-            origin, staged, files = _stage_again(connection, contract, table, extract_id, places)
+            origin, staged, files = _stage_again(connection, records, contract, table, extract_id, places)
             taken.origins[extract_id] = origin
             judgement = Judgement(
                 contract=contract,
@@ -93,7 +93,12 @@ def _ready_extracts(connection: duckdb.DuckDBPyConnection, source: str, known_pa
 
 
 def _stage_again(
-    connection: duckdb.DuckDBPyConnection, contract: Contract, table: str, extract_id: str, places: IngestPlaces
+    connection: duckdb.DuckDBPyConnection,
+    records: Connection,
+    contract: Contract,
+    table: str,
+    extract_id: str,
+    places: IngestPlaces,
 ) -> tuple[Origin, str, tuple[str, ...]]:
     """Stage the ready records of one extract from its landed files; return where, the relation, and the files."""
     connection.execute(
@@ -105,7 +110,16 @@ def _stage_again(
     root = readable_root(landed, contract, places.temp)
     names = {name for (name,) in connection.execute("select distinct record_file from again").fetchall()}
     files = [file for file in landed.files if file.name in names]
-    staged = stage(connection, contract, table, files=files, root=root, sources=places.sources)
+    staged = stage(
+        connection,
+        contract,
+        table,
+        files=files,
+        extract_id=extract_id,
+        root=root,
+        sources=places.sources,
+        records=records,
+    )
     connection.execute(
         f"create or replace temp view staged_again as from {staged} semi join again using (record_file, record_line)"
     )

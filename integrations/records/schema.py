@@ -86,6 +86,18 @@ out_of_scope = Table(
     Column("record_count", Integer, nullable=False),
 )
 
+# HL7 v2 messages by control id, as long as one is unique (the contract says how long).
+message = Table(
+    "message",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("control_key", String, primary_key=True),  # hash of sender and control id
+    Column("digest", String, primary_key=True),  # hash of the body
+    Column("sent_day", String),  # of MSH-7, as sent
+    Column("extract_id", String, ForeignKey("extract.extract_id"), nullable=False),
+    Column("received_at", INSTANT, nullable=False, index=True),
+)
+
 quarantine = Table(
     "quarantine",
     metadata,

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from integrations.contract import PatientsOf
+from integrations.contract import load_contract
 from integrations.duck import connect
-from integrations.hl7v2.oru import stage_oru
+from integrations.hl7v2.stage import stage_messages
 from tests.benchmarks.row import Row
 
 MESSAGES = 20_000
-PATIENTS_OF = PatientsOf(system="urn:oid:2.16.840.1.113883.19.5", source="demo_ehr")
 RESULTS = (
     ("2160-0^Creatinine [Mass/volume] in Serum or Plasma^LN", "1.10", "mg/dL^mg/dL^UCUM"),
     ("3094-0^Urea nitrogen [Mass/volume] in Serum or Plasma^LN", "14", "mg/dL^mg/dL^UCUM"),
@@ -33,7 +32,9 @@ def rows() -> Iterator[Row]:
         file.write_bytes("".join(_message(number) for number in range(MESSAGES)).encode())
         connection = connect(Path(folder))
         before, started = _peak_mb(), time.process_time()
-        stage_oru(connection, [file], PATIENTS_OF)
+        stage_messages(
+            connection, [file], load_contract("demo_lis"), root=file.parent, extract_id="bench", known=lambda _: []
+        )
         seconds = time.process_time() - started
         [(count,)] = connection.execute("select count(*) from staged_observation").fetchall()
         detail = f"{count:,} results, {file.stat().st_size / 1e6:.0f} MB, {_peak_mb() - before:.0f} MB more memory"

@@ -7,13 +7,25 @@ from typing import Any
 import duckdb
 import pytest
 
-from integrations.contract import PatientsOf
+from integrations.contract import Contract
 from integrations.duck import connect
-from integrations.hl7v2.oru import stage_oru
+from integrations.hl7v2.stage import stage_messages
+from integrations.ingest.known import open_lake
+from integrations.lake import Lake
 
-MSH = r"MSH|^~\&|LIS|LAB|EHR|LAB|20240301120000||ORU^R01^ORU_R01|1|P|2.5.1|||||USA|UNICODE UTF-8"
+MSH = r"MSH|^~\&|LIS|LAB|EHR|LAB|20240301120000||ORU^R01^ORU_R01||P|2.5.1|||||USA|UNICODE UTF-8"
 PID = "PID|1||M1^^^LAB&1.2.3&ISO^MR"
-PATIENTS_OF = PatientsOf(system="urn:oid:1.2.3", source="ward")
+SYSTEM = "urn:oid:1.2.3"
+RESULTS_ONLY, ALL_TABLES = (
+    ("patient_link", "observation"),
+    (
+        "patient",
+        "patient_link",
+        "encounter",
+        "encounter_location",
+        "observation",
+    ),
+)
 PV1 = "PV1|1|I|||||||||||||||||e7^^^LAB^VN"
 OBR = "OBR|1|P9|A5|CBC^CBC^L|||20240301080000|||||||||||||||20240301110000|||F"
 
@@ -27,11 +39,32 @@ def obx(value: str = "1.20", kind: str = "NM", code: str = "2160-0^Creatinine^LN
     return "|".join([*fields, "", "", sent["collected"]])
 
 
+def contract(*tables: str, authorities: tuple[str, ...] = (), system: str = SYSTEM, **messages: Any) -> Contract:
+    """The contract of a feed that fills these tables."""
+    return Contract.model_validate(
+        {
+            "source": "lab",
+            "owner": "the laboratory",
+            "site_id": "north",
+            "time_zone": "America/Chicago",
+            "kind": "hl7v2",
+            "lateness": "1d",
+            "person_systems": [system],
+            "patients_of": {"system": system, "source": "ward", "assigning_authorities": authorities},
+            "messages": messages,
+            "tables": {
+                table: {"files": ["*.hl7"], "history": {"available_at": "always"}} for table in tables or RESULTS_ONLY
+            },
+        }
+    )
+
+
 class Laboratory:
     """Writes files and reads back the staged rows."""
 
     def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
-        self.folder, self.connection, self.patients_of = folder, connection, PATIENTS_OF
+        self.folder, self.connection, self.contract = folder, connection, contract()
+        self.known: list[tuple[str, str, str | None]] = []
 
     def sends(self, *segments: str | bytes, end: str = "\r", name: str = "oru.hl7") -> "Laboratory":
         """Stage one file of these segments."""
@@ -43,7 +76,17 @@ class Laboratory:
         file = self.folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(sent)
-        stage_oru(self.connection, [file], self.patients_of, root=self.folder)
+        self.connection.execute(
+            "drop table if exists staged_paths"
+        )  # a file of landing never changes, one of ours does
+        stage_messages(
+            self.connection,
+            [file],
+            self.contract,
+            root=self.folder,
+            extract_id="lab-1",
+            known=lambda keys: [each for each in self.known if each[0] in keys],
+        )
         return self
 
     @property
@@ -73,6 +116,7 @@ class Laboratory:
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
     """One DuckDB for all stories: staging anew replaces what was staged."""
     connection = connect(tmp_path_factory.mktemp("spill"))
+    open_lake(connection, Lake(tmp_path_factory.mktemp("lake"), 2), {})
     yield connection
     connection.close()
 

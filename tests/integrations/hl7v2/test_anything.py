@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from integrations.hl7v2.segments import segments
-from tests.integrations.hl7v2.conftest import MSH, OBR, PATIENTS_OF, PID, PV1, Laboratory, obx
+from tests.integrations.hl7v2.conftest import MSH, OBR, PID, PV1, Laboratory, contract, obx
 
 REASONS = {None, "foreign_patient", "two_patients", "bad_segment", "bad_value", "missing_id"}
 MESSAGE = (MSH, PID, PV1, OBR, obx(), obx(r"\F\word", "ST"), obx("<^5", "SN"), obx("A^b~C", "CWE"))
@@ -77,8 +77,7 @@ def test_no_sample_of_other_senders_raises_and_each_is_counted(laboratory, needs
     samples = sorted(Path(needs_shared("data/hl7v2")).glob("*.hl7"))
     assert len(samples) == 64
     # The two senders of results: one names its authority by OID, the other calls it `1`.
-    two = {"system": "urn:oid:2.16.840.1.114222.4.3.3.5.1.2", "assigning_authorities": ("1",)}
-    laboratory.patients_of = PATIENTS_OF.model_copy(update=two)
+    laboratory.contract = contract(authorities=("1",), system="urn:oid:2.16.840.1.114222.4.3.3.5.1.2")
     results = 0
     for sample in samples:
         rows = laboratory.sends_bytes(sample.read_bytes(), sample.name).results

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integrations.hl7v2.conftest import MSH, OBR, PATIENTS_OF, PID, obx
+from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
 
 
 def links(laboratory, identifiers):
@@ -104,14 +104,14 @@ def test_the_next_patient_of_the_message_is_not_spoilt_by_a_stranger(laboratory)
     ],
 )
 def test_a_name_alone_or_none_is_the_authority_where_the_contract_says_so(laboratory, names, identifier):
-    laboratory.patients_of = PATIENTS_OF.model_copy(update={"assigning_authorities": names})
+    laboratory.contract = contract(authorities=tuple(names))
     [link] = links(laboratory, identifier)
     assert (link["patient_id"], link["system"], link["value"]) == ("M1", "urn:oid:1.2.3", "M1")
 
 
 @pytest.mark.parametrize("identifier", [STRANGER, "M1^^^LAB&9.9.9.9&ISO^MR", "M1^^^^MR^OTHERHOSP"])
 def test_a_name_that_the_contract_knows_does_not_outweigh_another_universal_id(laboratory, identifier):
-    laboratory.patients_of = PATIENTS_OF.model_copy(update={"assigning_authorities": ("", "LAB")})
+    laboratory.contract = contract(authorities=("", "LAB"))
     assert told(links(laboratory, identifier)) == [("foreign_patient", "PID-3", None)]
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 
-from integrations.hl7v2.oru import stage_oru
 from integrations.hl7v2.segments import TOO_LONG, messages, segment_bytes, segments
-from tests.integrations.hl7v2.conftest import MSH, OBR, PATIENTS_OF, PID, obx
+from tests.integrations.hl7v2.conftest import MSH, OBR, PID, obx
 
 MESSAGE = (MSH, PID, OBR, obx())
 
@@ -36,13 +35,6 @@ def test_frames_of_the_wire_and_a_byte_order_mark_are_dropped(laboratory):
 def test_an_empty_file_has_no_records(laboratory):
     laboratory.sends()
     assert (laboratory.results, laboratory.links) == ([], [])
-
-
-def test_a_file_without_a_root_goes_by_its_name(laboratory):
-    laboratory.sends(*MESSAGE, name="night/oru.hl7")
-    names = stage_oru(laboratory.connection, [laboratory.folder / "night/oru.hl7"], PATIENTS_OF)
-    assert names == {"observation": "staged_observation", "patient_link": "staged_patient_link"}
-    assert laboratory.result["record_file"] == "oru.hl7"
 
 
 def test_the_bytes_of_a_record_are_found_by_its_number(laboratory):

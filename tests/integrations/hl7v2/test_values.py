@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.integrations.hl7v2.conftest import MSH, OBR, PATIENTS_OF, PID, obx
+from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
 
 NUMBER = ("value_number", "comparator", "value_text", "value_code", "problem")
 
@@ -139,7 +139,7 @@ def test_the_delimiters_are_those_that_the_message_names(laboratory):
 
 def test_a_message_may_do_without_escapes_and_repetitions(laboratory):
     header = MSH.replace(r"^~\&", "^")
-    laboratory.patients_of = PATIENTS_OF.model_copy(update={"assigning_authorities": ("LAB&1.2",)})
+    laboratory.contract = contract(authorities=("LAB&1.2",))
     row = laboratory.sends(header, "PID|1||M1~2^^^LAB&1.2^MR", OBR, obx(r"a\F\b~c", "ST")).result
     assert told(row, "patient_id", "value_text") == ("M1~2", r"a\F\b~c")
     assert [link["system"] for link in laboratory.links] == ["urn:oid:1.2.3"]

@@ -57,6 +57,7 @@ def test_a_result_of_a_stranger_with_the_same_number_is_quarantined_and_never_wa
     extract = _hl7_lab(open_ward)
     stranger = MESSAGE.replace("LAB&1.2.3&ISO", "OTHERHOSP&9.9.9.9&ISO").replace("|1.2|", "|9.9|")
     enterprise_first = MESSAGE.replace("m1^^^LAB", "x7^^^ENTERPRISE&4.4&ISO^MR~m1^^^LAB").replace("|A1|", "|A2|")
+    enterprise_first = enterprise_first.replace("|ORU^R01^ORU_R01|1|", "|ORU^R01^ORU_R01|2|")
     (extract / "night.hl7").write_text((stranger + enterprise_first).replace("\n", "\r"))
 
     done = open_ward.ingest(extract, night=1, source="lab")

@@ -1,0 +1,51 @@
+"""What an admission says of the person (PID): birth, sex and death, and whose numbers were merged (MRG)."""
+
+from integrations.contract import PatientsOf
+from integrations.hl7v2.header import Header
+from integrations.hl7v2.patients import read_patient
+from integrations.hl7v2.rows import LinkRow
+
+SEX = {"F": "female", "M": "male", "O": "other", "A": "other", "U": "unknown", "N": "unknown"}  # table 0001
+YES_OR_NO = {"Y": True, "N": False, None: None}
+
+
+def read_person(fields: list[str], header: Header) -> dict[str, object]:
+    """Read PID-7, 8, 29 and 30; `problem` and `problem_detail` name a word that nobody knows."""
+    fields = fields + [""] * (31 - len(fields))
+    sex, dead = header.first(fields[8]), header.first(fields[30])
+    bad = "PID-8" if sex and sex not in SEX else "PID-30" if dead not in YES_OR_NO else None
+    return {
+        "birth_date": (header.first(fields[7]) or "")[:8] or None,
+        "sex": SEX.get(sex or ""),
+        "is_deceased": YES_OR_NO.get(dead),
+        "deceased_at": header.first(fields[29]),
+        **({"problem": "bad_value", "problem_detail": bad} if bad else {}),
+    }
+
+
+def merged(
+    file: str, line: int, fields: list[str], header: Header, patients_of: PatientsOf, patient_id: str | None
+) -> LinkRow:
+    """The link that a merge (A40) makes: the number of before (MRG-1) is one more of the patient who stays (PID-3)."""
+    head = LinkRow(file, line, issued_at=header.sent_at)
+    prior = read_patient(fields[1] if len(fields) > 1 else "", header, patients_of)
+    if prior.problem or prior.patient_id is None or patient_id is None:
+        detail = "MRG-1" if prior.problem or prior.patient_id is None else "PID-3"
+        return head._replace(problem=prior.problem or "missing_field", problem_detail=detail)
+    if prior.patient_id == patient_id:
+        return head._replace(patient_id=patient_id, problem="bad_value", problem_detail="MRG-1")
+    return link(head, prior.patient_id, patients_of.system, patient_id)
+
+
+def unlinked(
+    file: str, line: int, header: Header, patients_of: PatientsOf, patient_id: str, other: str
+) -> list[LinkRow]:
+    """The links that an unlinking (A37) takes back, whichever of the two was merged into the other."""
+    head = LinkRow(file, line, issued_at=header.sent_at, is_retracted=True)
+    return [link(head, one, patients_of.system, two) for one, two in ((patient_id, other), (other, patient_id))]
+
+
+def link(head: LinkRow, patient_id: str, system: str, value: str) -> LinkRow:
+    """The row of one identifier of a patient."""
+    link_id = f"{patient_id}|{system}|{value}"
+    return head._replace(patient_id=patient_id, link_id=link_id, system=system, value=value)

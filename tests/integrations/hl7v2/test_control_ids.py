@@ -1,0 +1,67 @@
+"""The same message twice is counted and read once; another body under the same control id is a conflict."""
+
+from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
+
+
+def header(control_id, sender="LIS", at="20240301120000"):
+    return MSH.replace("||P|", f"|{control_id}|P|").replace("|LIS|", f"|{sender}|").replace("20240301120000", at)
+
+
+def outcomes(laboratory):
+    return [row["out_of_scope_reason"] or row["problem"] for row in laboratory.results]
+
+
+def keys(laboratory):
+    found = laboratory.connection.execute("select control_key, digest, sent_day from sent_message order by record_line")
+    return found.fetchall()
+
+
+def test_a_message_that_comes_twice_is_read_once(laboratory):
+    laboratory.sends(header("7"), PID, OBR, obx(), header("8"), PID, OBR, obx("2"), header("7"), PID, OBR, obx())
+    assert outcomes(laboratory) == [None, None, "repeated_message"]
+
+
+def test_another_body_under_the_same_control_id_is_a_conflict(laboratory):
+    laboratory.sends(header("7"), PID, OBR, obx(), header("7"), PID, OBR, obx("9"))
+    assert [(row["record_line"], row["problem"], row["problem_detail"]) for row in laboratory.results] == [
+        (4, None, None),
+        (5, "conflicting_message", "MSH-10"),
+        (8, "conflicting_message", "MSH-10"),
+    ]
+    assert [row["problem"] for row in laboratory.links] == [None, "conflicting_message"]
+
+
+def test_control_ids_of_two_senders_are_two(laboratory):
+    laboratory.sends(header("7"), PID, OBR, obx(), header("7", sender="BLOODGAS"), PID, OBR, obx("9"))
+    assert outcomes(laboratory) == [None, None]
+
+
+def test_a_sender_may_begin_to_count_anew_after_a_while(laboratory):
+    laboratory.sends(header("7"), PID, OBR, obx(), header("7", at="20240401120000"), PID, OBR, obx("9"))
+    assert outcomes(laboratory) == [None, None]
+    laboratory.contract = contract(control_ids_unique_for="60d")
+    laboratory.sends(header("7"), PID, OBR, obx(), header("7", at="20240401120000"), PID, OBR, obx("9"))
+    assert "conflicting_message" in outcomes(laboratory)
+
+
+def test_what_came_in_an_earlier_extract_is_known(laboratory):
+    laboratory.sends(header("7"), PID, OBR, obx())
+    laboratory.known = keys(laboratory)
+    laboratory.sends(header("7"), PID, OBR, obx(), header("9"), PID, OBR, obx("3"))
+    assert outcomes(laboratory) == ["repeated_message", None]
+    laboratory.sends(header("7"), PID, OBR, obx("2"))
+    assert set(outcomes(laboratory)) == {"conflicting_message"}
+
+
+def test_messages_without_a_control_id_are_always_new(laboratory):
+    laboratory.sends(MSH, PID, OBR, obx(), MSH, PID, OBR, obx())
+    assert outcomes(laboratory) == [None, None]
+
+
+def test_segment_ends_are_no_part_of_a_body(laboratory):
+    laboratory.sends_bytes(
+        "\r".join([header("7"), PID, OBR, obx()]).encode()
+        + b"\r\n"
+        + "\n".join([header("7"), PID, OBR, obx()]).encode()
+    )
+    assert outcomes(laboratory) == [None, "repeated_message"]
