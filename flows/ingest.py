@@ -8,6 +8,7 @@ from prefect import flow
 
 from flows.fetch import contract_of, feed_desk, feed_server, is_fetched, wanted
 from flows.house import House, at, open_house, places
+from flows.listen import drop_taken_in, heard, is_listened_to
 from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
 from flows.step import step, tell
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FromPath = Annotated[
     str | None,
     described(
-        "Folder or file of the extract on the worker. Empty: fetch it from the server, or go on with one cut short."
+        "Folder or file of the extract on the worker. Empty: fetch it, take what was heard, or go on with a cut one."
     ),
 ]
 IsWhole = Annotated[bool, described("Fetch everything again, not only what has changed since the last export.")]
@@ -42,6 +43,8 @@ def ingest(
     with recorded_run(house, "ingest", as_of=at(as_of)):
         if path is None and is_fetched(house, source):
             result = fetch_and_map(house, source, is_history, is_whole, as_of)
+        elif path is None and is_listened_to(house, source):
+            result = map_heard(house, source, is_history, at(as_of))
         else:
             result = land_and_map(house, source, Path(path) if path else None, is_history, at(as_of))
         for table, account in result.accounts.items():
@@ -67,6 +70,16 @@ def fetch_and_map(house: House, source: str, is_history: bool, is_whole: bool, a
             if result.is_new:
                 break
         return result
+
+
+def map_heard(house: House, source: str, is_history: bool, moment: datetime) -> IngestResult:
+    """Take in what was heard since the last time; without any, nothing is done."""
+    if (folder := heard(house, source)) is None:
+        tell(f"{source}: nothing was heard since the last ingest")
+        return IngestResult(extract_id="", is_new=False)
+    result = land_and_map(house, source, folder, is_history, moment)
+    drop_taken_in(house, source)
+    return result
 
 
 @step

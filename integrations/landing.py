@@ -181,6 +181,12 @@ def _names(path: Path, most: int) -> list[str]:
     return names
 
 
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, as a manifest of landing has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _copies(path: Path, folder: Path, names: list[str], limits: Limits) -> Iterator[LandedFile]:
     """Copy the files one by one; what packed ones come to is counted together."""
     left = limits.largest_unpacked

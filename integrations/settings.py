@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from integrations.errors import WrongUsage
+from integrations.hl7v2.address import Address
 from integrations.web.endpoint import Endpoint
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,9 @@ class Settings(BaseModel):
     identifier_system: str = "urn:rounds:score"
     endpoints: dict[str, Endpoint] = {}  # by feed; ROUNDS_ENDPOINTS holds them as JSON
 
-    @field_validator("endpoints", mode="before")
+    listeners: dict[str, Address] = {}  # by feed; ROUNDS_LISTENERS holds them as JSON
+
+    @field_validator("endpoints", "listeners", mode="before")
     @classmethod
     def _from_json(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value

@@ -40,7 +40,8 @@ def ingest(
     path: Annotated[
         Path | None,
         typer.Option(
-            "--from", help="Folder or file of the extract; without it, fetch it, or go on with one cut short."
+            "--from",
+            help="Folder or file of the extract; without it, fetch it, take what was heard, or go on with a cut one.",
         ),
     ] = None,
     is_history: Annotated[bool, typer.Option("--history", help="The extract is from before go-live.")] = False,
@@ -86,6 +87,9 @@ def ingest(
                 "quarantined": result.quarantined,
             }
         )
+        return
+    if not result.extract_id:
+        say(f"nothing was heard for {source} since the last ingest: nothing changes")
         return
     if not result.is_new:
         say(f"this extract was ingested before, as {result.extract_id}: nothing changes")

@@ -44,6 +44,27 @@ class SentMessage(NamedTuple):
     extract_id: str
 
 
+class Seen:
+    """What came under one control id: the body and the day of each message."""
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[str, str | None]] = []
+
+    def add(self, digest: str, sent_at: str | None) -> None:
+        self._messages.append((digest, (sent_at or "")[:8] or None))
+
+    def extend(self, other: "Seen") -> None:
+        self._messages += other._messages
+
+    def has(self, digest: str) -> bool:
+        return any(digest == other for other, _ in self._messages)
+
+    def is_near(self, sent_at: str | None, unique_for: timedelta) -> bool:
+        """Whether one of them was sent so near to this day that the id had to be another."""
+        day = (sent_at or "")[:8] or None
+        return any(_is_near(day, other, unique_for) for _, other in self._messages)
+
+
 # By control keys, of the extracts before: control_key, digest and sent_day.
 Known = Callable[[Sequence[str]], Iterable[tuple[str, str, str | None]]]
 
@@ -132,17 +153,17 @@ def _odd(
         """,
         {"extract_id": extract_id, "known": [key for key, _, _ in before]},
     ).fetchall()
-    seen: dict[str, list[tuple[str, str | None]]] = {}
+    seen: dict[str, Seen] = {}
     for key, digest, sent_day in before:
-        seen.setdefault(key, []).append((digest, sent_day))
+        seen.setdefault(key, Seen()).add(digest, sent_day)
     for key, digest, sent_day, file, line in again:
-        earlier = seen.setdefault(key, [])
-        if any(digest == other for other, _ in earlier):
+        earlier = seen.setdefault(key, Seen())
+        if earlier.has(digest):
             yield (file, line), REPEATED
-        elif any(_is_near(sent_day, other_day, unique_for) for _, other_day in earlier):
+        elif earlier.is_near(sent_day, unique_for):
             yield (file, line), CONFLICT
         else:
-            earlier.append((digest, sent_day))
+            earlier.add(digest, sent_day)
 
 
 def _is_near(one: str | None, other: str | None, unique_for: timedelta) -> bool:

@@ -37,6 +37,12 @@ def segments(path: Path, *, chunk_bytes: int = CHUNK, longest: int = LONGEST_SEG
         yield last_one
 
 
+def segments_of(message: bytes) -> list[bytes]:
+    """The segments of one message, as a file of it would give them; at least one."""
+    ended = message.replace(b"\n", b"\r").split(b"\r")
+    return [segment for segment in (each.strip(AROUND) for each in ended) if segment] or [b""]
+
+
 def messages(path: Path, *, longest: int = LONGEST_MESSAGE) -> Iterator[tuple[int, list[bytes]]]:
     """Yield each message as the number of its first segment and its segments.
 

@@ -33,6 +33,16 @@ def open_extract(connection: Connection, source: str) -> str | None:
     return connection.execute(query).scalar()
 
 
+def newest_extract(connection: Connection, source: str) -> str | None:
+    """The newest extract of this source that is committed, if any."""
+    query = (
+        select(extract.c.extract_id)
+        .where(extract.c.source == source, extract.c.status == "committed")
+        .order_by(extract.c.received_at.desc())
+    )
+    return connection.execute(query).scalar()
+
+
 def refuse_earlier(connection: Connection, source: str, received_at: datetime) -> None:
     """Raise Refused when the source has a newer extract: time in the lake goes one way."""
     query = select(func.max(extract.c.received_at)).where(extract.c.source == source, extract.c.status == "committed")

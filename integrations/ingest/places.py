@@ -66,6 +66,7 @@ class UndecidedCode:
 class IngestResult:
     """One extract, accounted for. `is_new` is false when the same bytes had been ingested before: nothing was done.
 
+    extract_id: empty where there was nothing to take in.
     set_aside, undecided: of a dry run, what a person wants to know before the extract is taken in.
     """
 

@@ -1,0 +1,60 @@
+"""What a sender is answered: AA when a message is taken, AE when something in it is not, AR when nothing is.
+
+An answer says which field is wrong, never what stands in it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from integrations.hl7v2.feed import Feed
+from integrations.hl7v2.header import Header, read_header
+from integrations.hl7v2.message import read_message
+from integrations.hl7v2.rows import SCHEMAS, Rows
+
+TAKEN, ERROR, REJECTED = "AA", "AE", "AR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The code of MSA-1 and, where it is not AA, why."""
+
+    code: str
+    reason: str = ""
+
+
+def judge(segments: list[bytes], header: Header, feed: Feed) -> Answer:
+    """What the door will make of a message: the first reason for which something of it would lie in quarantine."""
+    if header.problem_detail:
+        return Answer(code=REJECTED, reason=f"bad_segment {header.problem_detail}")
+    rows = Rows()
+    movements = read_message("", 1, segments, feed, rows)
+    problems = [f"{each.problem} {each.problem_detail}" for each in movements if each.problem]
+    for table in SCHEMAS:
+        for row in getattr(rows, table):
+            problem, detail = _problem(row)
+            if problem:
+                problems.append(f"{problem} {detail}")
+    return Answer(code=ERROR, reason=problems[0]) if problems else Answer(code=TAKEN)
+
+
+def _problem(row: object) -> tuple[str | None, str | None]:
+    if isinstance(row, dict):
+        return row.get("problem"), row.get("problem_detail")
+    return getattr(row, "problem", None), getattr(row, "problem_detail", None)
+
+
+def acknowledgement(segment: bytes, answer: Answer, at: datetime) -> bytes:
+    """The ACK of a message whose first segment this is, in the sender's own signs and version."""
+    header = read_header(segment)
+    sent = segment.decode("latin-1").split(header.field) + [""] * 12
+    is_header = header.problem_detail not in ("MSH", "MSH-2")
+    trigger = header.message_type.partition("^")[2] if is_header else ""
+    signs = sent[1] if is_header else "^~\\&"
+    kind = f"ACK{header.component}{trigger}" if trigger else "ACK"
+    control = sent[9] if is_header else ""
+    application, facility, own, own_facility = sent[2:6] if is_header else ("", "", "", "")
+    head = ["MSH", signs, own, own_facility, application, facility, f"{at:%Y%m%d%H%M%S%z}", "", kind]
+    head += [f"R{at:%Y%m%d%H%M%S%f}", sent[10] if is_header else "P", sent[11] if is_header else "2.5.1"]
+    body = ["MSA", answer.code, control, *([answer.reason] if answer.reason else [])]
+    lines = [header.field.join(head), header.field.join(body)]
+    return ("\r".join(lines) + "\r").encode("latin-1", errors="replace")

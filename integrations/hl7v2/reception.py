@@ -1,0 +1,128 @@
+"""The desk between the wire and the inbox: each message is judged, kept, and only then answered.
+
+A message that came before, from the same sender under the same control id, is answered as it was then and not kept
+again. Another one under that id is kept, so that people see both, and answered as an error.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from integrations.contract import Contract
+from integrations.hl7v2.answer import ERROR, REJECTED, TAKEN, Answer, acknowledgement, judge
+from integrations.hl7v2.control import Known, Seen, control_key, digest_of
+from integrations.hl7v2.feed import Feed
+from integrations.hl7v2.header import Header, read_header
+from integrations.hl7v2.inbox import Inbox
+from integrations.hl7v2.segments import LONGEST_MESSAGE, OUTSIDE, messages, segments_of
+
+NOT_KEPT = Answer(code=ERROR, reason="it could not be kept: send it again")
+CONFLICT = Answer(code=ERROR, reason="conflicting_message MSH-10")
+# These are not kept: nobody has the right to send the first, and the others cannot be answered as one message.
+STRANGER = Answer(code=REJECTED, reason="the sender (MSH-3, MSH-4) is not one of its certificate")
+SEVERAL = Answer(code=REJECTED, reason="more than one message in a frame")
+TOO_MANY = Answer(code=REJECTED, reason=f"more than {LONGEST_MESSAGE:,} segments")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """One message as it came in, and the senders (MSH-3|MSH-4) that its connection may speak for; null: any."""
+
+    message: bytes
+    senders: frozenset[str] | None = None
+
+
+@dataclass
+class _Case:
+    """A message on the desk."""
+
+    received: Received
+    segments: list[bytes]
+    header: Header
+    key: str | None
+    digest: str
+    answer: Answer = NOT_KEPT
+    is_kept: bool = False
+    is_new: bool = False  # its control id is from now on known by it
+
+
+class Reception:
+    """Takes messages for one feed. `counts`: how many were answered with each code, and how many came twice."""
+
+    def __init__(self, contract: Contract, inbox: Inbox, known: Known) -> None:
+        self.feed, self.inbox, self.known = Feed.of(contract), inbox, known
+        self.unique_for = contract.messages.control_ids_unique_for
+        self.counts = dict.fromkeys((TAKEN, ERROR, REJECTED, "repeated"), 0)
+        self._heard: dict[str, dict[str, Seen]] = {}  # by file of the inbox and control key
+        for path in inbox.files():
+            for _, message in messages(path):
+                header = read_header(message[0], self.feed.encoding)
+                if key := control_key(header):
+                    self._remember(path, key, digest_of(message), header.sent_at)
+
+    def take(self, received: Sequence[Received], at: datetime) -> list[bytes]:
+        """Keep the messages, in their order, and return their acknowledgements. One fsync stands for all of them."""
+        cases = [self._open(each) for each in received]
+        seen = self._seen([case.key for case in cases if case.key])
+        for case in cases:
+            self._decide(case, seen.setdefault(case.key, Seen()) if case.key else Seen())
+        self._keep([case for case in cases if case.is_kept], at)
+        for case in cases:
+            self.counts[case.answer.code] += 1
+        return [acknowledgement(case.segments[0], case.answer, at) for case in cases]
+
+    def seal(self) -> None:
+        """Let an ingest have what was heard so far, and forget what was taken in: the records know it."""
+        self.inbox.seal()
+        there = {path.name for path in self.inbox.files()}
+        self._heard = {name: keys for name, keys in self._heard.items() if name in there}
+
+    def _open(self, received: Received) -> _Case:
+        segments = segments_of(received.message)
+        header = read_header(segments[0], self.feed.encoding)
+        return _Case(received, segments, header, control_key(header), digest_of(segments))
+
+    def _decide(self, case: _Case, earlier: Seen) -> None:
+        senders, sent_at = case.received.senders, case.header.sent_at
+        if senders is not None and case.header.sender not in senders:
+            case.answer = STRANGER
+        elif any(segment.startswith((b"MSH", *OUTSIDE)) for segment in case.segments[1:]):
+            case.answer = SEVERAL
+        elif len(case.segments) > LONGEST_MESSAGE:
+            case.answer = TOO_MANY
+        elif earlier.has(case.digest):
+            case.answer = judge(case.segments, case.header, self.feed)
+            self.counts["repeated"] += 1
+        elif earlier.is_near(sent_at, self.unique_for):
+            case.answer, case.is_kept = CONFLICT, True
+        else:
+            case.answer, case.is_kept = judge(case.segments, case.header, self.feed), True
+            case.is_new = case.key is not None
+            earlier.add(case.digest, sent_at)
+
+    def _keep(self, cases: list[_Case], at: datetime) -> None:
+        if not cases:
+            return
+        try:
+            self.inbox.append([case.received.message for case in cases], at)
+        except OSError:
+            for case in cases:
+                case.answer = NOT_KEPT
+            return
+        for case in cases:
+            if case.is_new and case.key:
+                self._remember(self.inbox.path, case.key, case.digest, case.header.sent_at)
+
+    def _remember(self, path: Path, key: str, digest: str, sent_at: str | None) -> None:
+        self._heard.setdefault(path.name, {}).setdefault(key, Seen()).add(digest, sent_at)
+
+    def _seen(self, keys: list[str]) -> dict[str, Seen]:
+        """What came before under these control ids: what was taken in, and what lies in the inbox."""
+        found: dict[str, Seen] = {}
+        for key, digest, sent_day in self.known(keys) if keys else ():
+            found.setdefault(key, Seen()).add(digest, sent_day)
+        for heard in self._heard.values():
+            for key in {*keys} & heard.keys():
+                found.setdefault(key, Seen()).extend(heard[key])
+        return found

@@ -1,0 +1,313 @@
+"""The listener: a message is kept and fsynced before it is answered, and nobody takes more than their share of it."""
+
+import os
+import ssl
+import threading
+import time
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import pytest
+
+from integrations.errors import Refused
+from integrations.hl7v2.address import Address
+from integrations.hl7v2.answer import Answer, acknowledgement
+from integrations.hl7v2.inbox import Disk, inbox_of, sealed_files
+from integrations.hl7v2.listener import Bounds
+from integrations.hl7v2.reception import Received, Reception
+from integrations.hl7v2.segments import messages
+from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
+from tests.integrations.hl7v2.listening import Sender, listening, nobody
+from tests.integrations.web.authority import Authority
+
+NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
+
+
+def message(control_id="7", *segments, sender="LIS|LAB", kind="ORU^R01^ORU_R01"):
+    head = MSH.replace("||P|", f"|{control_id}|P|").replace("|LIS|LAB|", f"|{sender}|").replace("ORU^R01^ORU_R01", kind)
+    return "\r".join([head, *(segments or (PID, OBR, obx()))]).encode() + b"\r"
+
+
+def kept(landing):
+    """The control ids of the messages in the inbox, in order."""
+    found = (message for path in sealed_files("lab", landing) for _, message in messages(path))
+    return [segments[0].split(b"|")[9].decode() if segments[0].startswith(b"MSH") else "?" for segments in found]
+
+
+def test_a_message_is_answered_by_its_control_id_and_kept(tmp_path):
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:
+        assert sender.send(message("7")) == ["MSA", "AA", "7"]
+        assert sender.send(message("8")) == ["MSA", "AA", "8"]
+    assert kept(tmp_path) == ["7", "8"]
+
+
+def test_the_answer_goes_back_to_who_sent_in_their_own_signs():
+    sent = message("7").replace(b"|", b"#").replace(b"^", b"@").split(b"\r")[0]
+    answer = acknowledgement(sent, Answer(code="AE", reason="bad_value OBX-5"), NOON).decode().split("\r")
+    head = answer[0].split("#")
+    assert head[:6] == ["MSH", r"@~\&", "EHR", "LAB", "LIS", "LAB"]
+    assert (head[8], head[10], head[11]) == ("ACK@R01", "P", "2.5.1")
+    assert answer[1] == "MSA#AE#7#bad_value OBX-5"
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "reason"),
+    [
+        (message("7", PID, OBR, obx("word")), "AE", "bad_value OBX-5"),
+        (message("7", "PID|1||X^^^Q&9.9&ISO", OBR, obx()), "AE", "foreign_patient PID-3"),
+        (message("7", OBR, obx()), "AE", "bad_segment PID"),
+        (message("7", kind="results"), "AR", "bad_segment MSH-9"),
+        (b"what is this", "AR", "bad_segment MSH"),
+        (b"", "AR", "bad_segment MSH"),
+        (message("7", kind="SIU^S12"), "AA", None),
+    ],
+)
+def test_a_bad_message_is_kept_too_and_its_sender_told_which_field(tmp_path, sent, code, reason):
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:
+        _, answered, _, *text = sender.send(sent)
+    assert (answered, text) == (code, [reason] if reason else [])
+    assert len(kept(tmp_path)) == (1 if sent else 0)
+
+
+def test_a_message_that_comes_again_is_answered_the_same_and_not_kept_again(tmp_path):
+    with listening(contract(), tmp_path) as port:
+        for _ in range(3):
+            with Sender(port) as sender:
+                assert sender.send(message("7"))[1] == "AA"
+    with (
+        listening(contract(), tmp_path) as port,
+        Sender(port) as sender,
+    ):  # it reads what lies there
+        assert sender.send(message("7"))[1] == "AA"
+    assert kept(tmp_path) == ["7"]
+
+
+def test_what_was_taken_in_is_known_by_the_records(tmp_path, laboratory):
+    laboratory.sends_bytes(message("7"))
+    rows = laboratory.connection.execute("select control_key, digest, sent_day from sent_message").fetchall()
+
+    def known(keys):
+        return [row for row in rows if row[0] in keys]
+
+    with listening(contract(), tmp_path, known=known) as port, Sender(port) as sender:
+        assert sender.send(message("7"))[1] == "AA"
+        assert sender.send(message("7", PID, OBR, obx("9")))[1:] == ["AE", "7", "conflicting_message MSH-10"]
+    assert kept(tmp_path) == ["7"]  # the one in conflict
+
+
+def test_another_body_under_the_same_control_id_is_a_conflict_and_kept(tmp_path):
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:
+        assert sender.send(message("7"))[1] == "AA"
+        assert sender.send(message("7", PID, OBR, obx("9")))[1:] == ["AE", "7", "conflicting_message MSH-10"]
+    assert kept(tmp_path) == ["7", "7"]
+
+
+def test_two_messages_in_one_frame_are_rejected(tmp_path):
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:
+        assert sender.send(message("7") + message("8"))[1:] == ["AR", "7", "more than one message in a frame"]
+    assert kept(tmp_path) == []
+
+
+def test_an_answer_never_holds_a_word_of_the_message(tmp_path):
+    secret = message("7", PID + "||SECRETNAME^HUGO", OBR, obx("SECRETVALUE"), "SECRETSEGMENT")
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:
+        assert "SECRET" not in "|".join(sender.send(secret))
+
+
+def test_many_senders_are_served_at_once_each_in_its_order(tmp_path):
+    def send(port, number):
+        with Sender(port) as sender:
+            for place in range(20):
+                assert sender.send(message(f"{number}-{place:02}"))[1] == "AA"
+
+    with listening(contract(), tmp_path) as port:
+        threads = [threading.Thread(target=send, args=(port, number)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = kept(tmp_path)
+    assert len(found) == 160
+    for number in range(8):
+        assert [each for each in found if each.startswith(f"{number}-")] == [f"{number}-{p:02}" for p in range(20)]
+
+
+def test_a_frame_that_never_ends_is_refused_within_its_bound(tmp_path):
+    bounds = Bounds(longest_message=100_000)
+    with listening(contract(), tmp_path, bounds=bounds) as port, Sender(port) as endless, Sender(port) as good:
+        endless.socket.sendall(b"\x0b" + b"A" * 300_000)
+        assert endless.answer()[1:] == ["AR", "", "the message is too long"]
+        assert good.send(message("7"))[1] == "AA"
+    assert kept(tmp_path) == ["7"]
+
+
+def test_all_that_is_held_of_messages_that_are_not_whole_is_bounded(tmp_path):
+    bounds = Bounds(longest_message=1 << 20, most_held=2 << 20)
+    with listening(contract(), tmp_path, bounds=bounds) as port:
+        senders = [Sender(port) for _ in range(6)]
+        closed = 0
+        for sender in senders:
+            sender.socket.sendall(b"\x0b" + b"A" * 700_000)
+        for sender in senders:
+            sender.socket.settimeout(1)
+            with suppress(TimeoutError):
+                closed += sender.answer()[1] == "AR"
+        with Sender(port) as good:
+            assert good.send(message("7"))[1] == "AA"
+        for sender in senders:
+            sender.socket.close()
+    assert closed >= 4
+
+
+def test_five_hundred_slow_senders_are_let_go_while_good_ones_are_served(tmp_path):
+    bounds = Bounds(message_seconds=3)
+    with listening(contract(), tmp_path, bounds=bounds) as port:
+        slow = [Sender(port) for _ in range(500)]
+        started = time.monotonic()
+        for sender in slow:
+            sender.socket.sendall(b"\x0bMSH|")
+        with Sender(port) as good:
+            sent = 0
+            while time.monotonic() - started < 1.5:  # a byte now and then must not buy more time
+                assert good.send(message(f"g{sent}"))[1] == "AA"
+                sent += 1
+                slow[sent % 500].socket.sendall(b"^")
+        refused = [sender.answer() for sender in slow]
+        assert all(answer[1:] == ["AR", "", "the message did not end in time"] for answer in refused)
+        for sender in slow:
+            sender.socket.close()
+    assert sent > 20
+    assert len(kept(tmp_path)) == sent
+
+
+def test_more_connections_than_the_bound_are_refused_and_the_others_served(tmp_path):
+    bounds = Bounds(most_connections=2)
+    with listening(contract(), tmp_path, bounds=bounds) as port, Sender(port) as first, Sender(port) as second:
+        assert first.send(message("1"))[1] == second.send(message("2"))[1] == "AA"
+        with Sender(port) as third, pytest.raises(ConnectionError):
+            third.send(message("3"))
+        assert first.send(message("4"))[1] == "AA"
+
+
+def test_a_connection_that_breaks_within_a_message_leaves_nothing(tmp_path):
+    with listening(contract(), tmp_path) as port:
+        with Sender(port) as sender:
+            sender.socket.sendall(b"\x0b" + message("7")[:60])
+        with Sender(port) as sender:
+            assert sender.send(message("8"))[1] == "AA"
+    assert kept(tmp_path) == ["8"]
+
+
+def test_a_full_disk_is_told_and_the_message_can_be_sent_again(tmp_path):
+    class Full(Disk):
+        is_full = True
+
+        def append(self, file: int, data: bytes) -> None:
+            if self.is_full:
+                os.write(file, data[:10])
+                raise OSError(28, "No space left on device")
+            super().append(file, data)
+
+    disk = Full()
+    with inbox_of("lab", tmp_path, disk) as inbox:
+        reception = Reception(contract(), inbox, nobody)
+        assert b"MSA|AE|7|it could not be kept" in reception.take([Received(message=message("7"))], NOON)[0]
+        disk.is_full = False
+        assert b"MSA|AA|7" in reception.take([Received(message=message("7"))], NOON)[0]
+    assert kept(tmp_path) == ["7"]
+
+
+def test_one_process_listens_for_a_feed(tmp_path):
+    with inbox_of("lab", tmp_path):
+        another = inbox_of("lab", tmp_path)
+        with pytest.raises(Refused, match="another process listens"):
+            another.__enter__()
+
+
+def test_what_a_crash_tore_is_cut_back_to_the_last_whole_message(tmp_path):
+    torn = tmp_path / "lab" / ".inbox" / "open" / "20240301T120000000000.hl7"
+    torn.parent.mkdir(parents=True)
+    (torn.parent.parent / "sealed").mkdir()
+    torn.write_bytes(b"\x0b" + message("7") + b"\x1c\r\x0b" + message("8")[:40])
+    assert kept(tmp_path) == ["7"]
+
+
+def test_a_clock_that_is_set_back_keeps_the_order(tmp_path):
+    with inbox_of("lab", tmp_path) as inbox:
+        for hour, control_id in ((12, "1"), (11, "2"), (10, "3")):
+            inbox.append([message(control_id)], NOON.replace(hour=hour))
+            inbox.seal()
+    assert kept(tmp_path) == ["1", "2", "3"]
+
+
+@contextmanager
+def under_tls(landing, authority):
+    """A listener that asks for certificates of the authority; yields its port."""
+    certificate, key = authority.issue("server")
+    address = Address(
+        certificate_file=certificate,
+        key_file=key,
+        client_ca_file=authority.file,
+        senders={"lis.example.org": ("LIS|LAB",)},
+    )
+    with listening(contract(), landing, tls=address.context(), senders=address.allowed) as port:
+        yield port
+
+
+def client(authority, name, issuer):
+    """A sender's TLS: it trusts the authority, and shows a certificate of the issuer."""
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.load_cert_chain(*issuer.issue(name))
+    return context
+
+
+@pytest.mark.parametrize(
+    ("name", "speaks_for", "code"),
+    [("lis.example.org", "LIS|LAB", "AA"), ("lis.example.org", "OTHER|LAB", "AR"), ("unknown", "LIS|LAB", "AR")],
+)
+def test_a_sender_speaks_only_for_what_its_certificate_stands_for(tmp_path, name, speaks_for, code):
+    authority = Authority(tmp_path)
+    with under_tls(tmp_path, authority) as port, Sender(port, client(authority, name, authority)) as sender:
+        assert sender.send(message("7", sender=speaks_for))[1] == code
+    assert kept(tmp_path) == (["7"] if code == "AA" else [])
+
+
+def test_a_certificate_of_another_authority_opens_nothing(tmp_path):
+    authority, other = Authority(tmp_path), Authority(folder(tmp_path / "other"))
+    refused = (ssl.SSLError, ConnectionError)
+    with under_tls(tmp_path, authority) as port, pytest.raises(refused):
+        speak(port, client(authority, "lis.example.org", other))
+    assert kept(tmp_path) == []
+
+
+def test_a_sender_without_tls_is_not_heard(tmp_path):
+    with under_tls(tmp_path, Authority(tmp_path)) as port, pytest.raises((ConnectionError, TimeoutError)):
+        speak(port)
+    assert kept(tmp_path) == []
+
+
+def speak(port, tls=None):
+    """Connect and send one message."""
+    with Sender(port, tls) as sender:
+        sender.socket.settimeout(5)
+        sender.send(message("7"))
+
+
+def folder(path):
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        ({"host": "10.0.0.1"}, "unencrypted"),
+        ({"certificate_file": "a.pem"}, "go together"),
+        ({"senders": {"a": ["LIS|LAB"]}}, "go together"),
+        ({"client_ca_file": "a.pem", "senders": {"a": ["LIS|LAB"]}}, "needs certificate_file"),
+    ],
+)
+def test_settings_that_would_leave_the_door_open_are_refused(said, wrong):
+    with pytest.raises(ValueError, match=wrong):
+        Address.model_validate(said)
+    assert Address.model_validate({"host": "10.0.0.1", "is_unencrypted": True}).context() is None
