@@ -8,13 +8,14 @@ from prefect import flow
 
 from flows.fetch import contract_of, feed_desk, feed_server, is_fetched, wanted
 from flows.house import House, at, open_house, places
-from flows.listen import drop_taken_in, heard, is_listened_to
+from flows.listen import is_listened_to
 from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
 from flows.step import step, tell
 from integrations.ingest import IngestResult, RetryResult
 from integrations.ingest import ingest as ingest_extract
 from integrations.ingest import retry as retry_quarantine
+from integrations.ingest.heard import drop_taken_in, heard
 
 if TYPE_CHECKING:
     from integrations.fhir.export.fetch import Fetched
@@ -74,11 +75,12 @@ def fetch_and_map(house: House, source: str, is_history: bool, is_whole: bool, a
 
 def map_heard(house: House, source: str, is_history: bool, moment: datetime) -> IngestResult:
     """Take in what was heard since the last time; without any, nothing is done."""
-    if (folder := heard(house, source)) is None:
+    landing = house.settings.landing
+    if (folder := heard(source, landing, house.records)) is None:
         tell(f"{source}: nothing was heard since the last ingest")
         return IngestResult(extract_id="", is_new=False)
     result = land_and_map(house, source, folder, is_history, moment)
-    drop_taken_in(house, source)
+    drop_taken_in(source, landing, house.records)
     return result
 
 

@@ -5,13 +5,12 @@ import logging
 import signal
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.fetch import contract_of
 from flows.house import House, clock
 from integrations.errors import EnvironmentFault, WrongUsage
-from integrations.hl7v2.inbox import inbox_of, sealed_files
+from integrations.hl7v2.inbox import inbox_of
 from integrations.hl7v2.listener import Bounds, Listener
 from integrations.hl7v2.reception import Reception
 from integrations.ingest import ledger
@@ -55,33 +54,6 @@ def is_listened_to(house: House, source: str) -> bool:
     """Whether an ingest without a path takes what was heard: nothing that landed waits to be taken in."""
     with house.records.read() as connection:
         return source in house.settings.listeners and ledger.open_extract(connection, source) is None
-
-
-def heard(house: House, source: str) -> Path | None:
-    """The folder of what was heard and waits to be taken in; null when there is nothing.
-
-    What the newest committed extract holds already is dropped first: a crash came between its commit and this.
-    """
-    drop_taken_in(house, source)
-    files = sealed_files(source, house.settings.landing)
-    return files[0].parent if files else None
-
-
-def drop_taken_in(house: House, source: str) -> None:
-    """Remove from the inbox what lies in landing as part of the newest committed extract."""
-    from integrations.landing import LandedFile, read_landed, sha256_of
-
-    with house.records.read() as connection:
-        extract_id = ledger.newest_extract(connection, source)
-    files = sealed_files(source, house.settings.landing)
-    if extract_id is None or not files:
-        return
-    landed: dict[str, LandedFile] = {
-        file.name: file for file in read_landed(house.settings.landing / source / extract_id).files
-    }
-    for path in files:
-        if path.name in landed and landed[path.name].sha256 == sha256_of(path):
-            path.unlink()
 
 
 async def _serve(listener: Listener, source: str, address: "Address") -> None:

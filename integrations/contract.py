@@ -247,6 +247,11 @@ class Contract(BaseModel):
         return self
 
     @property
+    def has_own_patients(self) -> bool:
+        """Whether the feed brings its patients itself, and does not speak of those of another."""
+        return self.patients_of is None or self.patients_of.source == self.source
+
+    @property
     def zone(self) -> ZoneInfo:
         """The time zone in which the feed writes an instant that has no offset."""
         return ZoneInfo(self.time_zone)

@@ -53,7 +53,7 @@ def remember(connection: duckdb.DuckDBPyConnection, table: str, written: str) ->
 def find_unknown(connection: duckdb.DuckDBPyConnection, table: str, contract: Contract) -> None:
     """Mark in `judged` the rows that wait: first for their patient, then for their stay."""
     if table != "patient":
-        waits_for_table = "patient_link" if contract.patients_of else "patient"
+        waits_for_table = "patient" if contract.has_own_patients else "patient_link"
         _mark(connection, "patient_id", waits_for_table, known_patients_sql(contract))
     if table != "encounter" and any(column.name == "encounter_id" for column in TABLES[table].columns):
         _mark(connection, "encounter_id", "encounter", KNOWN_ENCOUNTERS)
@@ -68,7 +68,7 @@ KNOWN_ENCOUNTERS = """
 
 def known_patients_sql(contract: Contract) -> str:
     """The ids of the patients whom the feed may speak of: its own, or those whom another feed has linked."""
-    if contract.patients_of is None:
+    if contract.patients_of is None or contract.has_own_patients:
         return """
             select patient_id as id from every_patient
             union all
