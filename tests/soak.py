@@ -17,6 +17,8 @@ SUITES = (
     "tests/integrations/fhir/export/test_cut_exports.py",
     "tests/integrations/fhir/test_mutated.py",
     "tests/integrations/hl7v2/test_anything.py",
+    "tests/integrations/hl7v2/test_killed.py",
+    "tests/integrations/hl7v2/test_mutated_messages.py",
     "tests/crash/test_full_disk.py",
 )
 
@@ -48,6 +50,7 @@ def _commands(seed: int) -> list[list[str]]:
     return [
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}", *SUITES],
         [sys.executable, "-m", "tests.crash", "--seed", str(seed)],
+        [sys.executable, "-m", "tests.integrations.hl7v2.fuzz", f"-seed={seed}", "-max_total_time=60"],
     ]
 
 

@@ -52,24 +52,21 @@ class HeardFeed:
     def contract(self) -> Contract:
         return load_contract("lab", self.home / "sources")
 
+    @property
+    def places(self) -> IngestPlaces:
+        sources, temp = self.home / "sources", self.home / "tmp"
+        return IngestPlaces(landing=self.landing, lake=Lake(self.home / "lake", 2), sources=sources, temp=temp)
+
+    def tick(self) -> datetime:
+        """A second later than the last extract."""
+        self.now += timedelta(seconds=1)
+        return self.now
+
     def take_in(self) -> IngestResult | None:
         """Take in what was heard, as `rounds ingest` does; null when there is nothing."""
-        self.now += timedelta(seconds=1)
         if (folder := heard("lab", self.landing, self.records)) is None:
             return None
-        result = ingest(
-            "lab",
-            folder,
-            as_of=self.now,
-            is_history=False,
-            places=IngestPlaces(
-                landing=self.landing,
-                lake=Lake(self.home / "lake", 2),
-                sources=self.home / "sources",
-                temp=self.home / "tmp",
-            ),
-            records=self.records,
-        )
+        result = ingest("lab", folder, as_of=self.tick(), is_history=False, places=self.places, records=self.records)
         drop_taken_in("lab", self.landing, self.records)
         return result
 

@@ -1,0 +1,109 @@
+"""Ten thousand broken messages per parser: none raises, each is answered, and a file of them balances."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from integrations.hl7v2.answer import judge
+from integrations.hl7v2.feed import Feed
+from integrations.hl7v2.header import read_header
+from integrations.hl7v2.mllp import Frames, TooLong, framed
+from integrations.hl7v2.segments import segments_of
+from integrations.ingest.reasons import REASONS
+from tests.integrations.hl7v2.conftest import ALL_TABLES, MSH, OBR, PID, contract, obx
+from tests.integrations.hl7v2.feed import open_feed
+from tests.integrations.hl7v2.test_admissions import ADMITTED, message
+
+SEEDS = range(25) if "ROUNDS_SOAK" in os.environ else range(1)
+MUTANTS = 10_000  # of each kind, and of each seed
+SPM = "SPM|1|S1||SER|||||||||||||20240301080000"
+KINDS = {
+    "ORU^R01": [MSH, PID, OBR, obx(), obx("<^5", "SN"), obx("A^b~C", "CWE"), obx(r"\F\word", "ST")],
+    "OUL^R22": [MSH.replace("ORU^R01^ORU_R01", "OUL^R22"), PID, SPM, OBR, obx(), SPM, OBR, obx("7")],
+    "ADT": [*ADMITTED, *message("A02", ward="ICU"), *message("A03", f36="01")],
+    "ADT^A40": [*message("A40")[:3], "MRG|M2^^^LAB&1.2.3&ISO^MR"],
+}
+PIECES = [b"|", b"^", b"~", b"\\", b"&", b"\r", b"\n", b"\x00", b"\xff", b"\x1c\r", b"\x0b", b"MSH|", b"PID|", b'""']
+
+
+def mutant(random: Random, sent: bytes) -> bytes:
+    """A message with one to five places cut out, doubled, overwritten or added to."""
+    for _ in range(random.randint(1, 5)):
+        start = random.randrange(len(sent) + 1)
+        end = start + random.choice((0, 1, 3, 20))
+        new = random.choice((b"", sent[start:end] * 2, random.choice(PIECES), random.randbytes(random.randint(1, 4))))
+        sent = sent[:start] + new + sent[end:]
+    return sent
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_broken_message_is_answered_and_never_raises(kind: str) -> None:
+    feed, codes = Feed.of(contract(*ALL_TABLES)), Counter[str]()
+    whole = "\r".join(KINDS[kind]).encode()
+    for seed in SEEDS:
+        random = Random(f"{seed} {kind}")
+        for _ in range(MUTANTS):
+            segments = segments_of(mutant(random, whole))
+            answer = judge(segments, read_header(segments[0]), feed)
+            codes[answer.code] += 1
+            assert answer.code == "AA" or answer.reason.split(" ")[0] in REASONS
+    print(f"{kind}: {sum(codes.values()):,} mutants, answered {dict(codes)}")
+    assert min(codes["AA"], codes["AE"], codes["AR"]) > MUTANTS / 100
+
+
+def test_frames_are_found_in_any_bytes_however_they_are_cut() -> None:
+    found = 0
+    for seed in SEEDS:
+        random = Random(seed)
+        for _ in range(MUTANTS):
+            bodies = [random.randbytes(random.randint(0, 40)).replace(b"\x1c\r", b"") for _ in range(3)]
+            sent = b"".join(
+                random.randbytes(random.randint(0, 3)).replace(b"\x0b", b"") + framed(body) for body in bodies
+            )
+            frames, received, place = Frames(1_000), list[bytes](), 0
+            while place < len(sent):
+                size = random.randint(1, 30)
+                received += frames.feed(sent[place : place + size])
+                place += size
+            assert received == bodies
+            found += len(received)
+    assert found == 3 * MUTANTS * len(SEEDS)
+
+
+def test_a_frame_is_never_held_beyond_its_bound() -> None:
+    random, refused = Random(1), 0
+    for _ in range(MUTANTS):
+        frames = Frames(100)
+        try:
+            for _ in range(20):
+                list(frames.feed(random.choice((b"\x0b", b"\x1c", b"\r", b"A" * 30, b"\x1c\r\x0b"))))
+                assert frames.held <= 100
+        except TooLong:
+            refused += 1
+    assert refused > MUTANTS / 10
+
+
+def test_a_file_of_broken_messages_balances(home: Path) -> None:
+    feed = open_feed(home)
+    inbox = feed.landing / "lab" / ".inbox"
+    for part in ("open", "sealed"):
+        (inbox / part).mkdir(parents=True)
+    for seed in SEEDS:
+        random = Random(seed)
+        mutants = []
+        for kind, lines in KINDS.items():
+            for number in range(MUTANTS // 10):
+                numbered = "\r".join(lines).replace("||P|", f"|{seed}-{kind}-{number}|P|").encode()
+                mutants.append(mutant(random, numbered))
+        random.shuffle(mutants)
+        (inbox / "sealed" / f"{seed:04}.hl7").write_bytes(b"".join(map(framed, mutants)))
+        result = feed.take_in()
+        assert result is not None
+        assert all(account.balances for account in result.accounts.values())
+        assert result.accounts.keys() == {"patient", "patient_link", "encounter", "encounter_location", "observation"}
+        assert result.accounts["observation"].mapped > MUTANTS / 100
+        assert set(result.quarantined) <= set(REASONS)
+        print({table: vars(account) for table, account in result.accounts.items()})
