@@ -6,10 +6,12 @@ afterwards.
 
 import json
 import os
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,8 +21,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flows.house import House, clock, close_snapshot
 from flows.screen import console, say
 from flows.server import Server, environment, free_port, start_server, stop, wait_until_up
-from integrations.errors import Refused
-from integrations.settings import Settings
+from integrations.errors import NotInOrder, Refused
+from integrations.settings import CHECKOUT, Settings
 from integrations.synthetic_hospital.ehr_server import EhrServer
 from integrations.synthetic_hospital.ehr_shelf import Shelf
 from integrations.synthetic_hospital.hospital import Hospital
@@ -29,7 +31,9 @@ from integrations.synthetic_hospital.write import HospitalFiles, Night, write_ho
 PEOPLE = (("Ada Osei", "governance"), ("Ben Ruiz", "clinician"), ("Cleo Park", "engineer"))
 FOR_SHOW = "approved for the demo"
 SITE = "demo"
-EHR = "demo_ehr"
+EHR, LIS = "demo_ehr", "demo_lis"
+LOOPBACK = "127.0.0.1"
+SEAL_SECONDS, LISTENER_SECONDS = 0.2, 60
 TRAINER = "Cleo Park"
 # skops first: it looks for each ufunc of numpy and scipy in every module that is there by then.
 LATER = ("skops.io", "models.estimators", "mlflow.sklearn", "mlflow.tracking", "shap", "evidently.presets")
@@ -56,6 +60,7 @@ def play(settings: Settings, *, patients: int, nights: int, scenario: str, seed:
     with prefect_server(settings) as server, _progress() as progress, ExitStack() as open_parts:
         files = build_hospital(settings, hospital, progress)
         settings, ehr = open_parts.enter_context(ehr_server(settings, files))
+        settings = open_parts.enter_context(listener(settings))
         with progress_step(progress, "start Prefect"):
             import_meanwhile()
             wait_until_up(server, settings)
@@ -118,6 +123,50 @@ def ehr_server(settings: Settings, files: HospitalFiles) -> Iterator[tuple[Setti
         endpoint = to_come.model_copy(update={"base_url": ehr.base_url})
         os.environ["ROUNDS_ENDPOINTS"] = json.dumps({EHR: endpoint.model_dump(mode="json", exclude_defaults=True)})
         yield settings.model_copy(update={"endpoints": {EHR: endpoint}}), ehr
+
+
+@contextmanager
+def listener(settings: Settings) -> Iterator[Settings]:
+    """Let `rounds listen` take what the laboratory sends, and give settings that know where."""
+    from integrations.hl7v2.address import Address
+
+    address = Address(host=LOOPBACK, port=free_port(), seal_seconds=SEAL_SECONDS)
+    os.environ["ROUNDS_LISTENERS"] = json.dumps({LIS: address.model_dump(mode="json", exclude_defaults=True)})
+    log = settings.home / "demo_listener.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "listen", LIS],
+            env={**os.environ, "ROUNDS_HOME": str(settings.home)},
+            cwd=CHECKOUT,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield settings.model_copy(update={"listeners": {LIS: address}})
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def send_laboratory(demo: Demo, night: Night) -> None:
+    """Let the laboratory send its messages of a night, and wait until an ingest can take them."""
+    from integrations.hl7v2.inbox import is_sealed
+    from integrations.synthetic_hospital.lis_sender import send_messages
+
+    port, end = demo.settings.listeners[LIS].port, time.monotonic() + LISTENER_SECONDS
+    is_sent = False
+    while not (is_sent and is_sealed(LIS, demo.settings.landing)):
+        if time.monotonic() > end:
+            raise NotInOrder(
+                "the listener does not take what the laboratory sends",
+                where=str(demo.settings.home / "demo_listener.log"),
+                to_do="read why, and run the demo again",
+            )
+        if not is_sent:
+            with suppress(ConnectionRefusedError):  # it is still starting
+                send_messages(night.lis / "oru.hl7", LOOPBACK, port)
+                is_sent = True
+        time.sleep(SEAL_SECONDS / 4)
 
 
 def import_meanwhile() -> None:
@@ -234,7 +283,8 @@ def play_night(demo: Demo, night: Night, *, with_report: bool) -> None:
 
     demo.ehr.now = night.taken_at
     ingest(EHR, as_of=night.taken_at)
-    ingest("demo_lis", path=str(night.lis), as_of=night.taken_at)
+    send_laboratory(demo, night)
+    ingest(LIS, as_of=night.taken_at)
     live = _champions(demo.house)
     for name in live:
         build_features(name, as_of=night.round_at)

@@ -162,6 +162,7 @@ def feeds() -> list["Feed"]:
             lateness=contract.lateness,
             go_live_at=contract.go_live_at,
             is_date_shifted=contract.is_date_shifted,
+            is_authoritative_for=contract.is_authoritative_for,
         )
         for contract in map(load_contract, known_sources())
     ]

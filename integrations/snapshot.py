@@ -1,4 +1,8 @@
-"""A snapshot of the lake as relations: every version of every fact, and until when it was the last one known."""
+"""A snapshot of the lake as relations: every version of every fact, and until when it was the last one known.
+
+The same result may come through two feeds. Once the feed that a contract calls authoritative has brought it, the copy
+of another feed is superseded: a count or a median must not see it twice.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ class Feed:
     lateness: timedelta
     go_live_at: datetime | None = None
     is_date_shifted: bool = False  # every patient's dates are moved: "now" is after all of them
+    is_authoritative_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +46,45 @@ class Reading:
 
 def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feeds: Iterable[Feed]) -> None:
     """Make the relations of a snapshot: the canonical tables with superseded_at, same_person and feed."""
+    feeds = list(feeds)
     moved = _find_moved(connection, reading)
     for name in (*IDENTITY_TABLES, *(name for name in reading.tables if name not in IDENTITY_TABLES)):
         _read_files(connection, TABLES[name], _files_of_buckets(reading, name, moved))
+        if name == "observation":
+            find_copies(connection, [feed.source for feed in feeds if name in feed.is_authoritative_for])
         _replace(connection, name, _as_of_sql(TABLES[name], reading), materialize=reading.materialize)
-    make_same_person(connection)
+        if name == IDENTITY_TABLES[-1]:
+            make_same_person(connection)
     _make_feed(connection, feeds)
+
+
+def find_copies(connection: duckdb.DuckDBPyConnection, authorities: Sequence[str]) -> None:
+    """Make `copy`: the results that an authoritative feed has brought too, and from when on that was known.
+
+    The same result: of one person and site, under one order or accession number, of one code and collection time.
+    """
+    connection.execute("create or replace temp table copy (observation_id varchar, copied_at timestamptz)")
+    if not authorities:
+        return
+    named = ", ".join(quoted(source) for source in authorities)
+    connection.execute(
+        f"""
+        insert into copy
+        with original as materialized (
+            select distinct site_id, order_number, code, effective_at, patient_id, available_at
+            from every_observation
+            where source in ({named}) and order_number is not null
+        )
+        select other.observation_id, min(greatest(original.available_at, same_person.available_at))
+        from every_observation as other
+        join original using (site_id, order_number, code, effective_at)
+        join same_person
+            on same_person.patient_id = other.patient_id
+            and same_person.other_patient_id = original.patient_id
+        where other.source not in ({named})
+        group by other.observation_id
+        """
+    )
 
 
 def _find_moved(connection: duckdb.DuckDBPyConnection, reading: Reading) -> dict[str, int]:
@@ -98,6 +136,10 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
     where = " and ".join(_conditions(table, reading)) or "true"
     by_work_bucket = "" if reading.buckets is None else "left join work_bucket using (patient_id)"
     columns = ", ".join(f'"{name}"' for name in _column_names(table, reading))
+    superseded_at, with_copies = "superseded_at", ""
+    if table.name == "observation":
+        superseded_at = "least(superseded_at, coalesce(copied_at, timestamptz 'infinity')) as superseded_at"
+        with_copies = "left join copy using (observation_id)"
     return f"""
     with repeated as (
         select hash({table.key}) as key_hash
@@ -119,9 +161,10 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
         from every_{table.name}
         where hash({table.key}) in (from repeated)
     )
-    select {columns}, superseded_at
+    select {columns}, {superseded_at}
     from known
     {by_work_bucket}
+    {with_copies}
     where {where}
     """
 

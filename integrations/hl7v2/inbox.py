@@ -161,6 +161,12 @@ def inbox_of(source: str, landing: Path, disk: Disk | None = None) -> Iterator[I
         os.close(lock)
 
 
+def is_sealed(source: str, landing: Path) -> bool:
+    """Whether all that was heard lies where an ingest takes it."""
+    folder = landing / source / FOLDER / "open"
+    return not folder.exists() or not any(folder.iterdir())
+
+
 def sealed_files(source: str, landing: Path) -> list[Path]:
     """What was heard and waits to be taken in, in order; what a listener that is no more left is sealed first."""
     folder = landing / source / FOLDER

@@ -189,8 +189,7 @@ def _load_tables(
     codes = load_codes(places.sources / contract.source)
     for number, table in enumerate(LOAD_ORDER):
         progress(table, number, len(LOAD_ORDER))
-        with records.read() as db:
-            mapped, rows = take_up(connection, db, table, opening.received_at, places, writing, ingested.taken)
+        mapped, rows = _take_up(connection, opening, table, places, records, writing, ingested)
         account = TableAccount()
         files = files_of(contract, table, landed.files) if table in contract.tables else []
         if files:
@@ -219,10 +218,26 @@ def _load_tables(
             keep_left_out(connection, table)
             if table == "observation" and writing.dry_run:
                 ingested.undecided.extend(undecided_codes(connection))
+            if table == "patient_link":  # the link of one feed waits for that of another: it may have come just now
+                again = _take_up(connection, opening, table, places, records, writing, ingested)
+                mapped, rows = mapped + again[0], rows + again[1]
         if files or mapped or rows:
             ingested.accounts[table] = replace(account, taken_up=mapped, rows_written=account.rows_written + rows)
     _count_left_out(contract, ingested)
     progress("done", len(LOAD_ORDER), len(LOAD_ORDER))
+
+
+def _take_up(
+    connection: duckdb.DuckDBPyConnection,
+    opening: Opening,
+    table: str,
+    places: IngestPlaces,
+    records: Records,
+    writing: Writing,
+    ingested: Ingested,
+) -> tuple[int, int]:
+    with records.read() as db:
+        return take_up(connection, db, table, opening.received_at, places, writing, ingested.taken)
 
 
 def _count_left_out(contract: Contract, ingested: Ingested) -> None:

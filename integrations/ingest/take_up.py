@@ -42,7 +42,8 @@ def take_up(
     taken: TakenUp,
 ) -> tuple[int, int]:
     """Take up the records of one table that need not wait, of every source; return (records mapped, rows written)."""
-    waiting = ledger.waiting_records(records, table)
+    closed = set(taken.closed)
+    waiting = [row for row in ledger.waiting_records(records, table) if row.waiting_id not in closed]
     if not waiting:
         return 0, 0
     _make_waiting(connection, waiting)

@@ -19,6 +19,11 @@ def patient_id(number: int, is_second_record: bool = False) -> str:
     return f"p{number:07d}{'b' if is_second_record else ''}"
 
 
+def accession(draw: int, panel: str) -> str:
+    """The laboratory's number of an order: one panel of one draw."""
+    return f"A{draw}-{panel}"
+
+
 def mrn(number: int, is_second_record: bool = False) -> str:
     """The medical record number, by which the LIS knows the patient too."""
     return f"{'TMP' if is_second_record else 'MRN'}{number:07d}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from integrations.synthetic_hospital.calendar import fhir_dates, hl7_times
 from integrations.synthetic_hospital.catalogue import ITEMS, LABORATORY, PANEL_OF_ITEM
-from integrations.synthetic_hospital.fhir import MRN_SYSTEM, encounter_id, mrn, name
+from integrations.synthetic_hospital.fhir import MRN_SYSTEM, accession, encounter_id, mrn, name
 from integrations.synthetic_hospital.fhir_results import loinc_of, unit_and_decimals
 from integrations.synthetic_hospital.frames import FINAL, Integers, Patients, Results
 
@@ -36,16 +36,16 @@ def oru_messages(patients: Patients, results: Results, since: float, until: floa
 def _message(patients: Patients, sent: Results, rows: Integers, collected: str, released: str) -> str:
     first = rows[0]
     panel = ITEMS[sent.item[first]].panel
-    accession = f"A{sent.draw[first]}-{panel}"
+    order_number = accession(int(sent.draw[first]), panel)
     person = int(sent.patient[first])
     visit = encounter_id(int(sent.contact[first]))
     order_status = "F" if sent.status[first] == FINAL else "C"
-    control = f"{accession}-{released}"
+    control = f"{order_number}-{released}"
     segments = [
         f"MSH|^~\\&|LIS|DEMO|ROUNDS|DEMO|{released}||ORU^R01^ORU_R01|{control}|P|2.5.1|||||USA|UNICODE UTF-8",
         _patient(patients, person, is_second=bool(sent.is_under_second_record[first])),
         f"PV1|1|I|||||||||||||||||{visit}^^^DEMO^VN",
-        f"OBR|1||{accession}|{panel}^{panel}^L|||{collected}|||||||||||||||{released}|||{order_status}",
+        f"OBR|1||{order_number}|{panel}^{panel}^L|||{collected}|||||||||||||||{released}|||{order_status}",
     ]
     segments += [_result(sent, row, place, collected) for place, row in enumerate(rows, 1)]
     return "".join(segment + "\r" for segment in segments)

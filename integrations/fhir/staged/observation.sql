@@ -74,5 +74,6 @@ select
     words as value_text,
     value_code,
     status_word as status,
-    order_number
+    -- the laboratory's own number, by which its results are the same through another door
+    coalesce(filler_number, order_id) as order_number
 from judged

@@ -155,13 +155,23 @@ def test_dialysis_stands_in_codes_procedures_and_kidneys(extracts):
     assert min(high) > 3
 
 
-def test_laboratory_results_come_with_history_alone_and_vital_signs_every_night(extracts):
-    def categories(resources):
-        return {each["category"][0]["coding"][0]["code"] for each in resources["Observation"]}
+def test_all_laboratory_results_come_with_history_and_each_night_blood_counts_alone(extracts):
+    def codes(resources, category):
+        found = [each for each in resources["Observation"] if each["category"][0]["coding"][0]["code"] == category]
+        return {each["code"]["coding"][0]["code"] for each in found}
 
-    assert categories(extracts[0][1]) == {"laboratory", "vital-signs"}
-    assert [categories(resources) for _, resources in extracts[1:]].count({"vital-signs"}) > 20
-    assert all(categories(resources) <= {"vital-signs"} for _, resources in extracts[1:])
+    assert len(codes(extracts[0][1], "laboratory")) > 9
+    nights = [codes(resources, "laboratory") for _, resources in extracts[1:]]
+    assert set.union(*nights) == {"718-7", "6690-2"}
+    assert all(codes(resources, "vital-signs") for _, resources in extracts[1:])
+
+
+def test_a_blood_count_of_a_night_has_the_number_that_the_laboratory_gave_it(extracts):
+    for place, (_, resources) in enumerate(extracts):
+        for each in resources["Observation"]:
+            if each["category"][0]["coding"][0]["code"] == "laboratory":
+                assert ("identifier" in each) == (place > 0)
+                assert place == 0 or each["identifier"][0]["value"].endswith("-CBC")
 
 
 def test_laboratory_results_take_about_an_hour_and_vital_signs_a_minute(extracts):

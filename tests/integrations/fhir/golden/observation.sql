@@ -1,11 +1,12 @@
 with flat as (
 with parsed as (
     select record_file, record_line, raw, is_beyond_limits, try(from_json(raw,
-        '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"subject":{"reference":"VARCHAR"},"encounter":{"reference":"VARCHAR"},"status":"VARCHAR","category":[{"coding":[{"code":"VARCHAR"}]}],"effectiveDateTime":"VARCHAR","effectiveInstant":"VARCHAR","effectivePeriod":"JSON","issued":"VARCHAR","basedOn":"JSON","component":"JSON","code":{"coding":[{"system":"VARCHAR","code":"VARCHAR"}]},"valueQuantity":{"value":"JSON","code":"VARCHAR","unit":"VARCHAR","comparator":"VARCHAR"},"valueInteger":"JSON","valueString":"VARCHAR","valueBoolean":"BOOLEAN","valueDateTime":"VARCHAR","valueTime":"VARCHAR","valueCodeableConcept":"JSON","valueRange":"JSON","valueRatio":"JSON","valueSampledData":"JSON","valuePeriod":"JSON","resourceType":"VARCHAR"}')) as resource
+        '{"id":"VARCHAR","meta":{"lastUpdated":"VARCHAR"},"subject":{"reference":"VARCHAR"},"encounter":{"reference":"VARCHAR"},"status":"VARCHAR","category":[{"coding":[{"code":"VARCHAR"}]}],"effectiveDateTime":"VARCHAR","effectiveInstant":"VARCHAR","effectivePeriod":"JSON","issued":"VARCHAR","identifier":"JSON","basedOn":"JSON","component":"JSON","code":{"coding":[{"system":"VARCHAR","code":"VARCHAR"}]},"valueQuantity":{"value":"JSON","code":"VARCHAR","unit":"VARCHAR","comparator":"VARCHAR"},"valueInteger":"JSON","valueString":"VARCHAR","valueBoolean":"BOOLEAN","valueDateTime":"VARCHAR","valueTime":"VARCHAR","valueCodeableConcept":"JSON","valueRange":"JSON","valueRatio":"JSON","valueSampledData":"JSON","valuePeriod":"JSON","resourceType":"VARCHAR"}')) as resource
     from line_observation
 ), opened as (
     select *,
         from_json(resource.effectivePeriod, '{"start":"VARCHAR"}') as resource_effectivePeriod,
+        from_json(resource.identifier, '[{"type":{"coding":[{"code":"VARCHAR"}]},"value":"VARCHAR"}]') as resource_identifier,
         from_json(resource.basedOn, '[{"reference":"VARCHAR"}]') as resource_basedOn,
         from_json(resource.component, '[{"code":{"coding":[{"system":"VARCHAR","code":"VARCHAR"}]},"valueQuantity":{"value":"JSON","code":"VARCHAR","unit":"VARCHAR","comparator":"VARCHAR"},"valueInteger":"JSON","valueString":"VARCHAR","valueBoolean":"BOOLEAN","valueDateTime":"VARCHAR","valueTime":"VARCHAR","valueCodeableConcept":{"coding":[{"code":"VARCHAR","display":"VARCHAR"}],"text":"VARCHAR"},"valueRange":"JSON","valueRatio":"JSON","valueSampledData":"JSON","valuePeriod":"JSON"}]') as resource_component,
         from_json(resource.valueCodeableConcept, '{"coding":[{"code":"VARCHAR","display":"VARCHAR"}],"text":"VARCHAR"}') as resource_valueCodeableConcept,
@@ -32,6 +33,7 @@ with parsed as (
                 or (resource.category is null and json_type(raw, '$.category') <> 'NULL')
                 or len(list_filter(resource.category, lambda part_1: (part_1.coding is null) or len(list_filter(part_1.coding, lambda part_2: (part_2.code is null))) > 0)) > 0
                 or (resource.effectivePeriod is not null and (not starts_with(resource.effectivePeriod, '{')))
+                or (resource.identifier is not null and (not starts_with(resource.identifier, '[') or len(list_filter(resource_identifier, lambda part_1: (part_1.type is null and part_1.value is null) or (part_1.type is not null and ((part_1.type.coding is null) or (part_1.type.coding is null) or len(list_filter(part_1.type.coding, lambda part_2: (part_2.code is null))) > 0)))) > 0))
                 or (resource.basedOn is not null and (not starts_with(resource.basedOn, '[') or len(list_filter(resource_basedOn, lambda part_1: (part_1.reference is null))) > 0))
                 or (resource.component is not null and (not starts_with(resource.component, '[') or len(list_filter(resource_component, lambda part_1: (part_1.code is null and part_1.valueQuantity is null and part_1.valueInteger is null and part_1.valueString is null and part_1.valueBoolean is null and part_1.valueDateTime is null and part_1.valueTime is null and part_1.valueCodeableConcept is null and part_1.valueRange is null and part_1.valueRatio is null and part_1.valueSampledData is null and part_1.valuePeriod is null) or (part_1.code is not null and ((part_1.code.coding is null) or (part_1.code.coding is null) or len(list_filter(part_1.code.coding, lambda part_2: (part_2.system is null and part_2.code is null))) > 0)) or (part_1.valueQuantity is not null and ((part_1.valueQuantity.value is null and part_1.valueQuantity.code is null and part_1.valueQuantity.unit is null and part_1.valueQuantity.comparator is null) or (part_1.valueQuantity.value is not null and try_cast(part_1.valueQuantity.value::varchar as double) is null))) or (part_1.valueInteger is not null and try_cast(part_1.valueInteger::varchar as double) is null) or (part_1.valueCodeableConcept is not null and ((part_1.valueCodeableConcept.coding is null and part_1.valueCodeableConcept.text is null) or (part_1.valueCodeableConcept.coding is null) or len(list_filter(part_1.valueCodeableConcept.coding, lambda part_2: (part_2.code is null and part_2.display is null))) > 0)))) > 0))
                 or (resource.code is not null and ((resource.code.coding is null) or (resource.code.coding is null and json_type(raw, '$.code.coding') <> 'NULL') or len(list_filter(resource.code.coding, lambda part_1: (part_1.system is null and part_1.code is null))) > 0))
@@ -42,7 +44,7 @@ with parsed as (
                 or (resource.valueRatio is not null and (not starts_with(resource.valueRatio, '{')))
                 or (resource.valueSampledData is not null and (not starts_with(resource.valueSampledData, '{')))
                 or (resource.valuePeriod is not null and (not starts_with(resource.valuePeriod, '{')))
-            ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"encounter":{"reference":"text"},"status":"text","category":[{"coding":[{"code":"text"}]}],"effectiveDateTime":"text","effectiveInstant":"text","effectivePeriod":{"start":"text"},"issued":"text","basedOn":[{"reference":"text"}],"component":[{"code":{"coding":[{"system":"text","code":"text"}]},"valueQuantity":{"value":"number","code":"text","unit":"text","comparator":"text"},"valueInteger":"number","valueString":"text","valueBoolean":"boolean","valueDateTime":"text","valueTime":"text","valueCodeableConcept":{"coding":[{"code":"text","display":"text"}],"text":"text"},"valueRange":"any","valueRatio":"any","valueSampledData":"any","valuePeriod":"any"}],"code":{"coding":[{"system":"text","code":"text"}]},"valueQuantity":{"value":"number","code":"text","unit":"text","comparator":"text"},"valueInteger":"number","valueString":"text","valueBoolean":"boolean","valueDateTime":"text","valueTime":"text","valueCodeableConcept":{"coding":[{"code":"text","display":"text"}],"text":"text"},"valueRange":"any","valueRatio":"any","valueSampledData":"any","valuePeriod":"any","resourceType":"text"}')
+            ) then misfit(raw, '{"id":"text","meta":{"lastUpdated":"text"},"subject":{"reference":"text"},"encounter":{"reference":"text"},"status":"text","category":[{"coding":[{"code":"text"}]}],"effectiveDateTime":"text","effectiveInstant":"text","effectivePeriod":{"start":"text"},"issued":"text","identifier":[{"type":{"coding":[{"code":"text"}]},"value":"text"}],"basedOn":[{"reference":"text"}],"component":[{"code":{"coding":[{"system":"text","code":"text"}]},"valueQuantity":{"value":"number","code":"text","unit":"text","comparator":"text"},"valueInteger":"number","valueString":"text","valueBoolean":"boolean","valueDateTime":"text","valueTime":"text","valueCodeableConcept":{"coding":[{"code":"text","display":"text"}],"text":"text"},"valueRange":"any","valueRatio":"any","valueSampledData":"any","valuePeriod":"any"}],"code":{"coding":[{"system":"text","code":"text"}]},"valueQuantity":{"value":"number","code":"text","unit":"text","comparator":"text"},"valueInteger":"number","valueString":"text","valueBoolean":"boolean","valueDateTime":"text","valueTime":"text","valueCodeableConcept":{"coding":[{"code":"text","display":"text"}],"text":"text"},"valueRange":"any","valueRatio":"any","valueSampledData":"any","valuePeriod":"any","resourceType":"text"}')
         end as misfit
         from opened
     )
@@ -58,9 +60,10 @@ with parsed as (
         resource.effectiveInstant as "effective_instant.1",
         resource_effectivePeriod.start as "effective_start.1",
         resource.issued as "issued.1",
-        reference_key(resource_basedOn[1].reference, 'ServiceRequest') as "order_number.1",
+        [identifier_3.value for identifier_3 in list_filter(resource_identifier, lambda item_1: (coalesce(len(list_filter(item_1.type.coding, lambda item_2: ((item_2.code = 'FILL') or (item_2.code = 'ACSN')))), 0) > 0)) if identifier_3.value is not null][1] as "filler_number.1",
+        reference_key(resource_basedOn[1].reference, 'ServiceRequest') as "order_id.1",
         (coalesce(len(resource_component), 0) > 0) as "has_components.1",
-        (case when (resource.code.coding[1].system = 'http://loinc.org') then resource.code.coding[1].code else list_filter(resource.code.coding, lambda item_1: (item_1.system = 'http://loinc.org'))[1].code end) as "loinc.1",
+        (case when (resource.code.coding[1].system = 'http://loinc.org') then resource.code.coding[1].code else list_filter(resource.code.coding, lambda item_4: (item_4.system = 'http://loinc.org'))[1].code end) as "loinc.1",
         resource.code.coding[1].system as "first_system.1",
         resource.code.coding[1].code as "first_code.1",
         resource.valueQuantity.value::varchar as "value_number.1",
@@ -80,15 +83,15 @@ with parsed as (
 ), placed as (
     select * exclude (place), place.*, place is null as is_rowless
     from (
-        select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then case when resource_component is null then [{branch: 1, each_2_place: null::bigint}] else list_concat(
-            [{branch: 1, each_2_place: null::bigint}],
-            [{branch: 2, each_2_place: each_2_place} for each_2, each_2_place in resource_component]
+        select *, unnest(coalesce(nullif(case when problem is distinct from 'not_json' and problem is distinct from 'wrong_type' then case when resource_component is null then [{branch: 1, each_5_place: null::bigint}] else list_concat(
+            [{branch: 1, each_5_place: null::bigint}],
+            [{branch: 2, each_5_place: each_5_place} for each_5, each_5_place in resource_component]
         ) end end, []), [null])) as place
         from settled
     )
 ), spread as (
     select *,
-        resource_component[each_2_place] as each_2
+        resource_component[each_5_place] as each_5
     from placed
 )
 select
@@ -107,25 +110,26 @@ select
     "effective_instant.1" as "effective_instant",
     "effective_start.1" as "effective_start",
     "issued.1" as "issued",
-    "order_number.1" as "order_number",
+    "filler_number.1" as "filler_number",
+    "order_id.1" as "order_id",
     "has_components.1" as "has_components",
     case branch when 1 then false when 2 then true end as "is_component",
-    case branch when 1 then "loinc.1" when 2 then (case when (each_2.code.coding[1].system = 'http://loinc.org') then each_2.code.coding[1].code else list_filter(each_2.code.coding, lambda item_3: (item_3.system = 'http://loinc.org'))[1].code end) end as "loinc",
-    case branch when 1 then "first_system.1" when 2 then each_2.code.coding[1].system end as "first_system",
-    case branch when 1 then "first_code.1" when 2 then each_2.code.coding[1].code end as "first_code",
-    case branch when 1 then "value_number.1" when 2 then each_2.valueQuantity.value::varchar end as "value_number",
-    case branch when 1 then "unit_code.1" when 2 then each_2.valueQuantity.code end as "unit_code",
-    case branch when 1 then "unit_text.1" when 2 then each_2.valueQuantity.unit end as "unit_text",
-    case branch when 1 then "comparator.1" when 2 then each_2.valueQuantity.comparator end as "comparator",
-    case branch when 1 then "value_integer.1" when 2 then try_cast(each_2.valueInteger::varchar as bigint) end as "value_integer",
-    case branch when 1 then "value_string.1" when 2 then each_2.valueString end as "value_string",
-    case branch when 1 then "value_boolean.1" when 2 then each_2.valueBoolean end as "value_boolean",
-    case branch when 1 then "value_date_time.1" when 2 then each_2.valueDateTime end as "value_date_time",
-    case branch when 1 then "value_time.1" when 2 then each_2.valueTime end as "value_time",
-    case branch when 1 then "value_code.1" when 2 then each_2.valueCodeableConcept.coding[1].code end as "value_code",
-    case branch when 1 then "value_concept.1" when 2 then each_2.valueCodeableConcept.text end as "value_concept",
-    case branch when 1 then "value_display.1" when 2 then each_2.valueCodeableConcept.coding[1].display end as "value_display",
-    case branch when 1 then "is_value_of_other_type.1" when 2 then ((((each_2.valueRange is not null) or (each_2.valueRatio is not null)) or (each_2.valueSampledData is not null)) or (each_2.valuePeriod is not null)) end as "is_value_of_other_type"
+    case branch when 1 then "loinc.1" when 2 then (case when (each_5.code.coding[1].system = 'http://loinc.org') then each_5.code.coding[1].code else list_filter(each_5.code.coding, lambda item_6: (item_6.system = 'http://loinc.org'))[1].code end) end as "loinc",
+    case branch when 1 then "first_system.1" when 2 then each_5.code.coding[1].system end as "first_system",
+    case branch when 1 then "first_code.1" when 2 then each_5.code.coding[1].code end as "first_code",
+    case branch when 1 then "value_number.1" when 2 then each_5.valueQuantity.value::varchar end as "value_number",
+    case branch when 1 then "unit_code.1" when 2 then each_5.valueQuantity.code end as "unit_code",
+    case branch when 1 then "unit_text.1" when 2 then each_5.valueQuantity.unit end as "unit_text",
+    case branch when 1 then "comparator.1" when 2 then each_5.valueQuantity.comparator end as "comparator",
+    case branch when 1 then "value_integer.1" when 2 then try_cast(each_5.valueInteger::varchar as bigint) end as "value_integer",
+    case branch when 1 then "value_string.1" when 2 then each_5.valueString end as "value_string",
+    case branch when 1 then "value_boolean.1" when 2 then each_5.valueBoolean end as "value_boolean",
+    case branch when 1 then "value_date_time.1" when 2 then each_5.valueDateTime end as "value_date_time",
+    case branch when 1 then "value_time.1" when 2 then each_5.valueTime end as "value_time",
+    case branch when 1 then "value_code.1" when 2 then each_5.valueCodeableConcept.coding[1].code end as "value_code",
+    case branch when 1 then "value_concept.1" when 2 then each_5.valueCodeableConcept.text end as "value_concept",
+    case branch when 1 then "value_display.1" when 2 then each_5.valueCodeableConcept.coding[1].display end as "value_display",
+    case branch when 1 then "is_value_of_other_type.1" when 2 then ((((each_5.valueRange is not null) or (each_5.valueRatio is not null)) or (each_5.valueSampledData is not null)) or (each_5.valuePeriod is not null)) end as "is_value_of_other_type"
 from spread
 )
 select * from (
@@ -205,6 +209,7 @@ select
     words as value_text,
     value_code,
     status_word as status,
-    order_number
+    -- the laboratory's own number, by which its results are the same through another door
+    coalesce(filler_number, order_id) as order_number
 from judged
 )
