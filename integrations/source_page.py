@@ -56,7 +56,8 @@ def _feed(contract: Contract, said: Mapping[Place, str]) -> Iterator[tuple[str, 
         yield "Stays", f"those of {_other(contract.encounters_of)}"
     if contract.patients_of:
         system = code(contract.patients_of.system)
-        yield "Patients", f"those whom {_other(contract.patients_of.source)} has linked to an identifier of {system}"
+        others = f"those whom {_other(contract.patients_of.source)} has linked to an identifier of {system}"
+        yield "Patients", f"its own, by their identifier of {system}" if contract.has_own_patients else others
         yield (
             "Their authority",
             f"as that system, or written {_authorities(contract)}" if _authorities(contract) else "",

@@ -119,3 +119,9 @@ def test_text_is_read_in_the_character_set_that_the_message_names(laboratory, ch
 def test_what_is_declared_as_ascii_is_ascii(laboratory):
     laboratory.sends(MSH.replace("UNICODE UTF-8", "ASCII"), PID, OBR, obx("mg", "ST"), obx("µg", "ST"))
     assert told(laboratory.results) == [(4, None, None), (5, "bad_segment", "encoding")]
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1", "2.8"])
+def test_a_message_of_any_version_is_read(laboratory, version):
+    laboratory.sends(MSH.replace("|2.5.1|", f"|{version}|"), PID, PV1, OBR, obx())
+    assert told(laboratory.results) == [(5, None, None)]
