@@ -153,5 +153,11 @@ def resend_in_the_right_unit(rounds: Rounds, folder: Path) -> None:
     files = write_hospital(replace(HOSPITAL, scenario="none"), folder / "files")
     for hour, night in enumerate(files.nights[4:], 4):
         at = f"2024-07-09T{hour:02}:00:00+00:00"
+        number_anew(night.lis / "oru.hl7")
         rounds.done("ingest", "demo_lis", "--from", str(night.lis), "--as-of", at)
     assert rounds.done("quarantine", "--json").json["reasons"] == {}
+
+
+def number_anew(file: Path) -> None:
+    """Give each message a control id of its own: one that came again with another body would be a conflict."""
+    file.write_bytes(file.read_bytes().replace(b"|P|2.5.1|", b"-AGAIN|P|2.5.1|"))
