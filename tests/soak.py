@@ -16,6 +16,7 @@ SUITES = (
     "tests/integrations/ingest/test_bombs.py",
     "tests/integrations/fhir/export/test_cut_exports.py",
     "tests/integrations/fhir/test_mutated.py",
+    "tests/integrations/fhir/test_sound.py",
     "tests/integrations/hl7v2/test_anything.py",
     "tests/integrations/hl7v2/test_killed.py",
     "tests/integrations/hl7v2/test_mutated_messages.py",

@@ -54,22 +54,22 @@ class LineStream:
         for name, path in self.files:
             line = 1
             with FileIO(path) as file:
-                for block in _blocks(file, self.limits.longest_line):
+                for block in blocks(file, self.limits.longest_line):
                     yield from self._batches(name, line, block)
                     line += len(block.starts) - 1
 
-    def _batches(self, name: str, first: int, block: "_Block") -> Iterator[pa.RecordBatch]:
+    def _batches(self, name: str, first: int, block: "Block") -> Iterator[pa.RecordBatch]:
         if block is TOO_LONG:
             yield _record_batch(name, np.array([first]), pa.nulls(1, pa.string()), is_beyond_limits=True)
             return
         for part in parts(block.content, block.starts, self.limits):
-            inner = _Block(block.content, block.starts[part.start : part.end + 1])
+            inner = Block(block.content, block.starts[part.start : part.end + 1])
             if part.is_heavy:
                 yield from self._heavy(name, first + part.start, inner)
             else:
                 yield _batch(name, first + part.start, inner)
 
-    def _heavy(self, name: str, number: int, block: "_Block") -> Iterator[pa.RecordBatch]:
+    def _heavy(self, name: str, number: int, block: "Block") -> Iterator[pa.RecordBatch]:
         line = block.content[block.starts[0] : block.starts[1]]
         if not _is_blank(block).any():
             text = lightened(line.tobytes(), self.elements, self.limits)
@@ -105,17 +105,17 @@ def _long_line(number: int, head: bytes, file: BinaryIO) -> SentRecord:
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """Whole lines in memory, where each starts, and last where they end."""
 
     content: "NDArray[np.uint8]"
     starts: "NDArray[np.int32]"
 
 
-TOO_LONG = _Block(np.array([0xFF], dtype=np.uint8), np.array([0, 1], dtype=np.int32))
+TOO_LONG = Block(np.array([0xFF], dtype=np.uint8), np.array([0, 1], dtype=np.int32))
 
 
-def _blocks(file: FileIO, longest: int) -> Iterator[_Block]:
+def blocks(file: FileIO, longest: int) -> Iterator[Block]:
     """Yield blocks that end where a line ends. A line that is too long is one of its own, without its content."""
     room, size = _room(CHUNK), 0  # size: how much of the room holds the line that has begun
     is_start, is_too_long = True, False
@@ -130,7 +130,7 @@ def _blocks(file: FileIO, longest: int) -> Iterator[_Block]:
             is_too_long = False
             content, ends = content[ends[0] + 1 :], ends[1:] - ends[0] - 1
         if len(ends):
-            yield _Block(content, _starts(ends))
+            yield Block(content, _starts(ends))
         rest = content[ends[-1] + 1 :] if len(ends) else content
         if is_too_long or len(rest) > longest:
             is_too_long = is_too_long or not _is_space(rest).all()
@@ -143,7 +143,7 @@ def _blocks(file: FileIO, longest: int) -> Iterator[_Block]:
     if is_too_long:
         yield TOO_LONG
     elif size:
-        yield _Block(room[:size], np.array([0, size], dtype=np.int32))
+        yield Block(room[:size], np.array([0, size], dtype=np.int32))
 
 
 def _room(size: int) -> "NDArray[np.uint8]":
@@ -157,7 +157,7 @@ def _starts(ends: "NDArray[np.intp]") -> "NDArray[np.int32]":
     return starts
 
 
-def _batch(name: str, first: int, block: _Block) -> pa.RecordBatch:
+def _batch(name: str, first: int, block: Block) -> pa.RecordBatch:
     count = len(block.starts) - 1
     lines = np.arange(first, first + count, dtype=np.int64)
     raw = _text(block)
@@ -173,7 +173,7 @@ def _record_batch(
     return pa.record_batch([same[0], pa.array(lines), raw, same[1]], schema=SCHEMA)
 
 
-def _text(block: _Block) -> pa.StringArray:
+def _text(block: Block) -> pa.StringArray:
     """Return the lines as text, without copying them when all of them are UTF-8."""
     raw = pa.StringArray.from_buffers(len(block.starts) - 1, pa.py_buffer(block.starts), pa.py_buffer(block.content))
     try:
@@ -191,7 +191,7 @@ def _decoded(line: bytes) -> str | None:
         return None
 
 
-def _is_blank(block: _Block) -> "NDArray[np.bool_]":
+def _is_blank(block: Block) -> "NDArray[np.bool_]":
     """Tell which lines hold nothing but white space; where none starts with it, nothing more is looked at."""
     starts = block.starts
     is_blank = block.content[starts[:-1]] <= ord(" ")

@@ -14,6 +14,7 @@ import duckdb
 
 from integrations.duck import quoted
 from integrations.fhir.lines import LineStream, named
+from integrations.fhir.sound import open_sound_lines
 from integrations.fhir.sql_on_fhir.compiler import CompiledView, compile_view
 from integrations.fhir.sql_on_fhir.macros import define_macros, define_misfit
 from integrations.limits import DEFAULT_LIMITS, Limits
@@ -41,16 +42,40 @@ def stage(
     define_misfit(connection)
     compiled = _compiled(table, view)
     connection.register(f"line_{table}", LineStream(named(files, root), compiled.elements, limits))
-    staged = _worded(table, compiled)
-    if not deleted:
-        return f"(\n{staged}\n)"
-    connection.register("line_deleted", LineStream(named(deleted, root), ("resourceType", "meta", "entry"), limits))
-    return f"(\n{staged}\nunion all by name\n{deleted_sql(table, view)}\n)"
+    if deleted:
+        connection.register("line_deleted", LineStream(named(deleted, root), ("resourceType", "meta", "entry"), limits))
+    return _with_deleted(_worded(table, compiled.sql), table, view, deleted)
+
+
+def stage_sound(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    files: Sequence[Path],
+    view: dict[str, Any] | None = None,
+    *,
+    root: Path | None = None,
+    deleted: Sequence[Path] = (),
+    limits: Limits = DEFAULT_LIMITS,
+) -> str | None:
+    """Return what `stage` returns, for files whose every line looks sound (sound.py); None for any others.
+
+    To be called after `stage`. Reading it raises InvalidInputException where a line is not sound after all.
+    """
+    compiled = _compiled(table, view)
+    if compiled.sound_sql is None:
+        return None
+    if not open_sound_lines(connection, f"sound_line_{table}", named(files, root), compiled.structure, limits):
+        return None
+    return _with_deleted(_worded(table, compiled.sound_sql), table, view, deleted)
 
 
 def staged_sql(table: str) -> str:
     """Return the SQL of the staged relation over `line_<table>`, by the view that Rounds has."""
-    return _worded(table, _compiled(table, None))
+    return _worded(table, _compiled(table, None).sql)
+
+
+def _with_deleted(staged: str, table: str, view: dict[str, Any] | None, deleted: Sequence[Path]) -> str:
+    return f"(\n{staged}\nunion all by name\n{deleted_sql(table, view)}\n)" if deleted else f"(\n{staged}\n)"
 
 
 def _compiled(table: str, view: dict[str, Any] | None) -> CompiledView:
@@ -62,10 +87,10 @@ def _own_compiled(table: str) -> CompiledView:
     return compile_view(own_view(table), lines=f"line_{table}", is_checked=True)
 
 
-def _worded(table: str, compiled: CompiledView) -> str:
-    """Put the words of staged/<table>.sql over a view."""
+def _worded(table: str, flat: str) -> str:
+    """Put the words of staged/<table>.sql over the SQL of a view."""
     worded = (HERE / "staged" / f"{table}.sql").read_text(encoding="utf-8")
-    return f"with flat as (\n{compiled.sql}\n)\nselect * from (\n{worded})"
+    return f"with flat as (\n{flat}\n)\nselect * from (\n{worded})"
 
 
 def deleted_sql(table: str, view: dict[str, Any] | None = None) -> str:

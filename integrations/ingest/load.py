@@ -38,13 +38,16 @@ def load_table(
     extract_id: str,
     writing: Writing,
     expected: int | None = None,
+    sound: str | None = None,
 ) -> TableAccount:
     """Judge the staged rows, write what is new, and give the account; `expected` is how many records there must be.
+
+    `sound`: a cheaper form of `staged`, see doors.stage_sound.
 
     Raises NotInOrder, before anything of the table is written, when the account does not balance.
     """
     forget_last(connection)
-    judge_rows(connection, staged, judgement, codes)
+    judge_rows(connection, staged, judgement, codes, sound)
     find_set_aside(connection)
     find_chains(connection, judgement, extract_id)
     counts = find_outcomes(connection)
@@ -65,12 +68,16 @@ def forget_last(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def judge_rows(
-    connection: duckdb.DuckDBPyConnection, staged: str, judgement: Judgement, codes: tuple[CodeMeaning, ...]
+    connection: duckdb.DuckDBPyConnection,
+    staged: str,
+    judgement: Judgement,
+    codes: tuple[CodeMeaning, ...],
+    sound: str | None,
 ) -> None:
     """Make `judged`, complete: each row with what speaks against it, what it waits for, and when it was known."""
     if judgement.table == "observation":
         make_code_meaning(connection, codes)
-    judge(connection, staged, judgement)
+    judge(connection, staged, judgement, sound)
     if judgement.table == "observation":
         suspect_batches(connection)
     if judgement.released_at:

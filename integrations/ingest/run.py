@@ -22,6 +22,7 @@ from integrations.ingest.doors import (
     readable_root,
     record_count,
     stage,
+    stage_sound,
 )
 from integrations.ingest.judgement import Judgement
 from integrations.ingest.known import open_lake
@@ -204,6 +205,9 @@ def _load_tables(
                     sources=places.sources,
                     records=db,
                 )
+            sound = stage_sound(
+                connection, contract, table, files=files, root=ingested.origin.root, sources=places.sources
+            )
             judgement = Judgement(
                 contract=contract,
                 table=table,
@@ -214,7 +218,7 @@ def _load_tables(
                 is_plan=writing.dry_run,
             )
             expected = line_count(contract.kind, files)
-            account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected)
+            account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected, sound)
             keep_left_out(connection, table)
             if table == "observation" and writing.dry_run:
                 ingested.undecided.extend(undecided_codes(connection))

@@ -43,9 +43,13 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
     connection.execute(
         f"""
         create or replace temp table contested as
-        select fact_key from candidate group by fact_key having count(*) > 1
-        union all
-        select {key} from {every} semi join candidate on {every}.{key} = candidate.fact_key
+        with
+        -- keys by their hash: to compare numbers is cheaper, and few facts are sent again
+        twin as (select hash(fact_key) as mark from candidate group by mark having count(*) > 1),
+        known as (select {key} from {every} semi join candidate on hash({every}.{key}) = hash(candidate.fact_key))
+        select fact_key from candidate semi join twin on hash(fact_key) = mark
+        union
+        select fact_key from candidate semi join known on candidate.fact_key = known.{key}
         """
     )
     content = ", ".join(f'"{name}"' for name in ["patient_id", "effective_at", "is_retracted", *_content(judgement)])

@@ -18,7 +18,7 @@ from integrations.fhir.sql_on_fhir.expressions import Scope, condition
 from integrations.fhir.sql_on_fhir.fhirpath import PathError, parse
 from integrations.fhir.sql_on_fhir.misfit import NOT_JSON, suspicions
 from integrations.fhir.sql_on_fhir.selection import Alternative, Column, alternatives, beside
-from integrations.fhir.sql_on_fhir.shape import Shape, opened
+from integrations.fhir.sql_on_fhir.shape import Shape, Structure, opened
 from integrations.fhir.sql_on_fhir.spread import is_spread, last_step, spread_steps
 from integrations.fhir.sql_on_fhir.values import Names, Value
 
@@ -28,11 +28,17 @@ CONSTANT_TYPE = re.compile(r"value([A-Z]\w*)")
 
 @dataclass(frozen=True)
 class CompiledView:
-    """A view as SQL: `sql` selects HEAD and then `columns` from the relation `line`; `elements`: what it reads."""
+    """A view as SQL: `sql` selects HEAD and then `columns` from the relation `line`; `elements`: what it reads.
+
+    Of a checked view also `sound_sql`, over lines that DuckDB has read as `structure`: it raises at the first line that
+    `sql` would look at twice or find a problem in.
+    """
 
     sql: str
     columns: tuple[Column, ...]
     elements: tuple[str, ...]
+    sound_sql: str | None = None
+    structure: Structure = ""
 
 
 def compile_view(view: Mapping[str, Any], *, lines: str = "line", is_checked: bool = False) -> CompiledView:
@@ -53,7 +59,10 @@ def compile_view(view: Mapping[str, Any], *, lines: str = "line", is_checked: bo
         wheres = _wheres(view, scope)
     _refuse_doubles(rows[0].columns)
     sql = _query(lines, root, rows, wheres, is_checked)
-    return CompiledView(sql, rows[0].columns, tuple(root.parts))
+    sound_sql = None
+    if is_checked and not root.keeps_digits:
+        sound_sql = _query(f"sound_{lines}", root, rows, wheres, is_checked, is_sound=True)
+    return CompiledView(sql, rows[0].columns, tuple(root.parts), sound_sql, root.structure)
 
 
 def _scope(view: Mapping[str, Any], root: Shape) -> Scope:
@@ -115,9 +124,12 @@ def _refuse_doubles(columns: tuple[Column, ...]) -> None:
         seen.add(column.name)
 
 
-def _query(lines: str, root: Shape, rows: list[Alternative], wheres: list[str], is_checked: bool) -> str:
+def _query(
+    lines: str, root: Shape, rows: list[Alternative], wheres: list[str], is_checked: bool, *, is_sound: bool = False
+) -> str:
     _use_head(root)
-    steps = [_parsed(lines, root, is_checked), _opened(root), _judged(root, is_checked)]
+    parsed = f"parsed as (\n    from {lines}\n)" if is_sound else _parsed(lines, root, is_checked)
+    steps = [parsed, _opened(root), _judged(root, is_checked, is_sound=is_sound)]
     is_kept = " and ".join(f"coalesce({where}, false)" for where in wheres)
     if is_spread(rows):
         columns = spread(rows)
@@ -161,35 +173,35 @@ def _opened(root: Shape) -> str:
     return f"opened as (\n    select *{''.join(columns)}\n    from parsed\n)"
 
 
-def _judged(root: Shape, is_checked: bool) -> str:
-    lines = [
-        "case",
-        "    when resource is null then 'not_json'",
-        f"    when resource.resourceType is distinct from '{root.type}' then 'wrong_type'",
-    ]
+def _judged(root: Shape, is_checked: bool, *, is_sound: bool) -> str:
+    problem = _stop if is_sound else quoted
+    other = f"resource.resourceType is distinct from '{root.type}'"
+    cases = [("resource is null", "not_json"), (other, "wrong_type")]
     if not is_checked:  # a file may hold several types; a Bundle within it, or what is no resource, is not passed over
-        lines.insert(
-            2,
-            f"    when resource.resourceType is distinct from '{root.type}'\n"
-            "        and (resource.resourceType = 'Bundle'\n"
-            "            or not regexp_full_match(coalesce(resource.resourceType, ''), '[A-Z][A-Za-z]+'))\n"
-            "        then 'no_resource'",
-        )
-    detail = "null::varchar"
-    source = "opened"
+        odd = "not regexp_full_match(coalesce(resource.resourceType, ''), '[A-Z][A-Za-z]+')"
+        within = f"{other}\n        and (resource.resourceType = 'Bundle'\n            or {odd})\n       "
+        cases.insert(1, (within, "no_resource"))
+    detail, source = "null::varchar", "opened"
     if is_checked:
-        lines.insert(1, "    when is_beyond_limits then 'beyond_limits'")
-        lines += [
-            "    when coalesce(resource.id, '') = '' then 'missing_id'",
-            f"    when misfit = {quoted(NOT_JSON)} then 'not_json'",
-            "    when misfit is not null then 'bad_value'",
-        ]
-        doubt = "true" if root.keeps_digits else "\n                or ".join(suspicions(root, "resource", "$"))
-        detail = "misfit"
-        source = (
-            "(\n        select *, case\n            when resource.resourceType = "
-            f"'{root.type}' and (\n                {doubt}\n            ) then misfit(raw, '{root.expected_text}')\n"
-            "        end as misfit\n        from opened\n    )"
-        )
-    problem = "\n    ".join([*lines, "end as problem"])
-    return f"judged as (\n    select *, {detail} as problem_detail, {problem}\n    from {source}\n)"
+        cases.insert(0, ("is_beyond_limits", "beyond_limits"))
+        cases.append(("coalesce(resource.id, '') = ''", "missing_id"))
+        cases += [(f"misfit = {quoted(NOT_JSON)}", "not_json"), ("misfit is not null", "bad_value")]
+        detail, source = "misfit", _doubted(root, is_sound=is_sound)
+    whens = "".join(f"\n        when {when} then {problem(word)}" for when, word in cases)
+    return (
+        f"judged as (\n    select *, {detail} as problem_detail, case{whens}\n    end as problem\n    from {source}\n)"
+    )
+
+
+def _doubted(root: Shape, *, is_sound: bool) -> str:
+    """Return the relation in which `misfit` says what is wrong with a line that is read a second time."""
+    doubt = "true" if root.keeps_digits else "\n                or ".join(suspicions(root, "resource", "$"))
+    second = _stop("misfit") if is_sound else f"misfit(raw, '{root.expected_text}')"
+    return (
+        f"(\n        select *, case\n            when resource.resourceType = '{root.type}' and (\n"
+        f"                {doubt}\n            ) then {second}\n        end as misfit\n        from opened\n    )"
+    )
+
+
+def _stop(problem: str) -> str:
+    return f"error({quoted(f'not sound: {problem}')})::varchar"
