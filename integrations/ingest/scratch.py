@@ -15,8 +15,8 @@ from integrations.duck import connect, lock
 from integrations.errors import Refused
 from integrations.ingest.places import IngestPlaces
 
-# DuckDB counts neither its readers' and writers' buffers nor Python: 160 MB and tables on disk take 460 MB.
-DUCKDB_SHARE = 0.4
+# DuckDB counts neither its readers' and writers' buffers nor Python: 140 MB and tables on disk take 420 MB.
+DUCKDB_SHARE = 0.35
 
 
 @contextmanager
