@@ -12,10 +12,16 @@ from integrations.contract import Contract
 from integrations.errors import WrongUsage
 
 if TYPE_CHECKING:
+    from integrations.dicomweb.wanted import WantedStudies
     from integrations.fhir.export.state import Desk
     from integrations.fhir.export.wanted import Wanted
     from integrations.web.ask import Server
     from integrations.web.endpoint import Endpoint
+
+ADDRESSES = {
+    "fhir": "base_url: https://HOST/fhir, client_id: ...",
+    "dicomweb": "base_url: https://HOST/dicom-web, user: ..., password: ...",
+}
 
 
 def contract_of(source: str) -> Contract:
@@ -27,7 +33,7 @@ def is_fetched(house: House, source: str) -> bool:
     """Whether an ingest without a path fetches: the feed has a server, and nothing that landed waits to be taken in."""
     from integrations.ingest import ledger
 
-    if contract_of(source).export is None:
+    if not contract_of(source).is_fetched:
         return False
     with house.records.read() as connection:
         return ledger.open_extract(connection, source) is None
@@ -39,7 +45,7 @@ def endpoint_of(house: House, source: str) -> "Endpoint":
         raise WrongUsage(
             f"nobody has said where the server of {source} is",
             where=str(house.settings.home / "settings.yaml"),
-            to_do=f"set endpoints: {{{source}: {{base_url: https://HOST/fhir, client_id: ...}}}}",
+            to_do=f"set endpoints: {{{source}: {{{ADDRESSES.get(contract_of(source).kind, ADDRESSES['fhir'])}}}}}",
         )
     return house.settings.endpoints[source]
 
@@ -82,3 +88,16 @@ def wanted(house: House, feed: Contract, is_whole: bool) -> "Wanted":
     with house.records.read() as connection:
         moment = None if is_whole else ledger.watermark_of(connection, feed.source, asked)
     return replace(everything, since=moment - feed.export.overlap if moment else None)
+
+
+def wanted_studies(house: House, feed: Contract, is_whole: bool) -> "WantedStudies":
+    """Which studies to ask a PACS for: dated from the watermark on, less the overlap of the contract."""
+    from integrations.dicomweb.wanted import WantedStudies
+    from integrations.ingest import ledger
+    from integrations.web.endpoint import safe_address
+
+    everything = WantedStudies.of(feed)
+    asked = everything.digest(safe_address(endpoint_of(house, feed.source).base_url, has_secret=False))
+    with house.records.read() as connection:
+        moment = None if is_whole else ledger.watermark_of(connection, feed.source, asked)
+    return replace(everything, since=everything.dated_from(moment, feed))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
 
-from flows.fetch import contract_of, feed_desk, feed_server, is_fetched, wanted
-from flows.house import House, at, open_house, places
+from flows.fetch import contract_of, feed_desk, feed_server, is_fetched, wanted, wanted_studies
+from flows.house import House, at, clock, open_house, places
 from flows.listen import is_listened_to
 from flows.parameters import AsOf, SourceName, described
 from flows.run_log import recorded_run
@@ -86,13 +86,18 @@ def map_heard(house: House, source: str, is_history: bool, moment: datetime) -> 
 
 @step
 def fetch(house: House, source: str, desk: "Desk", is_whole: bool) -> "Fetched":
-    """Export what has changed since the last committed export, or all of it."""
-    from integrations.fhir.export.fetch import fetch as fetch_export
-
+    """Export what has changed since the last committed export, or all of it; of a PACS, the studies of late."""
     contract = contract_of(source)
-    asked = wanted(house, contract, is_whole)
     with feed_server(house, source) as server:
-        fetched = fetch_export(asked, server, desk, contract.limits)
+        if contract.kind == "dicomweb":
+            from integrations.dicomweb.fetch import fetch_studies
+
+            studies = wanted_studies(house, contract, is_whole)
+            fetched = fetch_studies(studies, server, desk, contract.limits, at=clock())
+        else:
+            from integrations.fhir.export.fetch import fetch as fetch_export
+
+            fetched = fetch_export(wanted(house, contract, is_whole), server, desk, contract.limits)
     until = f"{fetched.fetched_until:%Y-%m-%dT%H:%M:%SZ}"
     tell(f"{source}: {fetched.file_count:,} files with {fetched.byte_count:,} bytes fetched, up to {until}")
     if fetched.serious:

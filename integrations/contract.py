@@ -8,11 +8,12 @@ import re
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, field_validator, model_validator
 
+from integrations.asking import STRICT, Duration, Export, Qido
 from integrations.declared import load_declared
 from integrations.errors import WrongUsage
 from integrations.limits import DEFAULT_LIMITS, Limits
@@ -20,21 +21,15 @@ from integrations.tables import TABLES
 
 SOURCES = Path(__file__).resolve().parent / "sources"
 FILE_NAME = "contract.yaml"
-UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-
-
-def _duration(value: object) -> object:
-    """Read `7d`, `36h` or `90m`."""
-    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)([mhd])", value)):
-        return timedelta(**{UNITS[match[2]]: int(match[1])})
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError("a duration is a number and m, h or d, such as 7d")
-
-
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-MESSAGES_FEED = {"patient", "patient_link", "encounter", "encounter_location", "observation"}  # of HL7 v2
-STRICT = ConfigDict(frozen=True, extra="forbid")
+# What messages and studies bring.
+FED_BY = {
+    "hl7v2": {"patient", "patient_link", "encounter", "encounter_location", "observation"},
+    "dicomweb": {"patient_link", "imaging_study"},
+}
+OF_OTHERS = {
+    "hl7v2": "an hl7v2 feed needs patients_of: the identifier of PID-3 by which a patient is known",
+    "dicomweb": "a dicomweb feed needs patients_of: the identifier in PatientID by which a patient is known",
+}
 
 
 class History(BaseModel):
@@ -107,32 +102,6 @@ class Messages(BaseModel):
         return value
 
 
-class Export(BaseModel):
-    """How a FHIR feed is fetched from its server, whose address stands under `endpoints` of settings.yaml.
-
-    method: `bulk` is the Bulk Data export, `search` pages of `_lastUpdated` for servers that have none. scope: whose
-    resources a bulk export covers; of a group, the endpoint names it. type_filters: `Observation?category=laboratory`.
-    overlap: so much earlier than the last export ended is asked from, where `_since` cannot be trusted.
-    """
-
-    model_config = STRICT
-
-    method: Literal["bulk", "search"] = "bulk"
-    scope: Literal["system", "patient", "group"] = "system"
-    types: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+$")], ...] = Field(min_length=1)
-    type_filters: tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]+\?[^,\s]+$")], ...] = ()
-    overlap: Duration = timedelta()
-    page_size: int = Field(500, ge=1, le=10_000)
-    parallel: int = Field(4, ge=1, le=16)
-
-    @field_validator("type_filters")
-    @classmethod
-    def _leave_time_and_pages_alone(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if wrong := [each for each in value if re.search(r"[?&](_lastUpdated|_count|_since)[=:]", each)]:
-            raise ValueError(f"{wrong[0]}: _lastUpdated, _since and _count are set by each export itself")
-        return value
-
-
 class TableContract(BaseModel):
     """How the feed fills one canonical table."""
 
@@ -154,7 +123,7 @@ class Contract(BaseModel):
     owner: str
     site_id: str
     time_zone: str
-    kind: Literal["fhir", "hl7v2", "tabular"]
+    kind: Literal["fhir", "hl7v2", "tabular", "dicomweb"]
     lateness: Duration
     go_live_at: AwareDatetime | None = None
     # Daily, in the feed's time zone: in history a fact counts as known from the extract on that would have brought it.
@@ -171,6 +140,9 @@ class Contract(BaseModel):
     messages: Messages = Messages()
     inputs: dict[str, TabularInput] = {}
     export: Export | None = None
+    qido: Qido | None = None
+    # Of a dicomweb feed, where AccessionNumber is the number of the stay; it is not asked for elsewhere.
+    is_accession_number_of_stay: bool = False
     tables: dict[str, TableContract] = Field(min_length=1)
 
     @field_validator("time_zone")
@@ -232,19 +204,41 @@ class Contract(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _read_studies_one_way(self) -> Self:
+        is_of_studies = self.kind == "dicomweb"
+        if self.qido and not is_of_studies:
+            raise ValueError("qido: only a dicomweb feed is asked for studies")
+        if self.is_accession_number_of_stay and not is_of_studies:
+            raise ValueError("is_accession_number_of_stay: only studies have an AccessionNumber")
+        if is_of_studies and "imaging_study" not in self.tables:
+            raise ValueError("a dicomweb feed without imaging_study brings nothing")
+        own = [name for name, table in self.tables.items() if is_of_studies and (table.view or table.mapping)]
+        if own:
+            raise ValueError(
+                f"{own[0]}: studies are read by integrations/dicomweb, with no view or mapping of a source"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _say_whom_they_speak_of(self) -> Self:
         if "patient_link" in self.tables and not self.person_systems:
             raise ValueError("patient_link needs person_systems: the identifier systems that name one person")
-        if self.kind == "hl7v2" and self.patients_of is None:
-            raise ValueError("an hl7v2 feed needs patients_of: the identifier of PID-3 by which a patient is known")
-        if self.kind == "hl7v2" and (strange := sorted(set(self.tables) - MESSAGES_FEED)):
-            raise ValueError(f"{strange[0]}: messages feed {', '.join(sorted(MESSAGES_FEED))}")
+        if self.kind in FED_BY and self.patients_of is None:
+            raise ValueError(OF_OTHERS[self.kind])
+        fed = FED_BY.get(self.kind, set(self.tables))
+        if strange := sorted(set(self.tables) - fed):
+            raise ValueError(f"{strange[0]}: {self.kind} feeds {', '.join(sorted(fed))}")
         if self.kind != "hl7v2" and self.messages != Messages():
             raise ValueError("messages: only an hl7v2 feed has them")
         of = self.patients_of
         if of and "patient_link" in self.tables and of.system not in self.person_systems:
             raise ValueError(f"patients_of: {of.system} must be one of person_systems")
         return self
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether the feed is asked for, and does not only come."""
+        return self.export is not None or self.qido is not None
 
     @property
     def has_own_patients(self) -> bool:

@@ -79,10 +79,10 @@ def arrival(source: str, path: Path, landing: Path, limits: Limits = DEFAULT_LIM
     folder = home / f"{ARRIVING}{uuid.uuid4().hex}"
     folder.mkdir(mode=0o700)
     try:
-        names = _names(path, limits.most_files)
+        names = names_in(path, limits.most_files)
         with full_disk_is_a_fault(landing):
             files = tuple(_copies(path, folder, [name for name in names if name != MANIFEST], limits))
-        sent = _sent_manifest(path) if MANIFEST in names else None
+        sent = sent_manifest(path) if MANIFEST in names else None
         if not files and sent is None:
             raise Refused("the extract holds no file", where=str(path), to_do="check what the sender wrote")
         _check(files, sent or {})
@@ -158,7 +158,7 @@ def _bulk_manifest(sent: dict[str, Any]) -> dict[str, Any]:
     return _bulk_manifest(sent["sent_manifest"] or {}) if "sent_manifest" in sent else sent
 
 
-def _names(path: Path, most: int) -> list[str]:
+def names_in(path: Path, most: int) -> list[str]:
     """The files under `path`, relative, in order. Links and what is no plain file are refused, not skipped."""
     if path.is_symlink():
         raise Refused("the extract is a link", where=str(path), to_do="give the folder or file itself")
@@ -223,7 +223,8 @@ def _make_folders(folder: Path) -> None:
         folder.mkdir(mode=0o700)
 
 
-def _sent_manifest(path: Path) -> dict[str, Any]:
+def sent_manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest that a sender has added. Raises Refused when it is too large or no JSON object."""
     with (path / MANIFEST).open("rb") as file:
         sent = file.read(LARGEST_MANIFEST + 1)
     is_small = len(sent) <= LARGEST_MANIFEST and value_count(sent) <= MOST_VALUES

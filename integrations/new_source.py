@@ -29,12 +29,13 @@ from integrations.tables import TABLES
 
 TEMPLATES = Path(__file__).resolve().parent / "source_templates"
 LOINC_SYSTEM = {"fhir": "http://loinc.org", "hl7v2": "LN", "tabular": "http://loinc.org"}
-KINDS = tuple(LOINC_SYSTEM)
+KINDS = (*LOINC_SYSTEM, "dicomweb")
+OF_OTHERS = {"hl7v2": ("observation",), "dicomweb": ("imaging_study",)}  # kinds that bring facts of another's patients
 
 
 @dataclass(frozen=True, kw_only=True)
 class Feed:
-    """One feed to be made. `others`: the feed whose patients and stays an hl7v2 one speaks of."""
+    """One feed to be made. `others`: the feed whose patients and stays it speaks of."""
 
     source: str
     kind: str
@@ -89,23 +90,24 @@ def _refuse_wrong(name: str, kind: str | None, owner: str, site: str, time_zone:
 
 def _single(name: str, kind: str, site: str, sources: Path) -> Feed:
     """A feed alone is believed in all that it sends."""
-    if kind == "hl7v2":
-        known = _feed_of_patients(site, sources)
-        system, authoritative = known.person_systems[0], ("observation",)
-        return Feed(source=name, kind=kind, system=system, others=known.source, authoritative=authoritative)
+    if kind in OF_OTHERS:
+        known = _feed_of_patients(site, sources, kind)
+        system = known.person_systems[0]
+        return Feed(source=name, kind=kind, system=system, others=known.source, authoritative=OF_OTHERS[kind])
     return Feed(source=name, kind=kind, system=_example_system(name), others=name, authoritative=tuple(TABLES))
 
 
 def _one_of_each_kind(name: str) -> list[Feed]:
-    """The EHR is believed in all but results, the laboratory in results, the warehouse in nothing."""
-    believed = {"fhir": tuple(table for table in TABLES if table != "observation"), "hl7v2": ("observation",)}
+    """The laboratory is believed in results, the PACS in studies, the EHR in all else, the warehouse in nothing."""
+    of_others = {table for tables in OF_OTHERS.values() for table in tables}
+    believed = {"fhir": tuple(table for table in TABLES if table not in of_others), **OF_OTHERS}
     ehr, system = f"{name}_fhir", _example_system(name)
     return [
         Feed(
             source=f"{name}_{kind}",
             kind=kind,
             system=system,
-            others=ehr if kind == "hl7v2" else f"{name}_{kind}",
+            others=ehr if kind in OF_OTHERS else f"{name}_{kind}",
             authoritative=believed.get(kind, ()),
         )
         for kind in KINDS
@@ -116,13 +118,13 @@ def _example_system(name: str) -> str:
     return f"http://example.org/{name}/mrn"
 
 
-def _feed_of_patients(site: str, sources: Path) -> Contract:
+def _feed_of_patients(site: str, sources: Path, kind: str) -> Contract:
     """The feed that links the patients of the site, else the first one that links any."""
     contracts = [load_contract(source, sources) for source in known_sources(sources)]
     linking = [each for each in contracts if {"patient", "patient_link"} <= each.tables.keys()]
     if not linking:
         raise Refused(
-            "an hl7v2 feed brings results of patients whom another feed knows, and there is none yet",
+            f"a feed of {kind} brings facts of patients whom another feed knows, and there is none yet",
             where=str(sources),
             to_do="make that one first, with --kind fhir or tabular; or one of each, without --kind",
         )
@@ -154,11 +156,11 @@ def _fill(folder: Path, feed: Feed, texts: Mapping[str, str], codes: str) -> Non
 
 
 def _codes(kind: str, owner: str) -> str:
-    """Every analyte under its LOINC code, in its own unit."""
+    """Every analyte under its LOINC code, in its own unit; of a feed that has no results, the head alone."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CODE_COLUMNS)
-    for analyte in load_analytes().values():
+    for analyte in load_analytes().values() if kind in LOINC_SYSTEM else ():
         writer.writerow([LOINC_SYSTEM[kind], analyte.loinc, analyte.loinc, analyte.unit, "", owner])
     return text.getvalue()
 

@@ -3,15 +3,21 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from integrations.asking import Export, Qido
 from integrations.code_list import code_sections
 from integrations.codes import load_codes
 from integrations.comments import Place, comments
-from integrations.contract import FILE_NAME, SOURCES, Contract, Export, History, TableContract, load_contract
+from integrations.contract import FILE_NAME, SOURCES, Contract, History, TableContract, load_contract
 from integrations.markdown import code, codes, facts, link, page, plain, span, table
 from integrations.tables import TABLES
 
 NOTES = "notes.md"
-KINDS = {"fhir": "FHIR R4, a resource a line", "hl7v2": "HL7 v2 messages", "tabular": "tables, CSV or Parquet"}
+KINDS = {
+    "fhir": "FHIR R4, a resource a line",
+    "hl7v2": "HL7 v2 messages",
+    "tabular": "tables, CSV or Parquet",
+    "dicomweb": "DICOMweb QIDO-RS, studies of a PACS without their images",
+}
 KNOWN_FROM = {"always": "always", "encounter_ended_at": "the end of the stay it belongs to"}
 DAY_ALONE = {"start_of_day": "the start of that day", "end_of_day": "the end of that day"}
 
@@ -49,11 +55,11 @@ def _feed(contract: Contract, said: Mapping[Place, str]) -> Iterator[tuple[str, 
     yield "Go-live", live
     yield "Lateness", f"{span(contract.lateness)}: how late it may still report"
     yield "History", f"{daily}: a fact counts from the one that would have brought it" if daily else ""
-    yield "Fetched", _fetched(contract.export) if contract.export else ""
+    yield "Fetched", _fetched(contract.export) if contract.export else _asked(contract.qido) if contract.qido else ""
     yield "Dates", "shifted per patient, so none is judged by today's date" if contract.is_date_shifted else ""
     yield "Authoritative for", codes(contract.is_authoritative_for)
     if contract.encounters_of != contract.source:
-        yield "Stays", f"those of {_other(contract.encounters_of)}"
+        yield "Stays", f"those of {_other(contract.encounters_of)}{_by_number(contract)}"
     if contract.patients_of:
         system = code(contract.patients_of.system)
         others = f"those whom {_other(contract.patients_of.source)} has linked to an identifier of {system}"
@@ -103,6 +109,8 @@ def _mapping(contract: Contract, name: str, each: TableContract) -> str:
         return link(f"{each.view}.json", f"{each.view}.json")
     if contract.kind == "fhir":
         return link(f"{name}.json", f"../../fhir/views/{name}.json")
+    if contract.kind == "dicomweb":
+        return link(f"{name}.sql", f"../../dicomweb/staged/{name}.sql")
     return link("hl7v2", "../../hl7v2")
 
 
@@ -112,6 +120,20 @@ def _fetched(export: Export) -> str:
     overlap = f", from {span(export.overlap)} before the last one ended" if export.overlap else ""
     filters = f", only {codes(export.type_filters)}" if export.type_filters else ""
     return f"{how}: {codes(export.types)}{filters}{overlap}"
+
+
+def _asked(qido: Qido) -> str:
+    """Say what is asked of a PACS."""
+    series = "with their series" if qido.asks_series else "without their series"
+    first = f", none before {qido.first_date}" if qido.first_date else ""
+    return f"studies by `StudyDate`, {series}, from {span(qido.overlap)} before the last time{first}"
+
+
+def _by_number(contract: Contract) -> str:
+    """Say how a study names its stay."""
+    if contract.kind != "dicomweb":
+        return ""
+    return ", by `AccessionNumber`" if contract.is_accession_number_of_stay else "; a study names none"
 
 
 def _history(contract: Contract, said: Mapping[Place, str]) -> str:

@@ -15,7 +15,9 @@ from integrations.errors import WrongUsage
 if TYPE_CHECKING:
     from flows.house import House
     from integrations.codes_file import CodeAnswer
+    from integrations.contract import Contract
     from integrations.source_check import SourceCheck
+    from integrations.web.ask import Server
 
 SHOWN = 30  # rows of a table on a screen
 ACCOUNT = ("received", "mapped", "unchanged", "out_of_scope", "waiting", "quarantined")
@@ -34,7 +36,8 @@ def add_to(app: typer.Typer) -> None:
 def new(
     name: Annotated[str, typer.Argument(help="What the source is to be called, such as north_ehr.")],
     kind: Annotated[
-        str | None, typer.Option(help="fhir, hl7v2 or tabular; without it, one of each that know the same patients.")
+        str | None,
+        typer.Option(help="fhir, hl7v2, tabular or dicomweb; without it, one of each that know the same patients."),
     ] = None,
     owner: Annotated[
         str | None, typer.Option(help="Who answers for it; default: data owner of NAME.", show_default=False)
@@ -140,32 +143,48 @@ def _sample(house: "House", source: str, path: Path | None) -> Iterator[tuple[Pa
     if path is not None:
         yield path.resolve(), {}
         return
-    export = contract_of(source).export
-    if export is None:
+    contract = contract_of(source)
+    if not contract.is_fetched:
         raise WrongUsage(
             f"{source} is not fetched from a server, and there is no sample to check",
             where="--from",
             to_do="give a folder or file as the source sends it: --from PATH",
         )
-    from integrations.fhir.export.look import look_at, sample
-
     house.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(dir=house.settings.temp, prefix="sample-") as temp, feed_server(house, source) as server:
-        look = vars(look_at(server, export))
-        left_out = sample(server, export, Path(temp))
-        yield Path(temp), {**look, "not_searched": left_out}
+        yield Path(temp), _seen(house, contract, server, Path(temp))
+
+
+def _seen(house: "House", contract: "Contract", server: "Server", folder: Path) -> dict[str, Any]:
+    """What is seen of a feed's server; its sample is left in `folder`."""
+    if contract.kind == "dicomweb":
+        from flows.fetch import wanted_studies
+        from integrations.dicomweb.look import look_at_pacs
+
+        studies = wanted_studies(house, contract, is_whole=True)
+        return vars(look_at_pacs(server, studies, contract.limits, folder))
+    from flows.fetch import wanted
+    from integrations.fhir.export.look import look_at, sample
+
+    export = wanted(house, contract, is_whole=True).export
+    return {**vars(look_at(server, export)), "not_searched": sample(server, export, folder)}
 
 
 def _show_server(look: dict[str, Any]) -> None:
     """Say what was seen of a feed's server."""
     if not look:
         return
-    software = f", {look['software']}" if look["software"] else ""
-    token = "it gave us a token" if look["has_token"] else "no token is asked for"
-    say(f"{look['address']}{software}, FHIR {look['fhir_version']}: {token}")
+    if "way_in" in look:
+        say(f"{look['address']}, QIDO-RS by {look['way_in']}: {look['study_count']:,} studies as a sample")
+        if look["unasked_count"]:
+            say(f"it sends {look['unasked_count']:,} attributes that nobody asked for: they are dropped unread")
+    else:
+        software = f", {look['software']}" if look["software"] else ""
+        token = "it gave us a token" if look["has_token"] else "no token is asked for"
+        say(f"{look['address']}{software}, FHIR {look['fhir_version']}: {token}")
     for doubt in look["doubts"]:
         say(f"doubt: {doubt}")
-    if look["not_searched"]:
+    if look.get("not_searched"):
         say(f"it will not be searched for {', '.join(look['not_searched'])}: these are missing from the sample below")
     say()
 

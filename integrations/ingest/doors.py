@@ -19,6 +19,7 @@ from integrations.landing import Landed, LandedFile
 from integrations.sent import SentRecord, Unpacking, sent_record
 
 NO_TABLE = "none"  # the account of files that feed no table
+OF_LINES = ("fhir", "dicomweb")  # kinds of which a record is a line of JSON
 LOOKED_UP = "looked up by a mapping"
 # What a bulk export brings beside resources, by the names that integrations/fhir/export gives.
 DELETED = "deleted.*.ndjson"
@@ -68,6 +69,20 @@ def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[
     return left_out
 
 
+def needed_part(contract: Contract, path: Path, temp: Path) -> Path:
+    """What may be landed of an extract that is brought: all of it, or of a PACS what the tables need, made in `temp`.
+
+    Raises Refused for a file that the door cannot read, or what is more than the contract allows.
+    """
+    if contract.kind != "dicomweb":
+        return path
+    from integrations.dicomweb.brought import keep_needed
+    from integrations.dicomweb.tags import study_tags
+
+    with full_disk_is_a_fault(temp):
+        return keep_needed(path, temp / "needed", study_tags(contract), contract.limits)
+
+
 def readable_root(landed: Landed, contract: Contract, temp: Path) -> Path:
     """The folder that a door reads: landing itself, or a stand-in in `temp` where packed files lie unpacked.
 
@@ -110,6 +125,10 @@ def stage(
         view = _view(contract, table, sources)
         return stage_fhir(connection, table, sent, view, root=root, deleted=deleted, limits=contract.limits)
     paths = [root / file.name for file in files]
+    if contract.kind == "dicomweb":
+        from integrations.dicomweb.staging import stage_studies
+
+        return stage_studies(connection, contract, table, paths, root)
     if contract.kind == "hl7v2":
         from integrations.hl7v2.stage import stage_messages
 
@@ -149,7 +168,7 @@ def _sent_and_deleted(files: Sequence[LandedFile], root: Path) -> tuple[list[Pat
 
 def sent_records(kind: str, path: Path, numbers: Collection[int]) -> Iterator[SentRecord]:
     """The records of one file with these numbers, in their order."""
-    if kind == "fhir":
+    if kind in OF_LINES:
         from integrations.fhir.lines import sent_lines
 
         yield from sent_lines(path, numbers)
@@ -169,7 +188,7 @@ def record_count(file: LandedFile) -> int:
 
 def line_count(kind: str, files: Sequence[LandedFile]) -> int | None:
     """How many records landing counted, where a record is a line; null where only the door can tell."""
-    return sum(file.lines for file in files) if kind == "fhir" else None
+    return sum(file.lines for file in files) if kind in OF_LINES else None
 
 
 def _matches(name: str, globs: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from integrations.ingest.doors import (
     files_of,
     files_out_of_scope,
     line_count,
+    needed_part,
     readable_root,
     record_count,
     stage,
@@ -80,7 +81,7 @@ def ingest(
         scratch(places, dry_run=dry_run) as own,
         arrival(
             source,
-            path or _left(records, source, places),
+            needed_part(contract, path, own.temp) if path else _left(records, source, places),
             own.temp / "landing" if dry_run else own.landing,
             contract.limits,
         ) as new,

@@ -1,4 +1,4 @@
-"""One server, asked with patience: tokens only for its own origin, busy answers tried again, bodies bounded."""
+"""One server, asked with patience: secrets only for its own origin, busy answers tried again, bodies bounded."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -53,7 +53,7 @@ def objects(value: Any) -> list[dict[str, Any]]:
 
 
 class Server:
-    """One endpoint. Thread-safe, as its client is."""
+    """One endpoint. Thread-safe, as its client is. authorization: the same word with each request, where it has one."""
 
     def __init__(
         self,
@@ -61,10 +61,12 @@ class Server:
         base: httpx.URL,
         *,
         make_tokens: "Callable[[Callable[..., Answer]], Tokens] | None" = None,
+        authorization: str = "",
         breaker_of: Callable[[httpx.URL], Breaker] | None = None,
         patience: Patience | None = None,
     ) -> None:
         self.client, self.base, self.breaker_of, self.patience = client, base, breaker_of, patience or Patience()
+        self.authorization = authorization
         self.tokens = make_tokens(self._ask_without_token) if make_tokens else None
 
     def ask(self, method: str, url: httpx.URL, *, largest_body: int = LARGEST_BODY, **sent: Any) -> Answer:
@@ -102,24 +104,28 @@ class Server:
         """Open one answer, not yet read. Raises NotNow when it is a busy one, Refused when it points elsewhere."""
         token = self._token_for(url) if with_token else ""
         given = {"Accept": FHIR_JSON, **(headers or {})}
-        with self._sent(method, url, given, token, sent) as response:
+        with self._sent(method, url, {**given, **self._named(token, with_token)}, sent) as response:
             if response.status_code != 401 or not token or not self.tokens:
                 yield response
                 return
         self.tokens.is_refused(token)
-        with self._sent(method, url, given, self.tokens.current(), sent) as response:
+        with self._sent(method, url, {**given, **self._named(self.tokens.current(), with_token)}, sent) as response:
             yield response
+
+    def _named(self, token: str, with_token: bool) -> dict[str, str]:
+        """The header that says who we are."""
+        word = f"Bearer {token}" if token else self.authorization if with_token else ""
+        return {"Authorization": word} if word else {}
 
     @contextmanager
     def _sent(
-        self, method: str, url: httpx.URL, headers: dict[str, str], token: str, sent: dict[str, Any]
+        self, method: str, url: httpx.URL, headers: dict[str, str], sent: dict[str, Any]
     ) -> Iterator[httpx.Response]:
         breaker = self.breaker_of(url) if self.breaker_of else None
         if breaker:
             breaker.check()
-        authorized = {**headers, "Authorization": f"Bearer {token}"} if token else headers
         try:
-            with self.client.stream(method, url, headers=authorized, **sent) as response:
+            with self.client.stream(method, url, headers=headers, **sent) as response:
                 self._judge(response, breaker)
                 yield response
         except httpx.TransportError:
@@ -162,7 +168,7 @@ class Server:
         return self.once(method, url, 1 << 20, with_token=False, **sent)
 
     def _token_for(self, url: httpx.URL) -> str:
-        if self.tokens is None:
+        if self.tokens is None and not self.authorization:
             return ""
         if not is_same_origin(url, self.base):
             raise Refused(
@@ -170,7 +176,7 @@ class Server:
                 where=origin(url),
                 to_do="ask the server's keeper for files at its own address, or for links that need no token",
             )
-        return self.tokens.current()
+        return self.tokens.current() if self.tokens else ""
 
     def _wait(self, error: Exception) -> bool | timedelta:
         """Whether, or after how long, to try again."""

@@ -27,8 +27,15 @@ def open_server(
 
     Raises EnvironmentFault when a key or certificate cannot be read.
     """
-    base = safe_address(endpoint.base_url, has_secret=bool(endpoint.client_id))
+    base = safe_address(endpoint.base_url, has_secret=endpoint.has_secret)
     make_tokens = partial(Tokens, endpoint, load_key(endpoint, own_key)) if endpoint.client_id else None
     breaker_of = partial(Breaker.of, records=records, clock=clock)
     with open_client(endpoint) as client:
-        yield Server(client, base, make_tokens=make_tokens, breaker_of=breaker_of, patience=patience)
+        yield Server(
+            client,
+            base,
+            make_tokens=make_tokens,
+            authorization=endpoint.authorization,
+            breaker_of=breaker_of,
+            patience=patience,
+        )

@@ -15,7 +15,7 @@ import orjson
 
 from integrations.durable import write_whole
 from integrations.errors import EnvironmentFault, Refused, WrongUsage
-from integrations.web.endpoint import Endpoint, safe_address
+from integrations.web.endpoint import Endpoint, is_word, safe_address
 from integrations.web.origin import origin, resolved
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Tokens:
         )
         said = answer.json()
         token, life = said.get("access_token"), said.get("expires_in", LIFE_S)
-        if answer.status != 200 or not _is_word(token) or str(said.get("token_type", "")).lower() != "bearer":
+        if answer.status != 200 or not is_word(token) or str(said.get("token_type", "")).lower() != "bearer":
             raise Refused(
                 f"the server gives us no token: {answer.status}{_error_code(said)}",
                 where=origin(address),
@@ -102,11 +102,6 @@ class Tokens:
                 to_do="set token_url of the endpoint",
             )
         return resolved(base, named)
-
-
-def _is_word(token: object) -> bool:
-    """Whether it can stand in a header."""
-    return isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token and token != ""
 
 
 def _error_code(said: dict[str, Any]) -> str:

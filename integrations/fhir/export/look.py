@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from integrations.contract import Export
+from integrations.asking import Export
 from integrations.fhir.export.pages import NoBundle, read_page
 from integrations.fhir.export.search import can, capabilities, resources_named, resources_of
 from integrations.web.ask import Server, objects

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from integrations.contract import Export
+from integrations.asking import Export
 from integrations.errors import WrongUsage
 
 

@@ -14,7 +14,8 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
-from integrations.contract import SOURCES, Export, load_contract
+from integrations.asking import Export
+from integrations.contract import SOURCES, load_contract
 from integrations.duck import connect
 from integrations.fhir.export.fetch import Fetched, desk_of, fetch
 from integrations.fhir.export.wanted import Wanted

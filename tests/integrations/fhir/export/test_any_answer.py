@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integrations.contract import Export
+from integrations.asking import Export
 from integrations.errors import RoundsError
 from integrations.fhir.export.look import doubts
 from integrations.fhir.export.manifest import read_manifest
