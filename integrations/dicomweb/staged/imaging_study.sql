@@ -1,6 +1,6 @@
 -- One staged row per study. Modality and body part are those of its first series by SeriesNumber; reports, presentation
 -- states, segmentations and plans come after whatever makes images. A study whose series were not asked for gives what
--- the PACS says of it as a whole: of several modalities the first by name.
+-- the PACS says of it as a whole: of several modalities the first by name. A PACS may hold, and tell, a series twice.
 with worded as (
     select
         *,
@@ -60,5 +60,6 @@ select
         }))[1].body_part,
         body_part
     ) as body_site,
-    coalesce(nullif(len(series), 0), related_series_count)::integer as series_count
+    coalesce(nullif(len(list_distinct(list_transform(series, lambda each: each.uid))), 0), related_series_count)::integer
+        as series_count
 from worded
