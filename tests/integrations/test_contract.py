@@ -106,6 +106,66 @@ def test_a_feed_that_links_patients_says_by_which_systems(tmp_path: Path, more: 
     assert load_contract("ward", write(tmp_path, LINKS + "person_systems: [mrn]\n")).person_systems == ("mrn",)
 
 
+STUDIES = """source: ward
+owner: the ward
+site_id: north
+time_zone: America/Chicago
+kind: dicomweb
+lateness: 36h
+patients_of: {system: mrn, source: ward}
+person_systems: [mrn]
+qido: {overlap: 7d}
+tables:
+  patient_link: {files: ["*.ndjson"], history: {available_at: always}}
+  imaging_study: {files: ["*.ndjson"], history: {available_at: effective_at}}
+"""
+
+
+def test_a_feed_of_studies_is_read_with_what_it_does_not_say(tmp_path: Path) -> None:
+    contract = load_contract("ward", write(tmp_path, STUDIES))
+    assert contract.qido is not None
+    assert (contract.qido.overlap, contract.qido.asks_series, contract.qido.first_date) == (
+        timedelta(days=7),
+        True,
+        None,
+    )
+    assert contract.is_fetched
+    assert not contract.is_accession_number_of_stay
+    assert not load_contract("ward", write(tmp_path, STUDIES.replace("qido: {overlap: 7d}\n", ""))).is_fetched
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "says"),
+    [
+        ("patients_of: {system: mrn, source: ward}\n", "", 1, "a dicomweb feed needs patients_of"),
+        ("overlap: 7d", "overlap: 2h", 9, "greater than or equal to 1 day"),
+        ("overlap: 7d", "overlap: 7d, page_size: 0", 9, "greater than or equal to 1"),
+        ("overlap: 7d", "overlap: 7d, first_date: soon", 9, "date"),
+        ("overlap: 7d", "overlap: 7d, series: true", 9, "asks_series"),
+        ("qido: {overlap: 7d}", "export: {types: [Patient]}", 1, "only a fhir feed is fetched"),
+        ("  patient_link:", "  observation:", 1, "observation: dicomweb feeds imaging_study, patient_link"),
+        ("  imaging_study: {", "  imaging_study: {mapping: studies.sql, ", 1, "no view or mapping of a source"),
+        ("  imaging_study: {", "  imaging_study: {view: studies, ", 1, "no view or mapping of a source"),
+        ('  imaging_study: {files: ["*.ndjson"], history: {available_at: effective_at}}\n', "", 1, "brings nothing"),
+        ("kind: dicomweb", "kind: fhir", 1, "only a dicomweb feed is asked for studies"),
+        ("kind: dicomweb", "kind: dicom", 5, "dicomweb"),
+    ],
+)
+def test_a_wrong_contract_of_a_feed_of_studies_is_named(
+    tmp_path: Path, old: str, new: str, line: int, says: str
+) -> None:
+    assert old in STUDIES
+    with pytest.raises(WrongUsage) as caught:
+        load_contract("ward", write(tmp_path, STUDIES.replace(old, new)))
+    assert says in str(caught.value)
+    assert f"contract.yaml, line {line}" in caught.value.where
+
+
+def test_only_studies_have_an_accession_number(tmp_path: Path) -> None:
+    with pytest.raises(WrongUsage, match="only studies have an AccessionNumber"):
+        load_contract("ward", write(tmp_path, CONTRACT + "is_accession_number_of_stay: true\n"))
+
+
 def test_a_feed_may_not_wait_for_an_identifier_by_which_the_other_feed_links_nobody(tmp_path: Path) -> None:
     write(tmp_path, LINKS + "person_systems: [mrn]\n")
     (tmp_path / "lab").mkdir()

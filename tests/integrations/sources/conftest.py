@@ -29,7 +29,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sources = tmp_path_factory.mktemp("made") / "sources"
     sources.mkdir()
     make(sources)
-    for name, kind in (("ehr", "fhir"), ("lis", "hl7v2"), ("dwh", "tabular")):
+    for name, kind in (("ehr", "fhir"), ("lis", "hl7v2"), ("dwh", "tabular"), ("pacs", "dicomweb")):
         make(sources, name, kind)
     return sources
 

@@ -15,13 +15,15 @@ from integrations import new_source
 from integrations.codes import load_analytes, load_codes
 from integrations.contract import known_sources, load_contract
 from integrations.errors import Refused, RoundsError, WrongUsage
+from integrations.new_source import KINDS, LOINC_SYSTEM
 from integrations.source_page import source_page
 from integrations.tables import TABLES
 from tests.integrations.sources.conftest import make
 from tests.promises import test_sources as promises
 
 SYSTEM = "http://example.org/north/mrn"
-EVERY_NEW = pytest.mark.parametrize("source", ["north_fhir", "north_hl7v2", "north_tabular", "ehr", "lis", "dwh"])
+EVERY_KIND = [*(f"north_{kind}" for kind in KINDS), "ehr", "lis", "dwh", "pacs"]
+EVERY_NEW = pytest.mark.parametrize("source", EVERY_KIND)
 
 
 def kept(module: ModuleType, source: str, sources: Path, patch: pytest.MonkeyPatch) -> dict[str, bool]:
@@ -87,6 +89,9 @@ def test_its_folder_holds_what_other_sources_hold_and_its_page_is_fresh(source: 
 @EVERY_NEW
 def test_every_analyte_is_mapped_to_itself_in_its_own_unit_by_an_owner(source: str, made_once: Path) -> None:
     codes = load_codes(made_once / source)
+    if load_contract(source, made_once).kind not in LOINC_SYSTEM:  # it has no results
+        assert (codes, "observation" in load_contract(source, made_once).tables) == ((), False)
+        return
     assert {code.local_code: code.loinc for code in codes} == {loinc: loinc for loinc in load_analytes()}
     assert all([unit.sent for unit in code.units] == [code.analyte.unit] for code in codes if code.analyte)
     assert {line.rpartition(",")[2] for line in (made_once / source / "codes.csv").read_text().splitlines()[1:]} == {
@@ -95,23 +100,28 @@ def test_every_analyte_is_mapped_to_itself_in_its_own_unit_by_an_owner(source: s
 
 
 def test_one_of_each_kind_knows_the_same_patients(made_once: Path) -> None:
-    ehr, lis, dwh = (load_contract(f"north_{kind}", made_once) for kind in ("fhir", "hl7v2", "tabular"))
-    assert lis.patients_of is not None
-    assert (lis.patients_of.source, lis.encounters_of) == ("north_fhir", "north_fhir")
-    assert {ehr.person_systems, lis.person_systems, dwh.person_systems, (lis.patients_of.system,)} == {(SYSTEM,)}
-    believed = [table for each in (ehr, lis, dwh) for table in each.is_authoritative_for]
+    ehr, lis, dwh, pacs = every = [load_contract(f"north_{kind}", made_once) for kind in KINDS]
+    for each in (lis, pacs):
+        assert each.patients_of is not None
+        assert (each.patients_of.source, each.encounters_of) == ("north_fhir", "north_fhir")
+        assert each.patients_of.system == SYSTEM
+    assert {each.person_systems for each in every} == {(SYSTEM,)}
+    believed = [table for each in every for table in each.is_authoritative_for]
     assert sorted(believed) == sorted(TABLES)
-    assert {each.site_id for each in (ehr, lis, dwh)} == {"north"}
-    assert {each.go_live_at for each in (ehr, lis, dwh)} == {None}
+    assert (lis.is_authoritative_for, pacs.is_authoritative_for) == (("observation",), ("imaging_study",))
+    assert {each.site_id for each in every} == {"north"}
+    assert {each.go_live_at for each in every} == {None}
+    assert dwh.patients_of is ehr.patients_of is None
 
 
-def test_a_laboratory_alone_speaks_of_the_patients_of_its_site(sources: Path) -> None:
+@pytest.mark.parametrize("kind", ["hl7v2", "dicomweb"])
+def test_a_laboratory_or_a_pacs_alone_speaks_of_the_patients_of_its_site(sources: Path, kind: str) -> None:
     with pytest.raises(Refused, match="whom another feed knows"):
-        make(sources, "lis", "hl7v2")
+        make(sources, "lis", kind)
     make(sources, "south", "tabular")
     make(sources, "west", "fhir")
-    [first] = make(sources, "lis", "hl7v2")
-    [west] = make(sources, "west_lis", "hl7v2", site="west")
+    [first] = make(sources, "lis", kind)
+    [west] = make(sources, "west_lis", kind, site="west")
     assert first.patients_of is not None
     assert west.patients_of is not None
     assert (first.patients_of.source, west.patients_of.source) == ("south", "west")
@@ -222,7 +232,7 @@ def test_whichever_step_fails_nothing_is_left(sources: Path, monkeypatch: pytest
     tried, left = left_by_faults(sources, monkeypatch)
     assert tried > 60
     assert left == {}
-    assert len(make(sources)) == 3
+    assert len(make(sources)) == len(KINDS)
 
 
 def test_the_same_faults_find_a_build_that_works_in_place(sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +245,7 @@ def test_the_same_faults_find_a_build_that_works_in_place(sources: Path, monkeyp
     assert len(left) > 60
 
 
-def test_the_same_faults_find_a_build_that_leaves_the_first_of_three(
+def test_the_same_faults_find_a_build_that_leaves_the_first_of_several(
     sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_by_one(names: list[str], staged: Path, target: Path) -> None:
@@ -244,4 +254,4 @@ def test_the_same_faults_find_a_build_that_leaves_the_first_of_three(
 
     monkeypatch.setattr(new_source, "_move", one_by_one)
     _, left = left_by_faults(sources, monkeypatch)
-    assert len(left) == 2
+    assert len(left) == len(KINDS) - 1
