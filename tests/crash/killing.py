@@ -92,7 +92,8 @@ def run(
     points = here.recv() if process.exitcode == 0 else None
     here.close()
     said = home.with_name(f"{home.name}.said")
-    return Run(exit_code=process.exitcode, seconds=seconds, points=points, said=said.read_text(encoding="utf-8"))
+    heard = said.read_text(encoding="utf-8") if said.exists() else ""  # it may die before it can say anything
+    return Run(exit_code=process.exitcode, seconds=seconds, points=points, said=heard)
 
 
 def _let_live(process: BaseProcess, kill: Kill | None) -> None:

@@ -323,7 +323,7 @@ def test_a_mistake_of_contract_or_codes_is_said_as_ingest_says_it(
 
 def test_new_says_what_was_made_and_what_comes_next(rounds: Rounds, sources: Path) -> None:
     told = rounds.done("source", "new", "north", "--owner", "Ada", "--site", "n", "--time-zone", "Europe/Berlin").out
-    assert {path.name for path in sources.iterdir()} == {"north_fhir", "north_hl7v2", "north_tabular"}
+    assert {path.name for path in sources.iterdir()} == {f"north_{kind}" for kind in (*KINDS, "dicomweb")}
     assert f"north_hl7v2 speaks of the patients of north_fhir, by {SYSTEM}: decide both" in told
     assert "grep -rn DECIDE" in told
     assert "rounds source check north_fhir --from PATH" in told

@@ -20,7 +20,7 @@ from tests.integrations.dicomweb.orthanc import Orthanc
 pytestmark = [pytest.mark.part, pytest.mark.xdist_group("pacs")]
 
 IS_SOAK = "ROUNDS_SOAK" in os.environ
-DAYS, KILLS = (500, 200) if IS_SOAK else (25, 12)
+DAYS, KILLS = (500, 200) if IS_SOAK else (20, 10)
 PAGES, SERIES = 5, 8  # requests of a whole fetch, the last page an empty one
 SMALL = PACS.replace("page_size: 7", "page_size: 2, first_date: 2010-01-01")
 RUNS = 6  # of the command, until the fetch has come

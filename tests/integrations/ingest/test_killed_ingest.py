@@ -1,5 +1,6 @@
 """Every door: an ingest is killed at fifty random moments, and what comes of it is what would have come without."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from integrations.duck import connect
 from integrations.ingest import ledger
 from tests.crash.killing import draw_kill, run
+from tests.integrations.dicomweb.conftest import PACS, study
 from tests.integrations.hl7v2.killed import admission, message
 from tests.integrations.ingest.conftest import MRN, WARD, encounter, open_home, patient, result
 from tests.integrations.ingest.test_doors import MAPPING, WAREHOUSE
@@ -78,7 +80,20 @@ def tabular(home: Path) -> None:
     (source / "patient.sql").write_text(MAPPING)
 
 
-DOORS: dict[str, Callable[[Path], None]] = {"ward": fhir, "lab": hl7v2, "warehouse": tabular}
+def dicomweb(home: Path) -> None:
+    folder, source = home / "extract", home / "sources" / "pacs"
+    folder.mkdir()
+    source.mkdir()
+    (source / "contract.yaml").write_text(PACS)
+    ward = open_home(home)
+    people = [patient(f"p{n}", f"m{n}") for n in range(30)]
+    ward.ingest(ward.extract(Patient=people))
+    ward.records.close()
+    studies = [study(f"1.2.{n}", PatientID=f"m{n % 35}") for n in range(200)]
+    (folder / "page.json").write_text(json.dumps([*studies, study("1.3", StudyDate="20241399"), "no study"]))
+
+
+DOORS: dict[str, Callable[[Path], None]] = {"ward": fhir, "lab": hl7v2, "warehouse": tabular, "pacs": dicomweb}
 
 
 @pytest.fixture(params=DOORS)
