@@ -138,6 +138,10 @@ class ReadingRoom:
         people = [patient(f"of-{number}", number) for number in identifiers]
         self.ward.ingest(self.ward.extract(Patient=people), night=night)
 
+    def ask_from(self, day: str) -> None:
+        """Let the contract ask for no study before a day, for a story that needs only a few."""
+        self.write_contract(PACS.replace("page_size: 7", f"page_size: 7, first_date: {day}"))
+
     def close_circuit(self) -> None:
         """As if the PACS had answered again."""
         with self.ward.records.begin() as db:

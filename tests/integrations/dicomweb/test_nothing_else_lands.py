@@ -66,14 +66,15 @@ def secrets(own_pacs: Orthanc) -> set[str]:
     """What pydicom's CT says beside what is wanted, and a person whom we made up; it is in the PACS."""
     [path] = [path for path in dicom_files() if path.name == "CT_small.dcm"]
     dataset = pydicom.dcmread(path)
+    dates_of_others = {str(dataset.StudyDate)}  # another test file is of the same day
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.840.99.7", "1.2.840.99.7.1"
-    dataset.PatientID = "XQJ-1"
+    dataset.PatientID, dataset.StudyDate = "XQJ-1", "20240301"
     dataset.SpecificCharacterSet = "ISO_IR 100"
     for keyword, word in SECRETS.items():
         assert dictionary_VR(keyword)
         setattr(dataset, keyword, word)
     own_pacs.store_dataset(dataset)
-    wanted = {str(dataset.get(keyword)) for keyword in WANTED}
+    wanted = {str(dataset.get(keyword)) for keyword in WANTED} | dates_of_others
     return {word for word in words_of(dataset) if not any(word in kept for kept in wanted)}
 
 
@@ -95,6 +96,7 @@ def betrayed(secrets: set[str], kept: dict[str, bytes], said: str) -> set[str]:
 
 def go_through(room: ReadingRoom, pacs: Orthanc) -> None:
     """Fetch on a bad day from a PACS that tells more than it is asked, take in, fetch again; bring raw answers too."""
+    room.ask_from("2015-01-01")
     room.know("XQJ-1")
     plan: Callable[[str, int], Bad | None] = {
         ("studies", 1): Bad("cut", at=900),
