@@ -120,14 +120,14 @@ def _live(
     send.BATCH = BATCH
     if double is not None:
         double()
-    points = _Points(home, kill.point)
-    points.watch()
-    pipe.send("born")
     with (
         home.with_name(f"{home.name}.said").open("w", encoding="utf-8", buffering=1) as said,
         redirect_stdout(said),
         redirect_stderr(said),
     ):
+        points = _Points(home, kill.point)
+        points.watch()
+        pipe.send("born")  # from here on it may be killed: what it says has a place
         code = _do(home, work, arguments)
     if code == 0:
         pipe.send(points.count)
