@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 ANY_EXTRACT = "~"  # after the id of every extract
+PATIENCE_SECONDS = 5  # an ingest may hold the inbox just now
 
 
 def listen(house: House, source: str, bounds: Bounds | None = None) -> dict[str, int]:
@@ -28,11 +29,11 @@ def listen(house: House, source: str, bounds: Bounds | None = None) -> dict[str,
     if contract.kind != "hl7v2":
         raise WrongUsage(f"{source} is no hl7v2 feed", to_do="listen to a feed of messages")
 
-    def known(keys: Sequence[str]) -> list[tuple[str, str, str | None]]:
+    def known(keys: Sequence[str]) -> list[tuple[str, str, str | None, bool]]:
         with house.records.read() as connection:
             return ledger.known_messages(connection, source, ANY_EXTRACT, keys)
 
-    with inbox_of(source, house.settings.landing) as inbox:
+    with inbox_of(source, house.settings.landing, patience=PATIENCE_SECONDS) as inbox:
         reception = Reception(contract, inbox, known)
         listener = Listener(reception, clock, bounds or Bounds(), address.allowed)
         asyncio.run(_serve(listener, source, address))

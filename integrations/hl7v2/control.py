@@ -1,14 +1,15 @@
 """Control ids (MSH-10): a message that came before is counted and not read again; another under its id is a conflict.
 
-A sender that got no answer sends once more, and a message of before, applied after its correction, would undo it.
-Whose id it is, the sender says (MSH-3, MSH-4); a message without one is always new.
+A sender that got no answer sends once more, and a message of before, applied after its correction, would undo it. So
+does one whose message was a conflict: it stays one, and lies in quarantine once. Whose id it is, the sender says
+(MSH-3, MSH-4); a message without one is always new.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -17,7 +18,7 @@ from integrations.contract import Contract
 from integrations.hl7v2.header import Header, read_header
 from integrations.hl7v2.segments import messages
 
-REPEATED, CONFLICT = "repeated_message", "conflicting_message"
+REPEATED, CONFLICT, REPEATED_CONFLICT = "repeated_message", "conflicting_message", "repeated_conflict"
 Verdicts = Mapping[tuple[str, int], str]  # by file and first segment
 BATCH = 50_000
 SCHEMA = pa.schema(
@@ -28,6 +29,7 @@ SCHEMA = pa.schema(
         ("digest", pa.string()),
         ("sent_day", pa.string()),
         ("extract_id", pa.string()),
+        ("is_conflict", pa.bool_()),
     ]
 )
 KEYS_AT_ONCE = 500
@@ -42,31 +44,41 @@ class SentMessage(NamedTuple):
     digest: str
     sent_day: str | None
     extract_id: str
+    is_conflict: bool = False
 
 
 class Seen:
-    """What came under one control id: the body and the day of each message."""
+    """What came under one control id: the body and the day of each message, those in conflict apart."""
 
     def __init__(self) -> None:
         self._messages: list[tuple[str, str | None]] = []
+        self._conflicts: set[str] = set()
 
-    def add(self, digest: str, sent_at: str | None) -> None:
-        self._messages.append((digest, (sent_at or "")[:8] or None))
+    def add(self, digest: str, sent_at: str | None, *, is_conflict: bool = False) -> None:
+        if is_conflict:
+            self._conflicts.add(digest)
+        else:
+            self._messages.append((digest, (sent_at or "")[:8] or None))
 
     def extend(self, other: "Seen") -> None:
         self._messages += other._messages
+        self._conflicts |= other._conflicts
 
-    def has(self, digest: str) -> bool:
-        return any(digest == other for other, _ in self._messages)
+    def verdict(self, digest: str, sent_at: str | None, unique_for: timedelta) -> str | None:
+        """What a message of this body and time is; null when it is new.
 
-    def is_near(self, sent_at: str | None, unique_for: timedelta) -> bool:
-        """Whether one of them was sent so near to this day that the id had to be another."""
+        In conflict with one of them is what was sent so near to its day that the id had to be another.
+        """
         day = (sent_at or "")[:8] or None
-        return any(_is_near(day, other, unique_for) for _, other in self._messages)
+        if any(digest == other for other, _ in self._messages):
+            return REPEATED
+        if digest in self._conflicts:
+            return REPEATED_CONFLICT
+        return CONFLICT if any(_is_near(day, other, unique_for) for _, other in self._messages) else None
 
 
-# By control keys, of the extracts before: control_key, digest and sent_day.
-Known = Callable[[Sequence[str]], Iterable[tuple[str, str, str | None]]]
+# By control keys, of the extracts before: control_key, digest, sent_day and whether it was in conflict.
+Known = Callable[[Sequence[str]], Iterable[tuple[str, str, str | None, bool]]]
 
 
 def control_key(header: Header) -> str | None:
@@ -98,15 +110,25 @@ def judge_messages(
         if len(batch) == BATCH:
             _keep(connection, batch)
     _keep(connection, batch)
-    return dict(_odd(connection, extract_id, contract.messages.control_ids_unique_for, known))
+    verdicts = dict(_odd(connection, extract_id, contract.messages.control_ids_unique_for, known))
+    for (file, line), verdict in verdicts.items():
+        if verdict == CONFLICT:
+            connection.execute(
+                """
+                update sent_message set is_conflict = true
+                where extract_id = $extract_id and record_file = $file and record_line = $line
+                """,
+                {"extract_id": extract_id, "file": file, "line": line},
+            )
+    return verdicts
 
 
-def new_messages(connection: duckdb.DuckDBPyConnection, extract_id: str, since: date) -> list[dict[str, str | None]]:
+def new_messages(connection: duckdb.DuckDBPyConnection, extract_id: str, since: date) -> list[dict[str, Any]]:
     """The messages of an extract that were sent since a day, each control id and body once; of others nobody asks."""
     _create(connection)
     rows = connection.execute(
         """
-        select control_key, digest, min(sent_day)
+        select control_key, digest, min(sent_day), bool_or(is_conflict)
         from sent_message
         where extract_id = $extract_id and coalesce(sent_day >= $since, true)
         group by control_key, digest
@@ -114,7 +136,7 @@ def new_messages(connection: duckdb.DuckDBPyConnection, extract_id: str, since: 
         """,
         {"extract_id": extract_id, "since": f"{since:%Y%m%d}"},
     ).fetchall()
-    return [dict(zip(("control_key", "digest", "sent_day"), row, strict=True)) for row in rows]
+    return [dict(zip(("control_key", "digest", "sent_day", "is_conflict"), row, strict=True)) for row in rows]
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
@@ -151,19 +173,18 @@ def _odd(
           )
         order by record_file, record_line
         """,
-        {"extract_id": extract_id, "known": [key for key, _, _ in before]},
+        {"extract_id": extract_id, "known": [key for key, *_ in before]},
     ).fetchall()
     seen: dict[str, Seen] = {}
-    for key, digest, sent_day in before:
-        seen.setdefault(key, Seen()).add(digest, sent_day)
+    for key, digest, sent_day, is_conflict in before:
+        seen.setdefault(key, Seen()).add(digest, sent_day, is_conflict=is_conflict)
     for key, digest, sent_day, file, line in again:
         earlier = seen.setdefault(key, Seen())
-        if earlier.has(digest):
-            yield (file, line), REPEATED
-        elif earlier.is_near(sent_day, unique_for):
-            yield (file, line), CONFLICT
-        else:
-            earlier.add(digest, sent_day)
+        verdict = earlier.verdict(digest, sent_day, unique_for)
+        if verdict in (None, CONFLICT):
+            earlier.add(digest, sent_day, is_conflict=verdict == CONFLICT)
+        if verdict:
+            yield (file, line), verdict
 
 
 def _is_near(one: str | None, other: str | None, unique_for: timedelta) -> bool:

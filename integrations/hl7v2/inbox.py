@@ -7,12 +7,13 @@ and sealed.
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from integrations.errors import Refused
+from integrations.errors import EnvironmentFault, Refused
 from integrations.hl7v2.mllp import END, framed
 
 FOLDER = ".inbox"
@@ -86,10 +87,21 @@ class Inbox:
         try:
             self._disk.append(file, data)
             self._disk.sync(file)
-        except OSError:
-            self._disk.cut(file, self._size)
+        except OSError as error:
+            self._take_back(file, error)
             raise
         self._size += len(data)
+
+    def _take_back(self, file: int, why: OSError) -> None:
+        """Cut off what was half kept. Where that fails too, nothing may follow it: the next process cuts it back."""
+        try:
+            self._disk.cut(file, self._size)
+        except OSError:
+            raise EnvironmentFault(
+                "a message was half kept and cannot be taken back",
+                where=str(self.folder),
+                to_do="mend the disk and listen again: nobody was told that it is here",
+            ) from why
 
     def seal(self) -> Path | None:
         """Close the file that is written to and put it where an ingest takes it; null when nothing was heard."""
@@ -139,26 +151,41 @@ class Inbox:
 
 
 @contextmanager
-def inbox_of(source: str, landing: Path, disk: Disk | None = None) -> Iterator[Inbox]:
-    """Hold the inbox of a feed; what another process left is sealed. Raises Refused while another holds it."""
+def inbox_of(source: str, landing: Path, disk: Disk | None = None, patience: float = 0) -> Iterator[Inbox]:
+    """Hold the inbox of a feed; what another process left is sealed. Raises Refused while another holds it.
+
+    patience: for so many seconds it is tried again, since an ingest holds it for a moment.
+    """
     disk = disk or Disk()
     folder = landing / source / FOLDER
     for part in ("open", "sealed"):
         disk.make_folder(folder / part)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _is_locked(lock, patience):
             raise Refused(
                 f"another process listens for {source}", where=str(folder), to_do="stop it, or leave this to it"
-            ) from None
+            )
         inbox = Inbox(folder, disk)
         inbox.recover()
         yield inbox
         inbox.seal()
     finally:
         os.close(lock)
+
+
+def _is_locked(lock: int, patience: float) -> bool:
+    """Lock it, trying again for so many seconds."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
 
 
 def is_sealed(source: str, landing: Path) -> bool:

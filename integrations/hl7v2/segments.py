@@ -1,7 +1,8 @@
 """Files of HL7 v2 messages as segments and messages, in bounded memory whatever the size of a file.
 
 A segment ends with CR, LF or both; its number counts from 1 in its file, blank ones left out. File and batch headers
-(FHS, BHS, BTS, FTS) count as segments and belong to no message. The bytes of MLLP framing are dropped.
+(FHS, BHS, BTS, FTS) count as segments and belong to no message. The bytes of MLLP framing are dropped; what a frame
+holds is a message of its own, with or without a header.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,6 +12,7 @@ CHUNK = 1 << 20  # bytes
 LONGEST_SEGMENT = 32 << 20
 TOO_LONG = b"(too long for a segment)"
 AROUND = b" \t\x00\x0b\x0c\x1a\x1c"  # blanks and MLLP framing
+FRAME = b"\x0b"  # what an MLLP frame begins with
 BOM = b"\xef\xbb\xbf"
 LONGEST_MESSAGE = 100_000  # segments
 OUTSIDE = (b"FHS", b"BHS", b"BTS", b"FTS")
@@ -18,6 +20,12 @@ OUTSIDE = (b"FHS", b"BHS", b"BTS", b"FTS")
 
 def segments(path: Path, *, chunk_bytes: int = CHUNK, longest: int = LONGEST_SEGMENT) -> Iterator[bytes]:
     """Yield the segments of a file in order; one that is too long arrives as a text that is no segment."""
+    sent = (segment.strip(AROUND) for segment in _as_sent(path, chunk_bytes, longest))
+    return filter(None, sent)
+
+
+def _as_sent(path: Path, chunk_bytes: int, longest: int) -> Iterator[bytes]:
+    """Yield what stands between the ends of segments, blank ones too, with the bytes of framing."""
     rest, is_too_long = b"", False
     with path.open("rb", buffering=0) as file:
         is_start = True
@@ -28,13 +36,12 @@ def segments(path: Path, *, chunk_bytes: int = CHUNK, longest: int = LONGEST_SEG
             if ended:
                 ended[0] = TOO_LONG if is_too_long else rest + ended[0]
                 rest, is_too_long = last, False
-                yield from filter(None, (segment.strip(AROUND) for segment in ended))
+                yield from ended
             elif not is_too_long:
                 rest += last
             if len(rest) > longest:
                 rest, is_too_long = b"", True
-    if last_one := TOO_LONG if is_too_long else rest.strip(AROUND):
-        yield last_one
+    yield TOO_LONG if is_too_long else rest
 
 
 def segments_of(message: bytes) -> list[bytes]:
@@ -46,20 +53,25 @@ def segments_of(message: bytes) -> list[bytes]:
 def messages(path: Path, *, longest: int = LONGEST_MESSAGE) -> Iterator[tuple[int, list[bytes]]]:
     """Yield each message as the number of its first segment and its segments.
 
-    What stands before the first MSH, after a batch trailer, or beyond the `longest` message comes as messages that do
-    not begin with MSH.
+    What stands before the first MSH, in a frame without one, after a batch trailer, or beyond the `longest` message
+    comes as messages that do not begin with MSH.
     """
-    first, message = 1, list[bytes]()
-    for number, segment in enumerate(segments(path), 1):
+    number, first, message, is_framed = 0, 1, list[bytes](), False
+    for sent in _as_sent(path, CHUNK, LONGEST_SEGMENT):
+        is_framed = is_framed or sent.startswith(FRAME)
+        if not (segment := sent.strip(AROUND)):
+            continue
+        number += 1
         if segment.startswith(OUTSIDE):
             if message:
                 yield first, message
             first, message = number + 1, []
-        elif message and (segment.startswith(b"MSH") or len(message) == longest):
+        elif message and (is_framed or segment.startswith(b"MSH") or len(message) == longest):
             yield first, message
             first, message = number, [segment]
         else:
             message.append(segment)
+        is_framed = False
     if message:
         yield first, message
 

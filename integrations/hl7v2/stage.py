@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from integrations.contract import Contract
-from integrations.hl7v2.control import CONFLICT, REPEATED, Known, Verdicts, judge_messages
+from integrations.hl7v2.control import CONFLICT, Known, Verdicts, judge_messages
 from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.message import conflict, leave_out, read_message
 from integrations.hl7v2.movement import Movement
@@ -72,10 +72,10 @@ def _stage(
         name = path.relative_to(root).as_posix()
         for first, message in messages(path):
             verdict = verdicts.get((name, first))
-            if verdict == REPEATED:
-                leave_out(name, first, REPEATED, feed, rows)
-            elif verdict == CONFLICT:
+            if verdict == CONFLICT:
                 conflict(name, first, message, feed, rows)
+            elif verdict:
+                leave_out(name, first, verdict, feed, rows)
             else:
                 movements += read_message(name, first, message, feed, rows)
             if len(rows.observation) >= BATCH or len(rows.patient_link) >= BATCH:

@@ -128,19 +128,29 @@ def watermark_of(connection: Connection, source: str, asked: str) -> datetime | 
 
 def known_messages(
     connection: Connection, source: str, extract_id: str, keys: Sequence[str]
-) -> list[tuple[str, str, str | None]]:
-    """The messages of earlier extracts that have one of these control keys: (control_key, digest, sent_day)."""
-    query = select(message.c.control_key, message.c.digest, message.c.sent_day).where(
+) -> list[tuple[str, str, str | None, bool]]:
+    """The messages of earlier extracts that have one of these control keys, as integrations/hl7v2/control.py asks."""
+    query = select(message.c.control_key, message.c.digest, message.c.sent_day, message.c.is_conflict).where(
         message.c.source == source, message.c.control_key.in_(keys), message.c.extract_id < extract_id
     )
-    return [(row.control_key, row.digest, row.sent_day) for row in connection.execute(query)]
+    return [(row.control_key, row.digest, row.sent_day, bool(row.is_conflict)) for row in connection.execute(query)]
 
 
 def note_messages(connection: Connection, landed: Landed, rows: list[dict[str, Any]], since: datetime) -> None:
-    """Keep the messages of an extract by their control ids, and forget those received before `since`."""
+    """Keep the messages of an extract by their control ids, and forget those received before `since`.
+
+    A control id in conflict is kept: a retry must not let the other body in because the first one is forgotten.
+    """
     own = {"source": landed.source, "extract_id": landed.extract_id, "received_at": landed.received_at}
-    insert_new(connection, message, [{**own, **row} for row in rows])
-    connection.execute(delete(message).where(message.c.source == landed.source, message.c.received_at < since))
+    insert_new(connection, message, [{**own, **row, "is_conflict": int(row["is_conflict"])} for row in rows])
+    in_conflict = select(message.c.control_key).where(message.c.source == landed.source, message.c.is_conflict == 1)
+    connection.execute(
+        delete(message).where(
+            message.c.source == landed.source,
+            message.c.received_at < since,
+            message.c.control_key.not_in(in_conflict),
+        )
+    )
 
 
 def note_accounts(connection: Connection, extract_id: str, accounts: Mapping[str, TableAccount]) -> None:

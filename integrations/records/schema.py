@@ -94,6 +94,7 @@ message = Table(
     Column("control_key", String, primary_key=True),  # hash of sender and control id
     Column("digest", String, primary_key=True),  # hash of the body
     Column("sent_day", String),  # of MSH-7, as sent
+    Column("is_conflict", Integer, nullable=False),  # another body had the control id before
     Column("extract_id", String, ForeignKey("extract.extract_id"), nullable=False),
     Column("received_at", INSTANT, nullable=False, index=True),
 )

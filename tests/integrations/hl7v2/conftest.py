@@ -64,7 +64,7 @@ class Laboratory:
 
     def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self.folder, self.connection, self.contract = folder, connection, contract()
-        self.known: list[tuple[str, str, str | None]] = []
+        self.known: list[tuple[str, str, str | None, bool]] = []
 
     def sends(self, *segments: str | bytes, end: str = "\r", name: str = "oru.hl7") -> "Laboratory":
         """Stage one file of these segments."""

@@ -1,5 +1,6 @@
 """A feed of its own patients: what a listener hears is taken in, and the tables are read back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from integrations.contract import Contract, load_contract
 from integrations.duck import connect
 from integrations.ingest import IngestPlaces, IngestResult, ingest
 from integrations.ingest.heard import drop_taken_in, heard
-from integrations.ingest.ledger import newest_snapshot
+from integrations.ingest.ledger import known_messages, newest_snapshot
 from integrations.lake import Lake
 from integrations.records import Records, open_records
 
@@ -69,6 +70,11 @@ class HeardFeed:
         result = ingest("lab", folder, as_of=self.tick(), is_history=False, places=self.places, records=self.records)
         drop_taken_in("lab", self.landing, self.records)
         return result
+
+    def known(self, keys: Sequence[str]) -> list[tuple[str, str, str | None, bool]]:
+        """The messages that were taken in under these control keys."""
+        with self.records.read() as db:
+            return known_messages(db, "lab", "~", keys)
 
     def rows(self, query: str, table: str) -> list[tuple[Any, ...]]:
         """Ask the versions of one table, as `versions`."""

@@ -46,7 +46,7 @@ def live(home: Path, port: int, make: Callable[..., Reception]) -> None:
     """One life of the listener."""
     records = open_records(f"sqlite:///{home / 'records.db'}")
 
-    def known(keys: Sequence[str]) -> list[tuple[str, str, str | None]]:
+    def known(keys: Sequence[str]) -> list[tuple[str, str, str | None, bool]]:
         with records.read() as db:
             return ledger.known_messages(db, "lab", "~", keys)
 

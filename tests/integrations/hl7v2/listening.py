@@ -18,7 +18,7 @@ from integrations.hl7v2.reception import Reception
 SECONDS = 30  # until a test gives up
 
 
-def nobody(_keys: object) -> list[tuple[str, str, str | None]]:
+def nobody(_keys: object) -> list[tuple[str, str, str | None, bool]]:
     """No message came before."""
     return []
 

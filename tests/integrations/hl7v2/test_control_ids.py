@@ -1,5 +1,8 @@
 """The same message twice is counted and read once; another body under the same control id is a conflict."""
 
+from datetime import date
+
+from integrations.hl7v2.control import new_messages
 from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
 
 
@@ -12,8 +15,8 @@ def outcomes(laboratory):
 
 
 def keys(laboratory):
-    found = laboratory.connection.execute("select control_key, digest, sent_day from sent_message order by record_line")
-    return found.fetchall()
+    """What the records keep of an extract."""
+    return [tuple(row.values()) for row in new_messages(laboratory.connection, "lab-1", date(2024, 1, 1))]
 
 
 def test_a_message_that_comes_twice_is_read_once(laboratory):
@@ -51,6 +54,15 @@ def test_what_came_in_an_earlier_extract_is_known(laboratory):
     assert outcomes(laboratory) == ["repeated_message", None]
     laboratory.sends(header("7"), PID, OBR, obx("2"))
     assert set(outcomes(laboratory)) == {"conflicting_message"}
+
+
+def test_a_conflict_that_comes_again_is_set_aside_once(laboratory):
+    first, other = (header("7"), PID, OBR, obx()), (header("7"), PID, OBR, obx("9"))
+    laboratory.sends(*first, *other, *other)
+    assert outcomes(laboratory) == [None, "conflicting_message", "conflicting_message", "repeated_conflict"]
+    laboratory.known = keys(laboratory)
+    laboratory.sends(*other, *first)
+    assert outcomes(laboratory) == ["repeated_conflict", "repeated_message"]
 
 
 def test_messages_without_a_control_id_are_always_new(laboratory):

@@ -1,6 +1,8 @@
 """The listener: a message is kept and fsynced before it is answered, and nobody takes more than their share of it."""
 
+import multiprocessing
 import os
+import resource
 import ssl
 import threading
 import time
@@ -9,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from integrations.errors import Refused
+from integrations.errors import EnvironmentFault, Refused
 from integrations.hl7v2.address import Address
 from integrations.hl7v2.answer import Answer, acknowledgement
 from integrations.hl7v2.inbox import Disk, inbox_of, sealed_files
@@ -17,6 +19,9 @@ from integrations.hl7v2.listener import Bounds
 from integrations.hl7v2.reception import Received, Reception
 from integrations.hl7v2.segments import messages
 from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
+from tests.integrations.hl7v2.feed import open_feed
+from tests.integrations.hl7v2.killed import admission
+from tests.integrations.hl7v2.killed import message as result_of
 from tests.integrations.hl7v2.listening import Sender, listening, nobody
 from tests.integrations.web.authority import Authority
 
@@ -84,7 +89,9 @@ def test_a_message_that_comes_again_is_answered_the_same_and_not_kept_again(tmp_
 
 def test_what_was_taken_in_is_known_by_the_records(tmp_path, laboratory):
     laboratory.sends_bytes(message("7"))
-    rows = laboratory.connection.execute("select control_key, digest, sent_day from sent_message").fetchall()
+    rows = laboratory.connection.execute(
+        "select control_key, digest, sent_day, is_conflict from sent_message"
+    ).fetchall()
 
     def known(keys):
         return [row for row in rows if row[0] in keys]
@@ -100,6 +107,39 @@ def test_another_body_under_the_same_control_id_is_a_conflict_and_kept(tmp_path)
         assert sender.send(message("7"))[1] == "AA"
         assert sender.send(message("7", PID, OBR, obx("9")))[1:] == ["AE", "7", "conflicting_message MSH-10"]
     assert kept(tmp_path) == ["7", "7"]
+
+
+def test_a_conflict_is_told_as_often_as_it_comes_and_kept_once(tmp_path):
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:
+        assert sender.send(message("7"))[1] == "AA"
+        for _ in range(3):
+            assert sender.send(message("7", PID, OBR, obx("9")))[1] == "AE"
+        assert sender.send(message("7"))[1] == "AA"
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:  # it reads what lies there
+        assert sender.send(message("7", PID, OBR, obx("9")))[1] == "AE"
+    assert kept(tmp_path) == ["7", "7"]
+
+
+def test_a_frame_without_a_header_is_no_part_of_the_message_before_it(home):
+    feed = open_feed(home)
+    strange = b"OBX|9|NM|2160-0^Creatinine^LN||3.1|mg/dL|||||F|||202403100800"
+    with listening(feed.contract, feed.landing) as port, Sender(port) as sender:
+        answers = [sender.send(sent)[1] for sent in (admission("p1"), result_of("p1", 0), strange)]
+    assert answers == ["AA", "AA", "AR"]
+    taken_in = feed.take_in()
+    assert taken_in.quarantined == {"bad_segment": 1}
+    assert feed.rows("select patient_id, value_number from versions", "observation") == [("lab/p1", 1.0)]
+    with listening(feed.contract, feed.landing, known=feed.known) as port, Sender(port) as sender:
+        assert sender.send(result_of("p1", 0))[1] == "AA"  # the same body as the ingest has read
+    assert feed.take_in() is None
+
+
+def test_a_message_that_another_one_cuts_off_is_rejected_and_can_be_sent_again(tmp_path):
+    with listening(contract(), tmp_path) as port, Sender(port) as sender:
+        sender.socket.sendall(b"\x0b" + message("7")[:-20])
+        assert sender.send(message("8"))[1:] == ["AR", "7", "another message began within the message"]
+        assert [sender.send(message(control_id))[1] for control_id in ("7", "8")] == ["AA", "AA"]
+    assert kept(tmp_path) == ["7", "8"]
 
 
 def test_two_messages_in_one_frame_are_rejected(tmp_path):
@@ -215,6 +255,72 @@ def test_a_full_disk_is_told_and_the_message_can_be_sent_again(tmp_path):
         disk.is_full = False
         assert b"MSA|AA|7" in reception.take([Received(message=message("7"))], NOON)[0]
     assert kept(tmp_path) == ["7"]
+
+
+def test_one_that_comes_twice_at_once_to_a_full_disk_is_not_answered_as_taken(tmp_path):
+    class Full(Disk):
+        def sync(self, file: int) -> None:
+            raise OSError(28, "No space left on device")
+
+    with inbox_of("lab", tmp_path, Full()) as inbox:
+        reception = Reception(contract(), inbox, nobody)
+        answers = reception.take([Received(message=message("7")), Received(message=message("7"))], NOON)
+        assert all(b"MSA|AE|7|it could not be kept" in answer for answer in answers)
+    assert kept(tmp_path) == []
+
+
+def test_after_half_a_message_that_cannot_be_taken_back_nothing_is_written(tmp_path):
+    class Broken(Disk):
+        def append(self, file: int, data: bytes) -> None:
+            os.write(file, data[:10])
+            raise OSError(5, "Input/output error")
+
+        def cut(self, file: int, size: int) -> None:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(EnvironmentFault, match="half kept"), inbox_of("lab", tmp_path, Broken()) as inbox:
+        Reception(contract(), inbox, nobody).take([Received(message=message("7"))], NOON)
+    assert kept(tmp_path) == []
+
+
+def fill(landing, most, told):
+    """Take messages in a process whose files can grow to so many bytes; tells how each was answered."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    with inbox_of("lab", landing) as inbox:
+        reception = Reception(contract(), inbox, nobody)
+        for number in range(100):
+            [answer] = reception.take([Received(message=message(str(number)))], NOON)
+            told.send((str(number), answer.split(b"MSA|")[-1][:2].decode()))
+    told.send(None)
+
+
+def test_on_a_disk_that_is_really_full_no_message_is_acknowledged_that_is_not_kept(tmp_path):
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=fill, args=(tmp_path, 10_000, there))
+    process.start()
+    answers = dict(iter(here.recv, None))
+    process.join()
+    taken = [control_id for control_id, code in answers.items() if code == "AA"]
+    assert 10 < len(taken) < 90
+    assert {*answers.values()} == {"AA", "AE"}
+    assert kept(tmp_path) == taken
+
+
+def test_a_listener_waits_for_an_ingest_that_holds_the_inbox_for_a_moment(tmp_path):
+    with inbox_of("lab", tmp_path), pytest.raises(Refused), inbox_of("lab", tmp_path, patience=0.1):
+        pass
+    let_go = threading.Event()
+
+    def hold() -> None:
+        with inbox_of("lab", tmp_path):
+            let_go.set()
+            time.sleep(0.2)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    let_go.wait()
+    with inbox_of("lab", tmp_path, patience=10):
+        holder.join()
 
 
 def test_one_process_listens_for_a_feed(tmp_path):

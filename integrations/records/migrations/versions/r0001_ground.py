@@ -22,7 +22,6 @@ def upgrade() -> None:
     create_account()
     create_out_of_scope()
     create_outbox()
-    create_message()
     create_quarantine()
     create_waiting()
     guard_audit()
@@ -334,21 +333,6 @@ def create_outbox() -> None:
         sqlite_where=sa.text("status <> 'void'"),
         postgresql_where=sa.text("status <> 'void'"),
     )
-
-
-def create_message() -> None:
-    op.create_table(
-        "message",
-        sa.Column("source", sa.String(), nullable=False),
-        sa.Column("control_key", sa.String(), nullable=False),
-        sa.Column("digest", sa.String(), nullable=False),
-        sa.Column("sent_day", sa.String(), nullable=True),
-        sa.Column("extract_id", sa.String(), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["extract_id"], ["extract.extract_id"], name="message_extract_id_points"),
-        sa.PrimaryKeyConstraint("source", "control_key", "digest", name="message_key"),
-    )
-    op.create_index("message_received_at_index", "message", ["received_at"], unique=False)
 
 
 def create_quarantine() -> None:
