@@ -3,14 +3,20 @@
 An answer says which field is wrong, never what stands in it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.header import Header, read_header
 from integrations.hl7v2.message import read_message
+from integrations.hl7v2.movement import Movement
+from integrations.hl7v2.persons import TAKEN_BACK
 from integrations.hl7v2.rows import SCHEMAS, Rows
+from integrations.hl7v2.times import is_time
 
+TIMES = ("birth_date", "effective_at", "issued_at", "started_at", "ended_at", "deceased_at")
 TAKEN, ERROR, REJECTED = "AA", "AE", "AR"
 
 
@@ -28,19 +34,34 @@ def judge(segments: list[bytes], header: Header, feed: Feed) -> Answer:
         return Answer(code=REJECTED, reason=f"bad_segment {header.problem_detail}")
     rows = Rows()
     movements = read_message("", 1, segments, feed, rows)
-    problems = [f"{each.problem} {each.problem_detail}" for each in movements if each.problem]
-    for table in SCHEMAS:
-        for row in getattr(rows, table):
-            problem, detail = _problem(row)
-            if problem:
-                problems.append(f"{problem} {detail}")
+    told = [_problem("encounter", _said_of(each), feed) for each in movements]
+    told += [_problem(table, _columns(row), feed) for table in SCHEMAS for row in getattr(rows, table)]
+    problems = [problem for problem in told if problem]
     return Answer(code=ERROR, reason=problems[0]) if problems else Answer(code=TAKEN)
 
 
-def _problem(row: object) -> tuple[str | None, str | None]:
-    if isinstance(row, dict):
-        return row.get("problem"), row.get("problem_detail")
-    return getattr(row, "problem", None), getattr(row, "problem_detail", None)
+def _problem(table: str, row: Mapping[str, Any], feed: Feed) -> str | None:
+    """Why a row would lie in quarantine, as far as one message can tell."""
+    if row.get("problem"):
+        return f"{row['problem']} {row['problem_detail']}"
+    if row.get("is_empty"):
+        return None
+    for column in TIMES:
+        text = row.get(column)
+        may_be_a_day = column == "birth_date" or (table, column) in feed.days_are_times
+        if text and text != TAKEN_BACK and not is_time(text, may_be_a_day=may_be_a_day):
+            return f"bad_time {column}"
+    if table == "observation" and not row["effective_at"] and not row["is_retracted"]:
+        return "missing_field effective_at"
+    return None
+
+
+def _said_of(movement: Movement) -> dict[str, Any]:
+    return {**asdict(movement), **movement.said}
+
+
+def _columns(row: Any) -> dict[str, Any]:
+    return row if isinstance(row, dict) else dict(row._asdict())
 
 
 def acknowledgement(segment: bytes, answer: Answer, at: datetime) -> bytes:

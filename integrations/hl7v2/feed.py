@@ -19,6 +19,7 @@ class Feed:
     tables: Set[str] = frozenset({"observation", "patient_link"})
     encoding: str = "utf-8"
     words: Words = field(default_factory=dict)
+    days_are_times: Set[tuple[str, str]] = frozenset()  # table and column: a date alone stands for an instant
 
     @classmethod
     def of(cls, contract: Contract) -> "Feed":
@@ -31,6 +32,7 @@ class Feed:
             tables=contract.tables.keys(),
             encoding=messages.encoding.replace("-", "_"),
             words={str(field): words for field, words in messages.words.items()},
+            days_are_times={(name, column) for name, table in contract.tables.items() for column in table.dates_alone},
         )
 
     def is_result(self, message_type: str) -> bool:

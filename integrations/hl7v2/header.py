@@ -49,6 +49,10 @@ class Header:
         """Return the first component of the first repetition."""
         return self.plain(self.repeated(field)[0].partition(self.component)[0]) if field else None
 
+    def part(self, field: str) -> str:
+        """The first part of a first component that has several: the ward of `4W&1.2.3&ISO^12`."""
+        return field.partition(self.subcomponent)[0] if self.subcomponent else field
+
     def repeated(self, field: str) -> list[str]:
         """Return the repetitions of a field."""
         return field.split(self.repetition) if self.repetition else [field]

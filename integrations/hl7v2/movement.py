@@ -65,7 +65,7 @@ def read_movement(file: str, line: int, fields: list[str], header: Header, event
         encounter_id=encounter_id,
         happened_at=event.happened_at,
         issued_at=header.sent_at,
-        ward=header.first(fields[3]),
+        ward=header.first(header.part(fields[3])),
         said=said,
         problem=problem[0] if problem else None,
         problem_detail=problem[1] if problem else None,

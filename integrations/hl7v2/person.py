@@ -3,24 +3,41 @@
 from integrations.contract import PatientsOf
 from integrations.hl7v2.header import Header
 from integrations.hl7v2.patients import read_patient
+from integrations.hl7v2.persons import TAKEN_BACK
 from integrations.hl7v2.rows import LinkRow
 
-SEX = {"F": "female", "M": "male", "O": "other", "A": "other", "U": "unknown", "N": "unknown"}  # table 0001
-YES_OR_NO = {"Y": True, "N": False, None: None}
+SEX: dict[str | None, str | None] = {
+    "F": "female",
+    "M": "male",
+    "O": "other",
+    "A": "other",
+    "U": "unknown",
+    "N": "unknown",
+    TAKEN_BACK: TAKEN_BACK,
+    None: None,
+}  # table 0001
+YES_OR_NO = {"Y": True, "N": False, TAKEN_BACK: False, None: None}
 
 
 def read_person(fields: list[str], header: Header) -> dict[str, object]:
-    """Read PID-7, 8, 29 and 30; `problem` and `problem_detail` name a word that nobody knows."""
+    """Read PID-7, 8, 29 and 30; `problem` and `problem_detail` name a word that nobody knows.
+
+    What is not sent is null, what is taken back TAKEN_BACK.
+    """
     fields = fields + [""] * (31 - len(fields))
-    sex, dead = header.first(fields[8]), header.first(fields[30])
-    bad = "PID-8" if sex and sex not in SEX else "PID-30" if dead not in YES_OR_NO else None
+    born, sex, died_at, dead = (_said(fields[place], header) for place in (7, 8, 29, 30))
+    bad = "PID-8" if sex not in SEX else "PID-30" if dead not in YES_OR_NO else None
     return {
-        "birth_date": (header.first(fields[7]) or "")[:8] or None,
-        "sex": SEX.get(sex or ""),
+        "birth_date": born and born[:8],
+        "sex": SEX.get(sex),
         "is_deceased": YES_OR_NO.get(dead),
-        "deceased_at": header.first(fields[29]),
+        "deceased_at": died_at,
         **({"problem": "bad_value", "problem_detail": bad} if bad else {}),
     }
+
+
+def _said(field: str, header: Header) -> str | None:
+    return TAKEN_BACK if field.strip() == TAKEN_BACK else header.first(field)
 
 
 def merged(

@@ -17,6 +17,7 @@ from integrations.hl7v2.control import CONFLICT, Known, Verdicts, judge_messages
 from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.message import conflict, leave_out, read_message
 from integrations.hl7v2.movement import Movement
+from integrations.hl7v2.persons import fold_persons
 from integrations.hl7v2.rows import SCHEMAS, STAY, Rows
 from integrations.hl7v2.segments import messages
 from integrations.hl7v2.stays import Location, Stay, fold
@@ -36,7 +37,7 @@ def stage_messages(
     """Read the files of an extract once, and return the temporary view of staged rows of each table.
 
     `record_file` is the path below `root`, `record_line` the segment, from 1. `known`: the messages of the extracts
-    before, by their control ids. Stays go on as they stand in the lake that the connection has open.
+    before, by their control ids. Persons and stays go on as they stand in the lake that the connection has open.
     """
     paths = [str(path) for path in files]
     if _staged(connection) != paths:
@@ -83,6 +84,8 @@ def _stage(
     numbers = sorted({each.encounter_id for each in movements if each.encounter_id})
     fold(movements, stays_of(connection, contract.source, numbers) if numbers else {}, rows)
     _keep(connection, rows)
+    if "patient" in feed.tables:
+        fold_persons(connection, contract.source)
 
 
 def stays_of(connection: duckdb.DuckDBPyConnection, source: str, numbers: Sequence[str]) -> dict[str, Stay]:

@@ -1,8 +1,12 @@
 """Admissions (ADT): each message tells of one event, each row how the stay stands after it."""
 
+from datetime import date
+
 import pytest
 
+from integrations.ingest import ingest
 from tests.integrations.hl7v2.conftest import ALL_TABLES, MSH, PID, contract, obx
+from tests.integrations.hl7v2.feed import open_feed
 
 STAY = ("class", "admission_type", "admission_source", "started_at", "ended_at", "discharge_disposition", "service")
 
@@ -207,6 +211,50 @@ def test_the_person_is_born_of_a_sex_and_may_be_dead(registry):
         "is_deceased": True,
         "deceased_at": "20240305",
     }
+
+
+def born(registry):
+    return [(row["birth_date"], row["sex"], row["is_deceased"]) for row in registry.rows("patient")]
+
+
+def test_what_a_later_message_does_not_say_of_a_person_stays_and_what_it_takes_back_is_gone(registry):
+    whole, short, empty = PID + "||||19400612|M", PID, PID + '||||""|""'
+    other = PID.replace("M1^", "M2^")
+    dead = PID + "|" * 27 + "Y"
+    sent = [message("A02", pid=pid) for pid in (whole, dead, other, short, empty, short)]
+    registry.sends(*(segment for segments in sent for segment in segments))
+    assert born(registry) == [
+        ("19400612", "male", None),
+        ("19400612", "male", True),
+        (None, None, None),
+        ("19400612", "male", True),
+        (None, None, True),
+        (None, None, True),
+    ]
+
+
+def test_a_person_goes_on_as_the_lake_knows_them(home):
+    feed = open_feed(home)
+    merge = [message("A40")[0], PID, "MRG|M2^^^LAB&1.2.3&ISO^MR"]
+    for sent in (message("A01", pid=PID + "||||19400612|M" + "|" * 22 + "Y"), merge):
+        file = home / "adt.hl7"
+        file.write_text("\r".join(sent))
+        ingest("lab", file, as_of=feed.tick(), is_history=False, places=feed.places, records=feed.records)
+    assert feed.rows("select birth_date, sex, is_deceased from versions", "patient") == [
+        (date(1940, 6, 12), "male", True)
+    ]
+
+
+def test_a_person_whose_sex_nobody_can_read_is_bad_and_says_nothing_to_the_next(registry):
+    strange, short = message("A02", pid=PID + "||||19400612|Q"), message("A02", pid=PID)
+    registry.sends(*strange, *short)
+    assert [row["problem_detail"] for row in registry.rows("patient")] == ["PID-8", None]
+    assert born(registry)[1] == (None, None, None)
+
+
+def test_a_ward_is_the_first_part_of_the_place(registry):
+    registry.sends(*message("A01", ward="4W&1.2.3&ISO^12^A", f44="20240301073000"))
+    assert wards(registry) == [("4W", "20240301073000", None, False)]
 
 
 def test_a_merge_makes_the_old_number_one_of_the_patient_who_stays(registry):

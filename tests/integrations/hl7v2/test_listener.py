@@ -61,6 +61,8 @@ def test_the_answer_goes_back_to_who_sent_in_their_own_signs():
         (message("7", PID, OBR, obx("word")), "AE", "bad_value OBX-5"),
         (message("7", "PID|1||X^^^Q&9.9&ISO", OBR, obx()), "AE", "foreign_patient PID-3"),
         (message("7", OBR, obx()), "AE", "bad_segment PID"),
+        (message("7", PID, OBR, obx(collected="2024-02-30")), "AE", "bad_time effective_at"),
+        (message("7", PID, "OBR|1|P9|A5", obx()), "AE", "missing_field effective_at"),
         (message("7", kind="results"), "AR", "bad_segment MSH-9"),
         (b"what is this", "AR", "bad_segment MSH"),
         (b"", "AR", "bad_segment MSH"),
