@@ -20,6 +20,8 @@ from typing import IO
 from urllib.parse import quote
 
 from integrations.errors import EnvironmentFault, Refused
+from integrations.hl7v2.inbox import FOLDER as INBOX
+from integrations.hl7v2.inbox import OPEN, SEALED
 from integrations.records import Records, audit
 from integrations.records.kept_head import FILE_NAME as HEAD
 
@@ -42,7 +44,8 @@ class Backup:
 def backup(home: Path, target: Path, *, records: Records, as_of: datetime, dry_run: bool = False) -> Backup:
     """Copy ROUNDS_HOME into a new archive, databases in one consistent state each, records before what they point to.
 
-    Run it between rounds: a file that shrinks or goes away while it is read makes it refuse, and no archive is left.
+    Run it between rounds: a file that shrinks or goes away while it is read makes it refuse, and no archive is left. A
+    listener may go on: what it has acknowledged before is in the archive.
     """
     if target.exists():
         raise Refused("there is a file already, and a backup overwrites nothing", where=str(target))
@@ -50,7 +53,7 @@ def backup(home: Path, target: Path, *, records: Records, as_of: datetime, dry_r
         raise Refused("the folder of the backup does not exist", where=str(target.parent))
     with _said_plainly(target):
         files, left_out = _survey(home, target, records)
-        byte_count = sum(path.stat().st_size for path in files.values())
+        byte_count = sum(_size(path) for path in files.values())
     if not dry_run:
         with records.read() as connection:
             end = audit.head(connection)
@@ -93,8 +96,23 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def _read(path: Path) -> IO[bytes]:
+    """Open a file to read; one that a listener has sealed since it was found lies where it seals."""
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        if path.parent.name != OPEN or path.parents[1].name != INBOX:
+            raise
+        return (path.parents[1] / SEALED / path.name).open("rb")
+
+
+def _size(path: Path) -> int:
+    with _read(path) as file:
+        return os.fstat(file.fileno()).st_size
+
+
 def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
+    with _read(path) as file:
         return file.read(len(SQLITE_MARK)) == SQLITE_MARK
 
 
@@ -126,7 +144,7 @@ def _written_at_once(target: Path) -> Iterator[tarfile.TarFile]:
 def _add(archive: tarfile.TarFile, name: str, path: Path, workplace: Path) -> dict[str, str | int]:
     """Copy one file into the archive and return its sha256 and size."""
     if not _is_sqlite(path):
-        with path.open("rb") as file:
+        with _read(path) as file:
             return _add_open(archive, name, file)
     with tempfile.TemporaryDirectory(prefix=".rounds-backup-", dir=workplace) as folder:
         copy = Path(folder) / "copy.db"

@@ -16,7 +16,7 @@ from pathlib import Path
 from integrations.errors import EnvironmentFault, Refused
 from integrations.hl7v2.mllp import END, framed
 
-FOLDER = ".inbox"
+FOLDER, OPEN, SEALED = ".inbox", "open", "sealed"
 
 
 class Disk:
@@ -75,7 +75,7 @@ class Inbox:
 
     @property
     def sealed(self) -> Path:
-        return self.folder / "sealed"
+        return self.folder / SEALED
 
     def append(self, messages: Sequence[bytes], at: datetime) -> None:
         """Keep messages; when this returns, they outlive a loss of power. Raises OSError, and then none was kept."""
@@ -113,7 +113,7 @@ class Inbox:
 
     def recover(self) -> None:
         """Seal what a process left that is no more."""
-        for path in sorted((self.folder / "open").iterdir()):
+        for path in sorted((self.folder / OPEN).iterdir()):
             held = path.read_bytes()
             end = held.rfind(END) + len(END) if END in held else 0
             file = os.open(path, os.O_WRONLY)
@@ -132,14 +132,14 @@ class Inbox:
         name = f"{at:%Y%m%dT%H%M%S%f}"
         if taken and name <= max(taken):  # a clock that was set back must not change the order
             name = f"{max(taken)}x"
-        self.path = self.folder / "open" / f"{name}.hl7"
+        self.path = self.folder / OPEN / f"{name}.hl7"
         self._file = self._disk.create(self.path)
         self._disk.sync_folder(self.path.parent)
 
     def files(self) -> list[Path]:
         """The files of messages, in the order in which they were heard."""
         return sorted(
-            (path for part in ("open", "sealed") for path in (self.folder / part).iterdir()), key=lambda path: path.name
+            (path for part in (OPEN, SEALED) for path in (self.folder / part).iterdir()), key=lambda path: path.name
         )
 
     def _move(self, path: Path) -> Path:
@@ -158,7 +158,7 @@ def inbox_of(source: str, landing: Path, disk: Disk | None = None, patience: flo
     """
     disk = disk or Disk()
     folder = landing / source / FOLDER
-    for part in ("open", "sealed"):
+    for part in (OPEN, SEALED):
         disk.make_folder(folder / part)
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -190,7 +190,7 @@ def _is_locked(lock: int, patience: float) -> bool:
 
 def is_sealed(source: str, landing: Path) -> bool:
     """Whether all that was heard lies where an ingest takes it."""
-    folder = landing / source / FOLDER / "open"
+    folder = landing / source / FOLDER / OPEN
     return not folder.exists() or not any(folder.iterdir())
 
 
@@ -204,4 +204,4 @@ def sealed_files(source: str, landing: Path) -> list[Path]:
             pass
     except Refused:  # a listener holds it, and seals in its own time
         pass
-    return sorted((folder / "sealed").iterdir())
+    return sorted((folder / SEALED).iterdir())

@@ -7,13 +7,17 @@ import sqlite3
 import stat
 import tarfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from integrations.backup import Backup, backup
 from integrations.errors import EnvironmentFault, NotInOrder, Refused
+from integrations.hl7v2.inbox import inbox_of, sealed_files
+from integrations.hl7v2.mllp import framed
 from integrations.records import Records, audit, open_records
 from integrations.restore import restore
 
@@ -127,6 +131,26 @@ def test_a_database_is_copied_in_one_state_while_another_writes(
     assert copy.execute("select x from t").fetchall() == [(1,)]
     copy.close()
     assert "home/mlflow/mlflow.db-journal" not in members(tmp_path / "b.tar")
+
+
+def test_a_listener_that_seals_meanwhile_does_not_spoil_a_backup(
+    filled: Path, sqlite_records: Records, tmp_path: Path
+) -> None:
+    told = b"MSH|what was acknowledged"
+    with inbox_of("lab", filled / "landing") as inbox:
+        inbox.append([told], NIGHT)
+
+        class SealsNow(Records):
+            def read(self) -> AbstractContextManager[Connection]:
+                inbox.seal()
+                return super().read()
+
+        records = SealsNow(sqlite_records.engine)
+        backup(filled, tmp_path / "b.tar", records=records, as_of=NIGHT)
+        assert not any((filled / "landing" / "lab" / ".inbox" / "open").iterdir())
+    restore(tmp_path / "b.tar", tmp_path / "again")
+    [file] = sealed_files("lab", tmp_path / "again" / "landing")
+    assert file.read_bytes() == framed(told)
 
 
 def test_a_backup_into_the_home_does_not_hold_itself(filled: Path, sqlite_records: Records) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from flows.listen import PATIENCE_SECONDS
 from integrations.contract import load_contract
 from integrations.hl7v2.inbox import inbox_of
 from integrations.hl7v2.listener import Bounds, Listener
@@ -51,7 +52,7 @@ def live(home: Path, port: int, make: Callable[..., Reception]) -> None:
             return ledger.known_messages(db, "lab", "~", keys)
 
     contract = load_contract("lab", home / "sources")
-    with inbox_of("lab", home / "landing") as inbox:
+    with inbox_of("lab", home / "landing", patience=PATIENCE_SECONDS) as inbox:
         listener = Listener(make(contract, inbox, known), lambda: datetime.now(UTC), Bounds())
         asyncio.run(listener.serve("127.0.0.1", port, seal_seconds=SEAL_SECONDS, ready=lambda _: None))
 
@@ -154,7 +155,10 @@ def play(
     make: Callable[..., Reception],
     between: Callable[[], None],
 ) -> tuple[list[Ledger], int]:
-    """Let the senders send while the listener dies so often; `between` is called after every 50th death."""
+    """Let the senders send while the listener dies so often; `between` is called after every 50th death.
+
+    It is called while the listener that lives next is heard to begin, or already takes messages.
+    """
     lives = Lives(home, free_port(), make)
     ledgers = [Ledger() for _ in range(SENDERS)]
     is_over = threading.Event()
@@ -169,9 +173,9 @@ def play(
     for place in sorted(random.sample(range(total // 100, total * 95 // 100), kills)):
         _wait(partial(_has_come_to, ledgers, place), threads)
         lives.kill()
+        lives.begin()
         if lives.kills % 50 == 0:
             between()
-        lives.begin()
     _wait(lambda: not any(thread.is_alive() for thread in threads), threads)
     is_over.set()
     lives.kill()

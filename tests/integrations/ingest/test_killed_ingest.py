@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from integrations.duck import connect
+from integrations.hl7v2.inbox import inbox_of, sealed_files
 from integrations.ingest import ledger
+from integrations.ingest.heard import drop_taken_in, heard
 from tests.crash.killing import draw_kill, run
 from tests.integrations.dicomweb.conftest import PACS, study
 from tests.integrations.hl7v2.killed import admission, message
-from tests.integrations.ingest.conftest import MRN, WARD, encounter, open_home, patient, result
+from tests.integrations.ingest.conftest import FIRST_NIGHT, MRN, WARD, encounter, open_home, patient, result
 from tests.integrations.ingest.test_doors import MAPPING, WAREHOUSE
 
 pytestmark = pytest.mark.xdist_group("crash")
@@ -60,10 +62,12 @@ def fhir(home: Path) -> None:
 
 
 def hl7v2(home: Path) -> None:
-    folder = home / "extract"
-    folder.mkdir()
+    """What a listener has heard; from landing on it goes as a file that is brought."""
     lines = [admission(f"p{n}") for n in range(40)] + [message(f"p{n}", value) for value in range(5) for n in range(40)]
-    (folder / "night.hl7").write_bytes(b"\r".join([*lines, b"what is this", lines[-1]]) + b"\r")
+    with inbox_of("lab", home / "landing") as inbox:
+        for part in (lines[:100], [*lines[100:], b"what is this", lines[-1]]):
+            inbox.append(part, FIRST_NIGHT)
+            inbox.seal()
     source = home / "sources" / "lab"
     (source / "contract.yaml").write_text(HL7)
     (source / "codes.csv").write_text((source / "codes.csv").read_text().replace("http://loinc.org", "LN"))
@@ -106,9 +110,13 @@ def door(request: pytest.FixtureRequest, tmp_path: Path, empty_ward: Path) -> Do
 
 
 def take_in(home: Path, source: str) -> None:
-    """What `rounds ingest SOURCE --from` does."""
+    """What `rounds ingest SOURCE --from` does, or without it of what was heard."""
     ward = open_home(home)
-    ward.ingest(home / "extract", night=1, source=source)
+    is_heard = source == "lab"
+    if folder := heard(source, ward.places.landing, ward.records) if is_heard else home / "extract":
+        ward.ingest(folder, night=1, source=source)
+    if is_heard:
+        drop_taken_in(source, ward.places.landing, ward.records)
     ward.records.close()
 
 
@@ -124,6 +132,7 @@ def state(home: Path) -> State:
                 found[table] = connection.execute(sql).fetchall()
         for table in ("extract", "account", "out_of_scope", "waiting", "quarantine", "message"):
             found[f"records of {table}"] = sorted(map(repr, db.exec_driver_sql(f"select * from {table}")))
+    found["heard and not taken in"] = list(sealed_files("lab", ward.places.landing))
     ward.records.close()
     return found
 
@@ -133,6 +142,7 @@ def test_an_ingest_that_is_killed_fifty_times_leaves_what_it_would_have_left(doo
     expected, random = state(tmp_path / "whole"), Random(door.source)
     assert expected["records of account"]
     assert expected["records of quarantine"]
+    assert expected["heard and not taken in"] == []
     deaths = same = homes = 0
     while deaths < KILLS:
         homes += 1
@@ -151,7 +161,8 @@ def test_an_ingest_that_is_killed_fifty_times_leaves_what_it_would_have_left(doo
 
 def test_a_home_that_took_in_less_differs(door: Door, tmp_path: Path) -> None:
     take_in(shutil.copytree(door.home, tmp_path / "whole"), door.source)
-    file = next(path for path in sorted((door.home / "extract").iterdir()) if path.stat().st_size > 100)
+    sent = door.home / ("landing/lab/.inbox/sealed" if door.source == "lab" else "extract")
+    file = next(path for path in sorted(sent.iterdir()) if path.stat().st_size > 100)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     take_in(door.home, door.source)
     assert state(door.home) != state(tmp_path / "whole")
