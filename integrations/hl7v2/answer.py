@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from integrations.hl7v2.feed import Feed
-from integrations.hl7v2.header import Header, read_header
+from integrations.hl7v2.header import LAST_FIELD, Header, read_header
 from integrations.hl7v2.message import read_message
 from integrations.hl7v2.movement import Movement
 from integrations.hl7v2.persons import TAKEN_BACK
@@ -67,7 +67,7 @@ def _columns(row: Any) -> dict[str, Any]:
 def acknowledgement(segment: bytes, answer: Answer, at: datetime) -> bytes:
     """The ACK of a message whose first segment this is, in the sender's own signs and version."""
     header = read_header(segment)
-    sent = segment.decode("latin-1").split(header.field) + [""] * 12
+    sent = segment.decode("latin-1").split(header.field, LAST_FIELD) + [""] * 12
     is_header = header.problem_detail not in ("MSH", "MSH-2")
     trigger = header.message_type.partition("^")[2] if is_header else ""
     signs = sent[1] if is_header else "^~\\&"

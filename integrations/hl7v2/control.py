@@ -123,18 +123,21 @@ def judge_messages(
     return verdicts
 
 
-def new_messages(connection: duckdb.DuckDBPyConnection, extract_id: str, since: date) -> list[dict[str, Any]]:
-    """The messages of an extract that were sent since a day, each control id and body once; of others nobody asks."""
+def new_messages(connection: duckdb.DuckDBPyConnection, extract_id: str, since: date | None) -> list[dict[str, Any]]:
+    """The messages of an extract, each control id and body once; if a day is given, those alone that were sent since.
+
+    Of a load of history the others are left out: nobody sends them again.
+    """
     _create(connection)
     rows = connection.execute(
         """
         select control_key, digest, min(sent_day), bool_or(is_conflict)
         from sent_message
-        where extract_id = $extract_id and coalesce(sent_day >= $since, true)
+        where extract_id = $extract_id and coalesce(sent_day >= $since, true)  -- null: every day
         group by control_key, digest
         order by control_key, digest
         """,
-        {"extract_id": extract_id, "since": f"{since:%Y%m%d}"},
+        {"extract_id": extract_id, "since": since and f"{since:%Y%m%d}"},
     ).fetchall()
     return [dict(zip(("control_key", "digest", "sent_day", "is_conflict"), row, strict=True)) for row in rows]
 

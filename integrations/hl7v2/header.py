@@ -15,6 +15,7 @@ CHARSETS = {
     **{f"8859/{part}": f"iso8859_{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
 }
 MESSAGE_TYPE = re.compile(r"[A-Z0-9]{3}", re.ASCII)
+LAST_FIELD = 25  # no version has more in MSH
 HIGHLIGHTS = ("H", "N")
 BREAKS = (".br", ".sp")
 
@@ -98,7 +99,7 @@ def read_header(segment: bytes, encoding: str = "utf-8") -> Header:
     text = segment.decode("latin-1")
     if not text.startswith("MSH"):
         return Header(problem_detail="MSH")
-    sent = text.split(text[3]) if len(text) > 3 else [text]
+    sent = text.split(text[3], LAST_FIELD) if len(text) > 3 else [text]
     marks = [text[3:4], *"".join(sent[1:2])[:4]]
     if len(marks) < 2 or len(set(marks)) < len(marks) or any(mark.isalnum() or mark.isspace() for mark in marks):
         return Header(problem_detail="MSH-2")

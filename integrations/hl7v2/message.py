@@ -9,10 +9,13 @@ from integrations.hl7v2.patients import Patient, read_patient
 from integrations.hl7v2.person import merged, read_person, unlinked
 from integrations.hl7v2.result import Around, read_result
 from integrations.hl7v2.rows import LinkRow, ObservationRow, Rows
+from integrations.hl7v2.segments import TOO_LONG
 
 UNREADABLE = "\ufffd"  # what a byte becomes that is none of the message's character set
 SEGMENT_NAME = re.compile(rb"[A-Z][A-Z0-9]{2}(?![A-Za-z0-9])")
 BY_SPECIMEN = ("OUL^R22", "OUL^R23")  # each specimen (SPM) begins with its orders; else the order comes first
+# A segment of so many characters is looked at: one of more parts than that would take minutes, and is no segment.
+LARGE, MOST_PARTS = 100_000, 20_000
 OF_AN_ADMISSION = "result_of_an_admission"
 
 
@@ -22,9 +25,9 @@ def read_message(file: str, first: int, segments: list[bytes], feed: Feed, rows:
     if header.problem_detail:
         _refuse(file, first, segments, header.problem_detail, feed, rows)
     elif feed.is_result(header.message_type):
-        _read_results(file, first, _texts(segments, header.charset), header, feed, rows)
+        _read_results(file, first, _texts(segments, header), header, feed, rows)
     elif feed.is_admission(header.message_type):
-        return _read_admission(file, first, _texts(segments, header.charset), header, feed, rows)
+        return _read_admission(file, first, _texts(segments, header), header, feed, rows)
     else:
         leave_out(file, first, f"message {header.message_type}", feed, rows)
     return []
@@ -58,13 +61,21 @@ def _refuse(
             rows.add(feed.first_table, file, line, problem=problem, problem_detail=detail)
 
 
-def _texts(segments: list[bytes], charset: str) -> list[str]:
+def _texts(segments: list[bytes], header: Header) -> list[str]:
     """Decode a message; bytes that are none of its character set become U+FFFD."""
     whole = b"\r".join(segments)
     try:
-        return whole.decode(charset).split("\r")
+        texts = whole.decode(header.charset).split("\r")
     except UnicodeDecodeError:
-        return [segment.decode(charset, errors="replace") for segment in segments]
+        texts = [segment.decode(header.charset, errors="replace") for segment in segments]
+    if len(whole) > LARGE:
+        texts = [TOO_LONG.decode() if _is_boundless(text, header) else text for text in texts]
+    return texts
+
+
+def _is_boundless(text: str, header: Header) -> bool:
+    signs = (header.field, header.component, header.repetition, header.escape, header.subcomponent)
+    return len(text) > LARGE and sum(text.count(sign) for sign in signs if sign) > MOST_PARTS
 
 
 def _read_results(file: str, first: int, texts: list[str], header: Header, feed: Feed, rows: Rows) -> None:

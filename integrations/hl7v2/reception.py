@@ -4,6 +4,7 @@ A message that came before, from the same sender under the same control id, is a
 again. Another one under that id is kept, so that people see both, and answered as an error, as often as it comes.
 """
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from integrations.hl7v2.inbox import Inbox
 from integrations.hl7v2.mllp import START
 from integrations.hl7v2.segments import LONGEST_MESSAGE, OUTSIDE, messages, segments_of
 
+log = logging.getLogger(__name__)
 NOT_KEPT = Answer(code=ERROR, reason="it could not be kept: send it again")
 OTHER_BODY = Answer(code=ERROR, reason=f"{CONFLICT} MSH-10")
 # These are not kept: nobody has the right to send the first, and the others cannot be answered as one message.
@@ -72,6 +74,8 @@ class Reception:
             self._keep(cases, at)
         for case in cases:
             self.counts[case.answer.code] += 1
+            if case.answer.reason:
+                log.warning("answered %s: %s", case.answer.code, case.answer.reason)
         return [acknowledgement(case.segments[0], case.answer, at) for case in cases]
 
     def seal(self) -> None:

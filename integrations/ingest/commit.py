@@ -58,7 +58,7 @@ def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: In
 def _note_messages(db: Connection, connection: duckdb.DuckDBPyConnection, ingested: Ingested) -> None:
     if ingested.contract.kind == "hl7v2":
         since = ingested.landed.received_at - ingested.contract.messages.control_ids_unique_for
-        rows = new_messages(connection, ingested.landed.extract_id, since.date())
+        rows = new_messages(connection, ingested.landed.extract_id, since.date() if ingested.is_history else None)
         ledger.note_messages(db, ingested.landed, rows, since)
 
 

@@ -65,6 +65,12 @@ def test_a_conflict_that_comes_again_is_set_aside_once(laboratory):
     assert outcomes(laboratory) == ["repeated_conflict", "repeated_message"]
 
 
+def test_of_history_only_the_messages_of_late_are_kept_in_mind(laboratory):
+    laboratory.sends(header("7", at="20230301120000"), PID, OBR, obx(), header("8"), PID, OBR, obx("2"))
+    assert len(new_messages(laboratory.connection, "lab-1", date(2024, 2, 23))) == 1
+    assert len(new_messages(laboratory.connection, "lab-1", None)) == 2
+
+
 def test_messages_without_a_control_id_are_always_new(laboratory):
     laboratory.sends(MSH, PID, OBR, obx(), MSH, PID, OBR, obx())
     assert outcomes(laboratory) == [None, None]

@@ -136,6 +136,18 @@ def test_a_frame_without_a_header_is_no_part_of_the_message_before_it(home):
     assert feed.take_in() is None
 
 
+def test_a_live_message_that_was_sent_long_ago_is_known_when_it_comes_again(home):
+    feed = open_feed(home)
+    old = result_of("p1", 0).replace(b"20240311040000", b"20200311040000")
+    with listening(feed.contract, feed.landing, known=feed.known) as port, Sender(port) as sender:
+        assert [sender.send(sent)[1] for sent in (admission("p1"), old)] == ["AA", "AA"]
+    assert feed.take_in().accounts["observation"].mapped == 1
+    with listening(feed.contract, feed.landing, known=feed.known) as port, Sender(port) as sender:
+        assert sender.send(old)[1] == "AA"
+        assert sender.send(old.replace(b"1.000", b"2.000"))[1] == "AE"
+    assert feed.take_in().quarantined == {"conflicting_message": 3}
+
+
 def test_a_message_that_another_one_cuts_off_is_rejected_and_can_be_sent_again(tmp_path):
     with listening(contract(), tmp_path) as port, Sender(port) as sender:
         sender.socket.sendall(b"\x0b" + message("7")[:-20])

@@ -1,13 +1,15 @@
 """Ten thousand broken messages per parser: none raises, each is answered, and a file of them balances."""
 
 import os
+import tracemalloc
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from integrations.hl7v2.answer import judge
+from integrations.hl7v2.answer import acknowledgement, judge
 from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.header import read_header
 from integrations.hl7v2.mllp import Frames, TooLong, framed
@@ -52,6 +54,53 @@ def test_a_broken_message_is_answered_and_never_raises(kind: str) -> None:
             assert answer.code == "AA" or answer.reason.split(" ")[0] in REASONS
     print(f"{kind}: {sum(codes.values()):,} mutants, answered {dict(codes)}")
     assert min(codes["AA"], codes["AE"], codes["AR"]) > MUTANTS / 100
+
+
+N = 2 << 20  # bytes
+BOUNDLESS = {
+    "answers": [MSH, PID, OBR, obx("a~" * (N // 2), "CWE")],
+    "identifiers": [MSH, PID + "1^^^a~" * (N // 6), OBR, obx()],
+    "fields": [MSH, PID, OBR, "OBX" + "|" * N],
+    "escapes": [MSH, PID, OBR, obx("\\" * N, "ST")],
+    "fields of the header": [MSH + "|" * N, PID, OBR, obx()],
+    "digits": [MSH, PID, OBR, obx("9" * N)],
+    "segments": [MSH, PID, OBR, *[obx()] * 5_000],
+}
+
+
+@pytest.mark.parametrize("kind", BOUNDLESS)
+def test_a_message_without_bounds_costs_no_more_than_a_copy_of_it_or_two(kind: str) -> None:
+    feed, sent = Feed.of(contract(*ALL_TABLES)), "\r".join(BOUNDLESS[kind]).encode()
+    tracemalloc.start()
+    segments = segments_of(sent)
+    header = read_header(segments[0])
+    answer = judge(segments, header, feed)
+    acknowledgement(segments[0], answer, datetime(2024, 3, 1, tzinfo=UTC))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * N
+    is_refused = kind not in ("digits", "segments")
+    assert (answer.reason == "bad_segment segment") == is_refused
+
+
+def test_broken_messages_leave_nothing_in_memory() -> None:
+    feed, random = Feed.of(contract(*ALL_TABLES)), Random(1)
+    whole = [("\r".join(lines)).encode() for lines in KINDS.values()]
+
+    def some(count: int) -> None:
+        for _ in range(count):
+            segments = segments_of(mutant(random, random.choice(whole)))
+            judge(segments, read_header(segments[0]), feed)
+
+    some(500)
+    tracemalloc.start()
+    some(500)
+    before, _ = tracemalloc.get_traced_memory()
+    some(1_500)
+    after, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert after - before < 1 << 18
+    assert peak < 1 << 21
 
 
 def test_frames_are_found_in_any_bytes_however_they_are_cut() -> None:
