@@ -1,6 +1,7 @@
 """`make soak MINUTES=n`: property and crash tests over and over with new seeds, until the time is up or one fails.
 
-The seed that comes next is kept in var/soak/seed, so that a later soak goes on where this one ended.
+The seed that comes next is kept in var/soak/seed, so that a later soak goes on where this one ended. Suites that draw
+for themselves, and not by Hypothesis, find it in ROUNDS_SOAK.
 """
 
 import argparse
@@ -14,12 +15,16 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SUITES = (
     "tests/integrations/ingest/test_account.py",
     "tests/integrations/ingest/test_bombs.py",
+    "tests/integrations/ingest/test_killed_ingest.py",
     "tests/integrations/fhir/export/test_cut_exports.py",
     "tests/integrations/fhir/test_mutated.py",
     "tests/integrations/fhir/test_sound.py",
     "tests/integrations/hl7v2/test_anything.py",
     "tests/integrations/hl7v2/test_killed.py",
     "tests/integrations/hl7v2/test_mutated_messages.py",
+    "tests/integrations/hl7v2/test_oracles.py",
+    "tests/integrations/hl7v2/test_power_loss.py",
+    "tests/integrations/hl7v2/test_times.py",
     "tests/crash/test_full_disk.py",
 )
 
@@ -37,7 +42,9 @@ def main(arguments: list[str]) -> int:
     rounds = 0
     while time.monotonic() < until:
         for command in _commands(seed):
-            if subprocess.run(command, cwd=CHECKOUT, env={**os.environ, "ROUNDS_SOAK": "1"}, check=False).returncode:
+            if subprocess.run(
+                command, cwd=CHECKOUT, env={**os.environ, "ROUNDS_SOAK": str(seed)}, check=False
+            ).returncode:
                 sys.stdout.write(f"failed with seed {seed}, after {rounds} rounds in order: {' '.join(command[1:])}\n")
                 return 1
         seed, rounds = seed + 1, rounds + 1

@@ -10,8 +10,8 @@ from integrations.hl7v2.reception import Reception
 from tests.integrations.hl7v2.feed import HeardFeed, open_feed
 from tests.integrations.hl7v2.killed import PATIENTS_OF_A_SENDER, SENDERS, Hasty, Ledger, play
 
-IS_SOAK = "ROUNDS_SOAK" in os.environ
-KILLS, MESSAGES_EACH = (2_000, 5_000) if IS_SOAK else (200, 500)  # of each of 40 patients
+SOAK = int(os.environ.get("ROUNDS_SOAK", 0))  # the seed of its round
+KILLS, MESSAGES_EACH = (2_000, 5_000) if SOAK else (200, 500)  # of each of 40 patients
 VALUES = """
 select patient_id, list(value_number order by available_at), count(*)
 from versions group by patient_id order by patient_id
@@ -49,7 +49,7 @@ def judged(home: Path, kills: int, messages_each: int, make: type[Reception]) ->
             received += account.received - account.out_of_scope
             assert account.waiting == account.quarantined == 0
 
-    ledgers, deaths = play(home, kills, messages_each, Random(kills), make, take_in)
+    ledgers, deaths = play(home, kills, messages_each, Random(kills + SOAK), make, take_in)
     take_in()
     return findings(feed, ledgers, received), ledgers, deaths
 

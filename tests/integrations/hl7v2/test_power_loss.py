@@ -1,5 +1,6 @@
 """Power is lost at any moment: every acknowledged message is there, by a disk that drops whatever was not synced."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,8 @@ from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
 from tests.integrations.hl7v2.listening import nobody
 from tests.integrations.hl7v2.power import VolatileDisk
 
-TRIALS = 100
+SOAK = int(os.environ.get("ROUNDS_SOAK", 0))  # the seed of its round
+TRIALS = 1_000 if SOAK else 100
 START = datetime(2024, 3, 1, 12, tzinfo=UTC)
 Make = Callable[[Path], VolatileDisk]
 
@@ -92,7 +94,7 @@ def _count_down(disk: VolatileDisk, calls: int) -> None:
 def played(tmp_path: Path, make: Make) -> tuple[int, int]:
     """All trials: acknowledged and lost messages."""
     told = gone = 0
-    for seed in range(TRIALS):
+    for seed in range(SOAK * TRIALS, SOAK * TRIALS + TRIALS):
         root = tmp_path / str(seed)
         root.mkdir()
         acknowledged, missing = lost(root, seed, make)
