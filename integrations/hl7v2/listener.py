@@ -27,7 +27,7 @@ class Bounds:
 
     longest_message: int = 16 << 20
     most_held: int = 256 << 20  # of all messages that are not whole yet
-    message_seconds: float = 30  # from the first byte of a message to its last
+    message_seconds: float = 30  # from the first byte of a message to its last, and for the handshake of TLS
     answer_seconds: float = 30  # until a sender has taken its answer
     idle_seconds: float = 24 * 3600
     most_connections: int = 1_000
@@ -59,7 +59,10 @@ class Listener:
         ready: Callable[[int], None],
     ) -> None:
         """Listen; `ready` is told the port. What was heard is sealed every so many seconds, and at the end."""
-        server = await asyncio.start_server(self._connected, host, port, ssl=tls, limit=CHUNK)
+        handshake_seconds = self.bounds.message_seconds if tls else None
+        server = await asyncio.start_server(
+            self._connected, host, port, ssl=tls, limit=CHUNK, ssl_handshake_timeout=handshake_seconds
+        )
         work = [asyncio.create_task(self._receive()), asyncio.create_task(self._seal_every(seal_seconds))]
         try:
             async with server:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import resource
+import socket
 import ssl
 import threading
 import time
@@ -22,7 +23,7 @@ from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
 from tests.integrations.hl7v2.feed import open_feed
 from tests.integrations.hl7v2.killed import admission
 from tests.integrations.hl7v2.killed import message as result_of
-from tests.integrations.hl7v2.listening import Sender, listening, nobody
+from tests.integrations.hl7v2.listening import SECONDS, Sender, listening, nobody
 from tests.integrations.web.authority import Authority
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
@@ -361,7 +362,7 @@ def test_a_clock_that_is_set_back_keeps_the_order(tmp_path):
 
 
 @contextmanager
-def under_tls(landing, authority):
+def under_tls(landing, authority, bounds=None):
     """A listener that asks for certificates of the authority; yields its port."""
     certificate, key = authority.issue("server")
     address = Address(
@@ -370,7 +371,7 @@ def under_tls(landing, authority):
         client_ca_file=authority.file,
         senders={"lis.example.org": ("LIS|LAB",)},
     )
-    with listening(contract(), landing, tls=address.context(), senders=address.allowed) as port:
+    with listening(contract(), landing, bounds=bounds, tls=address.context(), senders=address.allowed) as port:
         yield port
 
 
@@ -404,6 +405,19 @@ def test_a_sender_without_tls_is_not_heard(tmp_path):
     with under_tls(tmp_path, Authority(tmp_path)) as port, pytest.raises((ConnectionError, TimeoutError)):
         speak(port)
     assert kept(tmp_path) == []
+
+
+def test_who_never_shakes_hands_is_let_go_while_good_senders_are_served(tmp_path):
+    authority = Authority(tmp_path)
+    with under_tls(tmp_path, authority, Bounds(message_seconds=1)) as port:
+        silent = [socket.create_connection(("127.0.0.1", port), timeout=SECONDS) for _ in range(50)]
+        with Sender(port, client(authority, "lis.example.org", authority)) as good:
+            assert good.send(message("7"))[1] == "AA"
+        for connection in silent:
+            with suppress(ConnectionError):
+                assert connection.recv(1) == b""
+            connection.close()
+    assert kept(tmp_path) == ["7"]
 
 
 def speak(port, tls=None):
