@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import CheckConstraint, insert, inspect, select, text
+from sqlalchemy import CheckConstraint, create_engine, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from integrations.errors import EnvironmentFault, NotInOrder, WrongUsage
@@ -55,6 +56,23 @@ def test_the_current_revision_is_the_newest_one_in_the_folder() -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     assert ScriptDirectory.from_config(config).get_current_head() == CURRENT_REVISION
+
+
+@pytest.mark.parametrize("earlier", ["0001", "0002"])
+def test_a_database_of_an_earlier_revision_gets_what_is_new_and_keeps_what_it_holds(home: Path, earlier: str) -> None:
+    url, config = f"sqlite:///{home / 'records.db'}", Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, earlier)
+        connection.execute(insert(snapshot).values(created_at=NIGHT, versions={"patient": 3}))
+    engine.dispose()
+    records = open_records(url)
+    assert count_snapshots(records) == 1
+    with records.read() as db:
+        assert {*inspect(db).get_table_names()} == {*metadata.tables, "alembic_version"}
+    records.close()
 
 
 def test_two_processes_that_start_at_once_make_one_database(empty_url: str) -> None:
