@@ -14,8 +14,8 @@ class Address(BaseModel):
     """One listener, under `listeners` of settings.yaml.
 
     certificate_file and key_file: ours, for TLS. client_ca_file: who must have signed the certificate of a sender;
-    senders: which MSH-3|MSH-4 each certificate, by its name, may speak for. is_unencrypted: results may travel in the
-    clear beyond this machine. seal_seconds: so often what was heard is handed to the ingest.
+    senders: which MSH-3|MSH-4 each certificate, by its name, may speak for. TLS goes with all four. is_unencrypted:
+    results may travel in the clear beyond this machine. seal_seconds: so often what was heard is handed to the ingest.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,13 +37,17 @@ class Address(BaseModel):
             raise ValueError("client_ca_file and senders go together: which certificate may speak for whom")
         if self.client_ca_file and not self.certificate_file:
             raise ValueError("client_ca_file needs certificate_file: certificates are shown over TLS")
+        if self.certificate_file and not self.client_ca_file:
+            raise ValueError(
+                "certificate_file needs client_ca_file and senders: under TLS each sender is bound to its own"
+            )
         if not (self.certificate_file or self.is_unencrypted or _is_loopback(self.host)):
             raise ValueError("results would travel unencrypted: give certificate_file, or say is_unencrypted: true")
         return self
 
     @property
     def allowed(self) -> dict[str, frozenset[str]] | None:
-        """The senders by certificate; null where no certificate is asked for."""
+        """The senders by certificate; null without TLS."""
         return {name: frozenset(senders) for name, senders in self.senders.items()} if self.client_ca_file else None
 
     def context(self) -> ssl.SSLContext | None:

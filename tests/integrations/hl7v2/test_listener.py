@@ -439,6 +439,7 @@ def folder(path):
         ({"certificate_file": "a.pem"}, "go together"),
         ({"senders": {"a": ["LIS|LAB"]}}, "go together"),
         ({"client_ca_file": "a.pem", "senders": {"a": ["LIS|LAB"]}}, "needs certificate_file"),
+        ({"certificate_file": "a.pem", "key_file": "a.key"}, "needs client_ca_file"),
     ],
 )
 def test_settings_that_would_leave_the_door_open_are_refused(said, wrong):
