@@ -29,6 +29,7 @@ SCHEMA = pa.schema(
         ("digest", pa.string()),
         ("sent_day", pa.string()),
         ("extract_id", pa.string()),
+        ("sender", pa.string()),
         ("is_conflict", pa.bool_()),
     ]
 )
@@ -44,6 +45,7 @@ class SentMessage(NamedTuple):
     digest: str
     sent_day: str | None
     extract_id: str
+    sender: str
     is_conflict: bool = False
 
 
@@ -154,7 +156,8 @@ def _sent(files: Sequence[Path], root: Path, encoding: str, extract_id: str) -> 
         for first, message in messages(path):
             header = read_header(message[0], encoding)
             if key := control_key(header):
-                yield SentMessage(name, first, key, digest_of(message), (header.sent_at or "")[:8] or None, extract_id)
+                sent_day = (header.sent_at or "")[:8] or None
+                yield SentMessage(name, first, key, digest_of(message), sent_day, extract_id, header.sender)
 
 
 def _odd(

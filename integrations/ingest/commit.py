@@ -1,4 +1,4 @@
-"""The one transaction that makes an ingest count: account, what was set aside, snapshot, and the extract's status."""
+"""The one transaction that makes an ingest count: account, what was set aside, findings, snapshot, and the status."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +19,9 @@ from integrations.ingest.set_aside import Origin, keep_hashes, quarantine_rows, 
 from integrations.ingest.take_up import TakenUp
 from integrations.landing import Landed, drop_landed
 from integrations.records import Records
+from integrations.watch.extent import Extent
+from integrations.watch.finding import Found
+from integrations.watch.kept import note_figures, note_findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +33,12 @@ class Ingested:
     is_history: bool
     before: int | None
     origin: Origin
+    extent: Extent
     accounts: dict[str, TableAccount] = field(default_factory=dict)
     files_left_out: dict[str, int] = field(default_factory=dict)
     taken: TakenUp = field(default_factory=TakenUp)
     undecided: list[UndecidedCode] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
 
 
 def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: IngestPlaces, records: Records) -> int:
@@ -49,6 +54,8 @@ def commit(connection: duckdb.DuckDBPyConnection, ingested: Ingested, places: In
         _note_messages(db, connection, ingested)
         _note_out_of_scope(db, connection, ingested)
         _note_set_aside(db, connection, ingested)
+        note_figures(connection, db, ingested.extent)
+        note_findings(db, ingested.extent, ingested.found)
         superseded = ledger.drop_superseded(db, landed)
     for extract_id in superseded:
         drop_landed(landed.folder.parent / extract_id)

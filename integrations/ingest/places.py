@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from integrations.lake import Lake
+from integrations.watch.finding import Found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +69,7 @@ class IngestResult:
 
     extract_id: empty where there was nothing to take in.
     set_aside, undecided: of a dry run, what a person wants to know before the extract is taken in.
+    found: what the watch notices in it; a dry run writes none of it.
     """
 
     extract_id: str
@@ -77,3 +79,4 @@ class IngestResult:
     snapshot_id: int | None = None
     set_aside: tuple[SetAside, ...] = ()
     undecided: tuple[UndecidedCode, ...] = ()
+    found: tuple[Found, ...] = ()

@@ -38,6 +38,10 @@ from integrations.ingest.undecided import undecided_codes
 from integrations.landing import Arrival, Landed, LandedFile, arrival, drop_landed, settle
 from integrations.records import Records
 from integrations.tables import LOAD_ORDER
+from integrations.watch import measure
+from integrations.watch.extent import Extent
+from integrations.watch.judge import judge
+from integrations.watch.past import before_at
 
 # Rows of so many lines are kept in memory, which is a tenth cheaper; those of more, or of files without lines, on disk.
 MOST_LINES_IN_MEMORY, MOST_BYTES_IN_MEMORY = 300_000, 300 << 20
@@ -156,15 +160,32 @@ def _load_landed(
 ) -> IngestResult:
     kind = opening.contract.kind
     origin = Origin(extract_id=landed.extract_id, kind=kind, root=readable_root(landed, opening.contract, places.temp))
+    extent = Extent(
+        contract=opening.contract,
+        extract_id=landed.extract_id,
+        received_at=opening.received_at,
+        is_history=opening.is_history,
+    )
     ingested = Ingested(
-        contract=opening.contract, landed=landed, is_history=opening.is_history, before=opening.before, origin=origin
+        contract=opening.contract,
+        landed=landed,
+        is_history=opening.is_history,
+        before=opening.before,
+        origin=origin,
+        extent=extent,
     )
     writing = Writing(lake=places.lake, run_extract_id=landed.extract_id, dry_run=dry_run)
     open_lake(connection, places.lake, opening.versions)
     make_aside(connection)
+    measure.begin(connection)
     with records.read() as db:
         open_holds(connection, quarantined.open_quarantine(db))
+        extent = replace(ingested.extent, before_at=before_at(db, landed.source, landed.extract_id))
+    ingested = replace(ingested, extent=extent)
     _load_tables(connection, opening, ingested, places, records, writing, progress)
+    codes = load_codes(places.sources / landed.source)
+    with records.read() as db:
+        ingested.found.extend(judge(connection, db, extent, frozenset(code.loinc for code in codes if code.loinc)))
     snapshot_id = None if dry_run else commit(connection, ingested, places, records)
     return IngestResult(
         extract_id=landed.extract_id,
@@ -174,6 +195,7 @@ def _load_landed(
         snapshot_id=snapshot_id,
         set_aside=tuple(_set_aside(connection, ingested)) if dry_run else (),
         undecided=tuple(ingested.undecided),
+        found=tuple(ingested.found),
     )
 
 
@@ -221,6 +243,7 @@ def _load_tables(
             expected = line_count(contract.kind, files)
             account = load_table(connection, staged, judgement, codes, landed.extract_id, writing, expected, sound)
             keep_left_out(connection, table)
+            measure.measure_table(connection, ingested.extent, table, account.unchanged)
             if table == "observation" and writing.dry_run:
                 ingested.undecided.extend(undecided_codes(connection))
             if table == "patient_link":  # the link of one feed waits for that of another: it may have come just now
@@ -228,6 +251,7 @@ def _load_tables(
                 mapped, rows = mapped + again[0], rows + again[1]
         if files or mapped or rows:
             ingested.accounts[table] = replace(account, taken_up=mapped, rows_written=account.rows_written + rows)
+    measure.measure_senders(connection, ingested.extent)
     _count_left_out(contract, ingested)
     progress("done", len(LOAD_ORDER), len(LOAD_ORDER))
 

@@ -4,6 +4,7 @@ from sqlalchemy import (
     JSON,
     CheckConstraint,
     Column,
+    Date,
     Float,
     ForeignKey,
     ForeignKeyConstraint,
@@ -201,6 +202,68 @@ model_version = Table(
     Column("reasons", DOCUMENT, nullable=False),  # list of sentences
     Column("evaluation", DOCUMENT, nullable=False),
     CheckConstraint("gate in ('pass', 'fail', 'not enough data')", name="model_version_gate"),
+)
+
+# --- what was noticed -------------------------------------------------------------------------------------------------
+
+# What one extract of a feed was like, small enough to compare many nights with: see integrations/watch.
+watch_figure = Table(
+    "watch_figure",
+    metadata,
+    Column("extract_id", String, ForeignKey("extract.extract_id"), primary_key=True),
+    Column("day", Date, primary_key=True),  # of history the local day of issue; else that of the middle of the extract
+    Column("kind", String, primary_key=True),  # code, unit, junk, delay, corrected, duplicates, ward, sender, volume
+    Column("subject", String, primary_key=True),  # a code, a ward, a sender: what the figures are of
+    Column("source", String, nullable=False, index=True),
+    Column("code", String),  # LOINC where the code as sent is mapped
+    Column("value_count", Integer, nullable=False),
+    Column("patient_count", Integer, nullable=False),
+    Column("part_count", Integer, nullable=False),  # of the values, by kind: passed, junk, late, corrected, repeated
+    Column("low", Float),  # tenth percentile, on the decimal logarithm
+    Column("middle", Float),
+    Column("high", Float),
+    Column("hours", DOCUMENT),  # of a ward: [[hour since 1970 local, results, patient hours], ...]
+)
+
+finding = Table(
+    "finding",
+    metadata,
+    Column("finding_id", Integer, primary_key=True),
+    Column("source", String, nullable=False, index=True),
+    Column("site_id", String, nullable=False),
+    Column("extract_id", String, ForeignKey("extract.extract_id"), nullable=False),  # in which it was seen first
+    Column("kind", String, nullable=False),  # one word of a closed list: see integrations/watch/finding.py
+    Column("subject", String, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("codes", DOCUMENT, nullable=False),  # LOINC codes that it touches
+    Column("since_at", INSTANT, nullable=False),  # from when on the feed's results are not what they were
+    Column("opened_at", INSTANT, nullable=False),  # when it could be known: the extract was received
+    Column("evidence", DOCUMENT, nullable=False),  # figures, nothing of a patient
+    Column("sentence", Text, nullable=False),
+    Column("to_do", Text, nullable=False),
+    Column("released_at", INSTANT),
+    Column("released_seq", Integer, ForeignKey("audit.seq")),
+    CheckConstraint("severity in ('note', 'warning', 'blocking')", name="finding_severity"),
+    CheckConstraint("(released_at is null) = (released_seq is null)", name="finding_release"),
+    # what is open is not opened again, unless it becomes more severe
+    Index(
+        "finding_open_once",
+        "source",
+        "kind",
+        "subject",
+        "severity",
+        unique=True,
+        sqlite_where=text("released_at is null"),
+        postgresql_where=text("released_at is null"),
+    ),
+)
+
+# The extracts in which a finding was seen.
+finding_extract = Table(
+    "finding_extract",
+    metadata,
+    Column("finding_id", Integer, ForeignKey("finding.finding_id"), primary_key=True),
+    Column("extract_id", String, ForeignKey("extract.extract_id"), primary_key=True),
 )
 
 # --- what was concluded -----------------------------------------------------------------------------------------------

@@ -1,0 +1,142 @@
+"""What a feed was like before: its committed figures of the last weeks, and what was found in them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from sqlalchemy import Connection, Row, func, select
+
+from integrations.records.schema import extract, finding, finding_extract, watch_figure
+from integrations.watch.bounds import REMEMBERED
+from integrations.watch.extent import Extent
+
+FIGURES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("extract_id", "kind", "subject", "code")),
+        ("day", pa.date32()),
+        *((name, pa.int64()) for name in ("value_count", "patient_count", "part_count")),
+        *((name, pa.float64()) for name in ("low", "middle", "high")),
+        (
+            "hours",
+            pa.list_(
+                pa.struct([("hour", pa.int64()), ("result_count", pa.int32()), ("patient_hours", pa.float64())])
+            ),
+        ),
+    ]
+)
+WINDOWS = pa.schema(
+    [
+        ("extract_id", pa.string()),
+        ("place", pa.int64()),
+        ("received_at", pa.timestamp("us", "UTC")),
+        ("is_history", pa.bool_()),
+        ("days", pa.float64()),
+        ("is_weekend", pa.bool_()),
+    ]
+)
+SEEN = pa.schema([(name, pa.string()) for name in ("kind", "subject", "extract_id")] + [("is_released", pa.bool_())])
+
+
+def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent: Extent) -> None:
+    """Make `past_figure`, `past_window` (the extracts before, in order, and this one last) and `past_finding`."""
+    windows = _windows(records, extent)
+    _make(connection, "past_window", WINDOWS, [*windows, _window(extent, len(windows))])
+    _make(connection, "past_figure", FIGURES, _figures(records, extent, {row["extract_id"] for row in windows}))
+    _make(connection, "past_finding", SEEN, _findings(records, extent))
+
+
+def before_at(records: Connection, source: str, extract_id: str) -> Any:
+    """When the newest committed extract of the feed, other than this one, was received; null before the first."""
+    e = extract.c
+    query = select(func.max(e.received_at)).where(
+        e.source == source, e.status == "committed", e.extract_id != extract_id
+    )
+    return records.execute(query).scalar()
+
+
+def _windows(records: Connection, extent: Extent) -> list[dict[str, Any]]:
+    """The committed extracts of the feed that are not too old, each with the time since the one before it."""
+    e = extract.c
+    query = (
+        select(e.extract_id, e.received_at, e.is_history)
+        .where(e.source == extent.contract.source, e.status == "committed", e.extract_id != extent.extract_id)
+        .where(e.received_at > extent.received_at - 2 * REMEMBERED)
+        .order_by(e.received_at, e.extract_id)
+    )
+    rows = list(records.execute(query))
+    windows = [
+        _window(_extent_of(row, before, extent), place)
+        for place, (row, before) in enumerate(zip(rows, [None, *rows], strict=False))
+    ]
+    oldest = extent.received_at - REMEMBERED
+    return [each for each in windows if each["received_at"] > oldest or each["is_history"]]
+
+
+def _extent_of(row: Row[Any], before: Row[Any] | None, extent: Extent) -> Extent:
+    return Extent(
+        contract=extent.contract,
+        extract_id=row.extract_id,
+        received_at=row.received_at,
+        is_history=bool(row.is_history),
+        before_at=before.received_at if before else None,
+    )
+
+
+def _window(extent: Extent, place: int) -> dict[str, Any]:
+    return {
+        "extract_id": extent.extract_id,
+        "place": place,
+        "received_at": extent.received_at,
+        "is_history": extent.is_history,
+        "days": extent.days,
+        "is_weekend": extent.day.weekday() >= 5,
+    }
+
+
+def _figures(records: Connection, extent: Extent, known: set[str]) -> Iterable[Mapping[str, Any]]:
+    """The figures of those extracts; of older ones only that a code, ward or sender was there."""
+    f = watch_figure.c
+    of_feed = (f.source == extent.contract.source) & (f.extract_id != extent.extract_id)
+    oldest = (extent.received_at - REMEMBERED).date()
+    columns = [f[name] for name in FIGURES.names]
+    for row in records.execute(select(*columns).where(of_feed, f.day >= oldest)):
+        if row.extract_id in known:
+            yield {**row._mapping, "hours": _hours(row.hours)}
+    named = select(f.extract_id, f.kind, f.subject, f.code, f.day).where(
+        of_feed, f.day < oldest, f.kind.in_(("code", "ward", "sender"))
+    )
+    for row in records.execute(named):
+        yield {**dict.fromkeys(FIGURES.names), **row._mapping, **dict.fromkeys(FIGURES.names[5:8], 0)}
+
+
+def _hours(stored: list[list[Any]] | None) -> list[dict[str, Any]] | None:
+    if stored is None:
+        return None
+    return [dict(zip(("hour", "result_count", "patient_hours"), each, strict=True)) for each in stored]
+
+
+def _findings(records: Connection, extent: Extent) -> list[dict[str, Any]]:
+    """In which extracts of the feed what was found, and whether somebody has released it by now."""
+    query = (
+        select(finding.c.kind, finding.c.subject, finding_extract.c.extract_id, finding.c.released_at)
+        .join(finding_extract, finding_extract.c.finding_id == finding.c.finding_id)
+        .where(finding.c.source == extent.contract.source)
+    )
+    return [
+        {
+            "kind": row.kind,
+            "subject": row.subject,
+            "extract_id": row.extract_id,
+            "is_released": row.released_at is not None and row.released_at <= extent.received_at,
+        }
+        for row in records.execute(query)
+    ]
+
+
+def _make(
+    connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    connection.register("past_rows", pa.Table.from_pylist(list(rows), schema=schema))
+    connection.execute(f"create or replace temp table {name} as from past_rows")
+    connection.unregister("past_rows")
