@@ -1,10 +1,8 @@
 -- How long results took from collected to issued, by category: longer than before, or later than the contract allows.
 with past as (
-    select figure.*, coalesce(seen.is_released, false) as is_second
-    from past_figure as figure
-    left join past_finding as seen
-        on seen.kind = 'delay' and seen.subject = figure.subject and seen.extract_id = figure.extract_id
-    where figure.kind = 'delay' and patient_count > 0 and coalesce(seen.is_released, true)
+    select *, era = 'accepted' as is_second
+    from past_figure
+    where kind = 'delay' and patient_count > 0 and era <> 'doubtful'
 ),
 usual as (
     select

@@ -45,7 +45,7 @@ rate as (
         span.kind,
         span.subject,
         live.is_weekend,
-        sum(live.days) filter (live.place <= span.last_place) as days_with,
+        coalesce(sum(live.days) filter (live.place <= span.last_place), 0) as days_with,
         coalesce(sum(live.days) filter (live.place > span.last_place), 0) as days_without,
         coalesce(sum(came.patient_count), 0) as patient_count
     from span
@@ -57,11 +57,16 @@ absent as (
     select
         kind,
         subject,
-        -sum(patient_count * ln(1 + days_without / days_with)) as log_p,
-        sum(patient_count * days_without / days_with) as expected_count,
-        sum(days_without) as days_without
-    from rate
-    where days_with > 0
+        -sum(case when days_with > 0 then patient_count * ln(1 + days_without / days_with) else 0 end) as log_p,
+        -- a weekend that was never seen is taken for any other day: good enough to tell people what is missing
+        sum(
+            case when days_with > 0 then patient_count / days_with else all_count / all_days end * days_without
+        ) as expected_count
+    from (
+        select *, sum(patient_count) over same as all_count, sum(days_with) over same as all_days
+        from rate
+        window same as (partition by kind, subject)
+    )
     group by kind, subject
 ),
 vanished as (
@@ -149,7 +154,10 @@ union all
 select
     kind || '_vanished', subject, code, null, null, log_p, expected_count, 0, days_without, last_at, null
 from vanished
-where log_p < $log_p_gone and not (kind = 'code' and subject in (select subject from pair))
+where log_p < $log_p_gone
+and not (kind = 'code' and subject in (select subject from pair))
+-- what somebody knows to be renamed is not gone too
+and (kind || '_renamed', subject) not in (select (kind, subject) from past_finding where not is_released)
 union all
 select
     kind || '_new', subject, code, null, null, log_p, 0, patient_count, null, null, null

@@ -3,17 +3,9 @@
 -- Extracts of an open finding are no history; those of a released one are a second usual scale: only what differs from
 -- both is a jump.
 with past as (
-    select
-        figure.code,
-        coalesce(seen.is_released, false) as is_second,
-        figure.patient_count,
-        low,
-        middle,
-        high
-    from past_figure as figure
-    left join past_finding as seen
-        on seen.kind = 'scale_jump' and seen.subject = figure.code and seen.extract_id = figure.extract_id
-    where figure.kind = 'code' and middle is not null and patient_count > 0 and coalesce(seen.is_released, true)
+    select code, era = 'accepted' as is_second, patient_count, low, middle, high
+    from past_figure
+    where kind = 'code' and middle is not null and patient_count > 0 and era <> 'doubtful'
 ),
 usual as (
     select

@@ -1,11 +1,9 @@
 -- Shares that have risen: values that are words of nothing, results that correct another, records that say nothing new.
 -- spread: how much more than dice the share varied from extract to extract.
 with past as (
-    select figure.*, coalesce(seen.is_released, false) as is_second
-    from past_figure as figure
-    left join past_finding as seen
-        on seen.kind = figure.kind and seen.subject = figure.subject and seen.extract_id = figure.extract_id
-    where figure.kind in ('junk', 'corrected', 'duplicates') and coalesce(seen.is_released, true)
+    select *, era = 'accepted' as is_second
+    from past_figure
+    where kind in ('junk', 'corrected', 'duplicates') and era <> 'doubtful'
 ),
 usual as (
     select

@@ -1,12 +1,8 @@
 -- Units of a code that were never sent before, or whose share has moved.
 with past as (
-    select figure.*, coalesce(seen.is_released, false) as is_second
-    from past_figure as figure
-    left join past_finding as seen
-        on seen.kind = 'unit_mix'
-        and seen.subject = figure.code
-        and seen.extract_id = figure.extract_id
-    where figure.kind = 'unit' and figure.patient_count > 0 and coalesce(seen.is_released, true)
+    select *, era = 'accepted' as is_second
+    from past_figure
+    where kind = 'unit' and patient_count > 0 and era <> 'doubtful'
 ),
 usual as (
     select code, is_second, subject, sum(patient_count) as patient_count

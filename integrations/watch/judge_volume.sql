@@ -13,37 +13,29 @@ cell as (
         cell.hour % 24 as hour,
         cell.hour // 24 as day,
         cell.result_count,
-        cell.patient_hours
+        cell.patient_hours,
+        era,
+        min(place) filter (era = 'accepted') over (partition by subject) as accepted_place
     from (
-        select extract_id, subject, unnest(hours) as cell from past_figure where kind = 'volume'
+        select extract_id, subject, era, unnest(hours) as cell from past_figure where kind = 'volume'
         union all
-        select $extract_id as extract_id, subject, unnest(hours) as cell from watch_figure where kind = 'volume'
+        select $extract_id as extract_id, subject, 'usual' as era, unnest(hours) as cell
+        from watch_figure where kind = 'volume'
     )
     join live using (extract_id)
 ),
 newest as (
     select max(place) as place, max(received_at) as received_at from live
 ),
--- where a person has released a loss, what is usual begins with it
-restart as (
-    select seen.subject as ward, min(live.place) as place
-    from past_finding as seen
-    join live using (extract_id)
-    where seen.kind = 'volume' and seen.is_released
-    group by seen.subject
-),
 usual_cell as (
     select cell.*
     from cell
-    left join restart using (ward)
     cross join newest
     where cell.place < newest.place
     and cell.received_at <= newest.received_at - $week::interval
-    and cell.place >= coalesce(restart.place, 0)
-    and (cell.ward, cell.place) not in (
-        select (seen.subject, live.place) from past_finding as seen join live using (extract_id)
-        where seen.kind = 'volume' and not seen.is_released
-    )
+    and era <> 'doubtful'
+    -- where a person has released a loss, what is usual begins with it
+    and cell.place >= coalesce(accepted_place, 0)
 ),
 usual as (
     select

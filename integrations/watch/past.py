@@ -23,8 +23,12 @@ FIGURES = pa.schema(
                 pa.struct([("hour", pa.int64()), ("result_count", pa.int32()), ("patient_hours", pa.float64())])
             ),
         ),
+        ("era", pa.string()),
     ]
 )
+STORED = [name for name in FIGURES.names if name != "era"]
+# The kind of finding that speaks of a kind of figures, where they differ; these two by code, whatever was sent.
+FOUND_IN = {"code": "scale_jump", "unit": "unit_mix"}
 WINDOWS = pa.schema(
     [
         ("extract_id", pa.string()),
@@ -36,14 +40,19 @@ WINDOWS = pa.schema(
     ]
 )
 SEEN = pa.schema([(name, pa.string()) for name in ("kind", "subject", "extract_id")] + [("is_released", pa.bool_())])
-
-
 def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent: Extent) -> None:
-    """Make `past_figure`, `past_window` (the extracts before, in order, and this one last) and `past_finding`."""
-    windows = _windows(records, extent)
+    """Make `past_figure`, `past_window` (the extracts before, in order, and this one last) and `past_finding`.
+
+    era of a figure: usual; doubtful, where something was found in it and nobody has released it; accepted, where
+    somebody has: that is usual from now on too. (As a column, since DuckDB 2.0 compares sums wrongly that it takes over
+    a left join to what it knows to be empty.)
+    """
+    windows, found = _windows(records, extent), _findings(records, extent)
     _make(connection, "past_window", WINDOWS, [*windows, _window(extent, len(windows))])
-    _make(connection, "past_figure", FIGURES, _figures(records, extent, {row["extract_id"] for row in windows}))
-    _make(connection, "past_finding", SEEN, _findings(records, extent))
+    known, eras = {str(row["extract_id"]) for row in windows}, _eras(found)
+    figures = ({**row, "era": eras.get(_told_by(row), "usual")} for row in _figures(records, extent, known))
+    _make(connection, "past_figure", FIGURES, figures)
+    _make(connection, "past_finding", SEEN, found)
 
 
 def before_at(records: Connection, source: str, extract_id: str) -> Any:
@@ -99,7 +108,7 @@ def _figures(records: Connection, extent: Extent, known: set[str]) -> Iterable[M
     f = watch_figure.c
     of_feed = (f.source == extent.contract.source) & (f.extract_id != extent.extract_id)
     oldest = (extent.received_at - REMEMBERED).date()
-    columns = [f[name] for name in FIGURES.names]
+    columns = [f[name] for name in STORED]
     for row in records.execute(select(*columns).where(of_feed, f.day >= oldest)):
         if row.extract_id in known:
             yield {**row._mapping, "hours": _hours(row.hours)}
@@ -107,7 +116,23 @@ def _figures(records: Connection, extent: Extent, known: set[str]) -> Iterable[M
         of_feed, f.day < oldest, f.kind.in_(("code", "ward", "sender"))
     )
     for row in records.execute(named):
-        yield {**dict.fromkeys(FIGURES.names), **row._mapping, **dict.fromkeys(FIGURES.names[5:8], 0)}
+        yield {**dict.fromkeys(STORED), **row._mapping, **dict.fromkeys(STORED[5:8], 0)}
+
+
+def _told_by(figure: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The finding that would speak of a figure: its kind, subject and extract."""
+    kind = figure["kind"]
+    subject = figure["code"] if kind in FOUND_IN else figure["subject"]
+    return FOUND_IN.get(kind, kind), subject, figure["extract_id"]
+
+
+def _eras(found: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], str]:
+    eras: dict[tuple[str, str, str], str] = {}
+    for each in found:
+        key = each["kind"], each["subject"], each["extract_id"]
+        is_doubtful = not each["is_released"] or eras.get(key) == "doubtful"
+        eras[key] = "doubtful" if is_doubtful else "accepted"
+    return eras
 
 
 def _hours(stored: list[list[Any]] | None) -> list[dict[str, Any]] | None:
