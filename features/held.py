@@ -5,6 +5,8 @@ view's codes, its patient is the stay's (by every id of the person) and it was c
 A row of history counts from its collection on, whenever it was loaded. Where the collection time cannot be read or lies
 in the future, the time of quarantine stands for it. A row whose patient or code cannot be read holds no one; `rounds
 quarantine` counts those. An outcome is held when such a row was collected in the window in which it is looked for.
+
+A blocking finding of the watch holds likewise: see held_findings.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +17,7 @@ import duckdb
 import pyarrow as pa
 
 from features.definitions import VIEWS, view
+from features.held_findings import missing_of_site, wrong_results
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -34,6 +37,15 @@ HOLD_WINDOWS = pa.schema([("view", pa.string()), ("code", pa.string()), ("hold_w
 
 HOLDS = """
 with hold as (
+    select s.encounter_id, s.prediction_time, w.view, m.reason, m.released_at
+    from spine as s
+    join missing_of_site as m
+        on m.site_id = s.site_id
+        and m.opened_at <= s.prediction_time
+        and (m.released_at is null or m.released_at > s.prediction_time)
+    join hold_window as w
+        on w.code = m.code
+    union all
     select s.encounter_id, s.prediction_time, w.view, q.reason, q.released_at
     from spine as s
     join same_person as p
@@ -76,7 +88,14 @@ join quarantined as q
     and q.released_at is null
     and q.collected_at > s.prediction_time
     and q.collected_at <= s.prediction_time + $horizon
-order by s.prediction_time, s.encounter_id
+union
+select s.encounter_id, s.prediction_time
+from spine as s
+join missing_of_site as m
+    on m.site_id = s.site_id
+    and m.released_at is null
+    and m.since_at < s.prediction_time + $horizon
+order by prediction_time, encounter_id
 """
 
 
@@ -120,7 +139,7 @@ def held_outcomes(
 
     Without that result a "no" would be learnt where nobody knows. One that is released by as_of holds nothing.
     """
-    given = {"spine": spine, "quarantined": _quarantined(records, list(codes), as_of)}
+    given = {"spine": spine, **_held_back(records, connection, list(codes), as_of)}
     return _ask(connection, given, HELD_OUTCOMES, as_of=as_of, horizon=horizon)
 
 
@@ -140,7 +159,7 @@ def _holds(
     given = {
         "spine": spine,
         "hold_window": pa.Table.from_pylist(windows, schema=HOLD_WINDOWS),
-        "quarantined": _quarantined(records, sorted({str(row["code"]) for row in windows}), as_of),
+        **_held_back(records, connection, sorted({str(row["code"]) for row in windows}), as_of),
     }
     return _ask(connection, given, HOLDS + question)
 
@@ -155,6 +174,16 @@ def _ask(
     finally:
         for name in given:
             connection.unregister(name)
+
+
+def _held_back(
+    records: "Connection", connection: duckdb.DuckDBPyConnection, codes: list[str], as_of: datetime
+) -> dict[str, pa.Table]:
+    """What is known to exist, or to be missing, and cannot be used: in quarantine, or under a finding of the watch."""
+    quarantined = _quarantined(records, codes, as_of)
+    if (wrong := wrong_results(records, connection, codes, as_of)) is not None:
+        quarantined = pa.concat_tables([quarantined, wrong.cast(QUARANTINED)])
+    return {"quarantined": quarantined, "missing_of_site": missing_of_site(records, codes, as_of)}
 
 
 def _quarantined(records: "Connection", codes: list[str], as_of: datetime) -> pa.Table:

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from flows.audit_chain import check_chain
 from flows.house import House
 from flows.nights import missing_rounds
+from flows.watched import overdue_feeds
 from integrations.records import schema as s
 from integrations.write_back.outbox import void_report
 
@@ -32,6 +33,7 @@ def examine(house: House, now: datetime) -> list[Check]:
         *_extracts(house),
         _chain(house),
         *_breaches(house),
+        *_watch(house, now),
         _outbox(house),
         *_void(house),
         *_set_aside(house),
@@ -99,6 +101,26 @@ def _breaches(house: House) -> Iterator[Check]:
         )
     if not rows:
         yield Check(name="breaches", state="in order", finding="none open")
+
+
+def _watch(house: House, now: datetime) -> Iterator[Check]:
+    """Blocking findings, which hold scores until a person releases them, and feeds that are overdue."""
+    is_open = s.finding.c.released_at.is_(None)
+    wanted = select(s.finding).where(is_open, s.finding.c.severity == "blocking").order_by(s.finding.c.finding_id)
+    others = select(func.count()).select_from(s.finding).where(is_open, s.finding.c.severity != "blocking")
+    with house.records.read() as connection:
+        blocking, other_count = connection.execute(wanted).all(), connection.execute(others).scalar_one()
+    for row in blocking:
+        yield Check(
+            name=f"watch: {row.source}",
+            state="open",
+            finding=f"{row.finding_id} {row.kind}: {row.sentence}",
+            to_do=row.to_do,
+        )
+    for late in overdue_feeds(house, now):
+        yield Check(name=f"watch: {late.source}", state="open", finding=late.sentence, to_do="ask the sender")
+    more = f"; {other_count:,} notes and warnings" if other_count else ""
+    yield Check(name="watch", state="in order", finding=f"{len(blocking):,} blocking findings{more}: rounds watch")
 
 
 def _outbox(house: House) -> Check:

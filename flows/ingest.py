@@ -55,6 +55,8 @@ def ingest(
                 f"+ {account.waiting:,} waiting + {account.quarantined:,} quarantined; "
                 f"{account.rows_written:,} rows out"
             )
+        for each in result.found:
+            tell(f"{result.extract_id}: the watch has a {each.severity} finding, {each.kind}: rounds watch")
         return result
 
 

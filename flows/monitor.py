@@ -16,7 +16,7 @@ from flows.step import on_server, step, tell
 from integrations.errors import NotInOrder, Refused
 from integrations.records import schema as s
 from models.cohort import labelled
-from models.monitoring.findings import Finding, quarantine_findings, taken_counts
+from models.monitoring.findings import Finding, quarantine_findings, taken_counts, watch_findings
 from models.monitoring.monitor import monitor as watch
 from models.monitoring.monitor import outcomes_start, window_start
 from models.monitoring.result import MonitoringResult
@@ -132,7 +132,7 @@ def emit_drift(house: House, this: Round, result: MonitoringResult) -> None:
 
 
 def _findings(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> list[Finding]:
-    """What ingest has quarantined in the window on the codes that each feature itself draws on."""
+    """What was quarantined, or found by the watch, in the window on the codes that each feature itself draws on."""
     from features.definitions import view
 
     pairs = [feature.split(":") for feature in this.case.features]
@@ -140,7 +140,8 @@ def _findings(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> l
     start, end = window_start(this.case, this.as_of), this.as_of
     taken = taken_counts(lake, {code for each in codes.values() for code in each}, window_start=start, window_end=end)
     with house.records.read() as connection:
-        return quarantine_findings(connection, codes, taken, window_start=start, window_end=end)
+        aside = quarantine_findings(connection, codes, taken, window_start=start, window_end=end)
+        return aside + watch_findings(connection, codes, window_start=start, window_end=end)
 
 
 def _unseen_scores(house: House, this: Round, since: datetime) -> "pa.Table":

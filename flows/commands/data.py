@@ -85,6 +85,7 @@ def ingest(
                 "snapshot_id": result.snapshot_id,
                 "accounts": accounts,
                 "quarantined": result.quarantined,
+                "findings": [vars(each) for each in result.found],
             }
         )
         return
@@ -100,6 +101,10 @@ def ingest(
         say(f"quarantined: {count:,} {reason}")
     if result.quarantined:
         say(f"see them with: rounds quarantine {source}")
+    for each in result.found:
+        say(f"{each.severity} {each.kind}: {each.sentence}")
+    if result.found:
+        say(f"{'a plan notes nothing' if dry_run else 'see what to do with: rounds watch'}")
 
 
 def view(

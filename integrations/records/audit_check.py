@@ -11,15 +11,23 @@ from sqlalchemy import Connection, Row, select
 
 from integrations.records import audit
 from integrations.records.audit import Anchor, Entry
-from integrations.records.decision_check import APPROVED, ROLLED_BACK, STAGE_REQUESTED, STAGE_SET, Decisions
+from integrations.records.decision_check import (
+    APPROVED,
+    FINDING_RELEASED,
+    ROLLED_BACK,
+    STAGE_REQUESTED,
+    STAGE_SET,
+    Decisions,
+)
 from integrations.records.person_name import folded
 from integrations.records.schema import audit as audit_table
+from integrations.records.schema import finding as finding_table
 from integrations.records.schema import person as person_table
 
 PERSON_ADDED = "person_added"
 PERSON_REMOVED = "person_removed"
 MUST_BE_SIGNED = frozenset(
-    {PERSON_ADDED, PERSON_REMOVED, APPROVED, ROLLED_BACK, STAGE_REQUESTED, STAGE_SET}
+    {PERSON_ADDED, PERSON_REMOVED, APPROVED, ROLLED_BACK, STAGE_REQUESTED, STAGE_SET, FINDING_RELEASED}
 )  # PERSON_ADDED: but for the first ones, whom the owner of the machine adds
 
 
@@ -47,6 +55,7 @@ class _Walk:
     unmet: set[str]  # hashes of anchors that no entry had
     people: dict[str, _Person] = field(default_factory=dict)
     signatures: set[str] = field(default_factory=set)
+    released: dict[int, Entry] = field(default_factory=dict)  # findings of the watch, by the entry that says so
 
     @property
     def present(self) -> set[str]:
@@ -61,8 +70,8 @@ def verify(connection: Connection, *anchors: Anchor) -> list[Finding]:
     """All that is wrong with the chain, in order; an empty list when all is well.
 
     Finds a changed entry, a missing one, a signature that is not of the person registered at that time, a decision that
-    needs two people and does not have them, a register of people that differs from the chain and, given
-    `anchors` kept elsewhere, an end that was cut off or rewritten.
+    needs two people and does not have them, a register of people or a release of a finding that differs from the chain
+    and, given `anchors` kept elsewhere, an end that was cut off or rewritten.
     """
     walk, findings = _Walk(Anchor(0, audit.GENESIS), {anchor.hash for anchor in anchors}), list[Finding]()
     decisions = Decisions.of(connection)
@@ -73,12 +82,14 @@ def verify(connection: Connection, *anchors: Anchor) -> list[Finding]:
         unsigned = list(_check_signature(entry, walk))
         findings += unsigned or [Finding(row.seq, what) for what in decisions.read(entry, walk.present)]
         findings += _note_people(entry, walk)
+        if entry.kind == FINDING_RELEASED and not unsigned:
+            walk.released[row.seq] = entry
         walk.last = Anchor(row.seq, row.hash)
         if any(row.seq == anchor.seq and row.hash != anchor.hash for anchor in anchors):
             findings.append(Finding(row.seq, "is not the entry that the anchor names"))
         walk.unmet.discard(row.hash)
     findings += _check_end(walk, anchors)
-    return findings + list(_check_people(connection, walk))
+    return findings + list(_check_people(connection, walk)) + list(_check_releases(connection, walk))
 
 
 def is_signed_by(public_key: str, signature: str | None, message: bytes) -> bool:
@@ -158,3 +169,12 @@ def _check_people(connection: Connection, walk: _Walk) -> Iterator[Finding]:
         if said != written:
             seq = (said or written or _Person("", "", 0)).added_seq
             yield Finding(seq, f"the register of people differs from the chain for {name}")
+
+
+def _check_releases(connection: Connection, walk: _Walk) -> Iterator[Finding]:
+    """A finding of the watch holds nothing any more only where an entry that its signer wrote says so."""
+    said = {(entry.body.get("finding_id"), seq, entry.at) for seq, entry in walk.released.items()}
+    query = select(finding_table.c.finding_id, finding_table.c.released_seq, finding_table.c.released_at)
+    written = {tuple(row) for row in connection.execute(query.where(finding_table.c.released_at.is_not(None)))}
+    for finding_id, seq, _ in sorted(said ^ written, key=lambda each: each[:2]):
+        yield Finding(int(seq), f"the release of finding {finding_id} differs from the chain")

@@ -16,6 +16,7 @@ from integrations.records.schema import model_version
 
 APPROVED, PROMOTED, ROLLED_BACK = "approved", "promoted", "rolled_back"
 STAGE_REQUESTED, STAGE_SET = "stage_requested", "stage_set"
+FINDING_RELEASED = "finding_released"
 PEOPLE_NEEDED = 2
 LIVE_REQUEST_LASTS = timedelta(days=7)
 SIGNED_OF_A_VERSION = ("use_case", "version", "manifest_hash", "report_hash")

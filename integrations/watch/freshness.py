@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
 
 import duckdb
 from sqlalchemy import Connection, select
@@ -55,7 +54,8 @@ def usual_gap(received: Sequence[datetime]) -> timedelta | None:
     """The middle of the times between live extracts; None while there are too few of them."""
     if len(received) < MIN_EXTRACTS:
         return None
-    return median(later - earlier for earlier, later in pairwise(received[-LOOKED_BACK:]))
+    gaps = sorted(later - earlier for earlier, later in pairwise(received[-LOOKED_BACK:]))
+    return gaps[len(gaps) // 2]
 
 
 def late_or_stale(connection: duckdb.DuckDBPyConnection, extent: Extent) -> Iterator[Found]:

@@ -1,5 +1,6 @@
 """Compare an extract's figures with those of its feed before: what is odd, how odd, and what to do."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def judge(
 ) -> list[Found]:
     """What the extract shows, by `watch_figure` and the figures that records keep; the most severe first.
 
-    A history is where the watch learns what is usual: nothing is found in it. loinc_codes: those that codes.csv maps to.
+    A history is where the watch learns what is usual: nothing is found in it. loinc_codes: those of codes.csv.
     """
     if not extent.is_watched or extent.is_history:
         return []
@@ -61,6 +62,4 @@ def _ask(connection: duckdb.DuckDBPyConnection, question: str, extent: Extent) -
 
 
 def _wanted(sql: str) -> set[str]:
-    import re
-
     return set(re.findall(r"\$(\w+)", sql))

@@ -80,9 +80,7 @@ def _measure_results(connection: duckdb.DuckDBPyConnection, extent: Extent, repe
     lateness = extent.contract.lateness.total_seconds() / 60
     since = _since(extent)
     _take(connection, "seen_codes", extent, since=since, step=step)
-    _take(
-        connection, "seen_marks", extent, since=since, step=step, nothing=list(NOTHING), lateness_minutes=lateness
-    )
+    _take(connection, "seen_marks", extent, since=since, step=step, nothing=list(NOTHING), lateness_minutes=lateness)
     if extent.is_history:
         _remember_old_codes(connection, extent)
         return

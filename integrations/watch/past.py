@@ -19,9 +19,7 @@ FIGURES = pa.schema(
         *((name, pa.float64()) for name in ("low", "middle", "high")),
         (
             "hours",
-            pa.list_(
-                pa.struct([("hour", pa.int64()), ("result_count", pa.int32()), ("patient_hours", pa.float64())])
-            ),
+            pa.list_(pa.struct([("hour", pa.int64()), ("result_count", pa.int32()), ("patient_hours", pa.float64())])),
         ),
         ("era", pa.string()),
     ]
@@ -40,6 +38,8 @@ WINDOWS = pa.schema(
     ]
 )
 SEEN = pa.schema([(name, pa.string()) for name in ("kind", "subject", "extract_id")] + [("is_released", pa.bool_())])
+
+
 def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent: Extent) -> None:
     """Make `past_figure`, `past_window` (the extracts before, in order, and this one last) and `past_finding`.
 

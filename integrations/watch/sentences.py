@@ -186,8 +186,10 @@ def share(row: Row, extent: Extent) -> Found:
 
 def delay(row: Row, extent: Extent) -> Found:
     """Results that take longer than they did, or than the contract allows."""
-    said = [f"results ({row['subject']}) take {10 ** row['middle'] / 60:.1f} h in the middle and "
-            f"{10 ** row['high'] / 60:.1f} h in the slowest tenth from collected to issued"]
+    said = [
+        f"results ({row['subject']}) take {10 ** row['middle'] / 60:.1f} h in the middle and "
+        f"{10 ** row['high'] / 60:.1f} h in the slowest tenth from collected to issued"
+    ]
     if row["is_longer"]:
         said.append(f"usual are {10 ** row['usual_middle'] / 60:.1f} h and {10 ** row['usual_high'] / 60:.1f} h")
     if row["is_overdue"]:

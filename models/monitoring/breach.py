@@ -1,7 +1,7 @@
 """When drift counts: in the newest window and in enough of the last ones. A breach is a row in records first."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Literal
@@ -123,11 +123,7 @@ def _at_fault(now: Sequence[Verdict], findings: Sequence[Finding]) -> dict[str, 
     faults: dict[str, str] = {}
     for subject in {concern(each) for each in now if each.metric in ("psi", "missing")}:
         if explains(findings, subject):
-            found = [f"{each.row_count} rows {each.reason}" for each in findings if each.feature == subject]
-            share = sum(each.share for each in findings if each.feature == subject)
-            faults[subject] = (
-                f"Ingest has quarantined {', '.join(found)} on its codes, {share:.0%} of them: a fault of the data."
-            )
+            faults[subject] = " ".join(_said([each for each in findings if each.feature == subject]))
         elif any(each.metric == "missing" and each.subject == subject for each in now):
             faults[subject] = (
                 "What is measured has changed: a fault of the data, not of the patients, until shown otherwise."
@@ -135,6 +131,16 @@ def _at_fault(now: Sequence[Verdict], findings: Sequence[Finding]) -> dict[str, 
     if faults and any(each.metric == "prediction_psi" for each in now):
         faults[PREDICTION] = f"Its inputs are at fault: {', '.join(sorted(faults))}."
     return faults
+
+
+def _said(findings: Sequence[Finding]) -> Iterator[str]:
+    aside = [each for each in findings if not each.is_of_watch]
+    if aside:
+        found = ", ".join(f"{each.row_count} rows {each.reason}" for each in aside)
+        share = sum(each.share for each in aside)
+        yield f"Ingest has quarantined {found} on its codes, {share:.0%} of them: a fault of the data."
+    if seen := dict.fromkeys(each.reason for each in findings if each.is_of_watch):
+        yield f"The watch has found {', '.join(seen)} on its codes: a fault of the data."
 
 
 def _open(connection: Connection, window: Window, kind: Kind, subject: str, sentence: str) -> None:

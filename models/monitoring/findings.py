@@ -11,7 +11,7 @@ from datetime import datetime
 import duckdb
 from sqlalchemy import Connection, and_, func, or_, select
 
-from integrations.records.schema import quarantine
+from integrations.records.schema import finding, quarantine
 
 # What a broken feed looks like in quarantine: a value outside its range, a unit or a code that nobody announced.
 # One result in twenty of a feature's codes. Fewer cannot explain a breach: 5 % of rows moved from one tenth of a spread
@@ -22,12 +22,16 @@ FAULT_REASONS = ("impossible_value", "suspect_batch", "unknown_unit", "unknown_c
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """How many rows of one feature's codes were quarantined, why, and what share of all rows of these codes that is."""
+    """How many rows of one feature's codes were quarantined, why, and what share of all rows of these codes that is.
+
+    is_of_watch: a blocking finding of the watch speaks of all of them; its row_count is of the extract that showed it.
+    """
 
     feature: str
     reason: str
     row_count: int
     share: float
+    is_of_watch: bool = False
 
 
 def quarantine_findings(
@@ -54,8 +58,33 @@ def quarantine_findings(
     return findings
 
 
+def watch_findings(
+    connection: Connection, codes: Mapping[str, Collection[str]], *, window_start: datetime, window_end: datetime
+) -> list[Finding]:
+    """The blocking findings of the watch on each feature's codes (LOINC) that stood at some time of the window."""
+    f = finding.c
+    query = select(f.kind, f.codes, f.evidence).where(
+        f.severity == "blocking",
+        f.opened_at <= window_end,
+        or_(f.released_at.is_(None), f.released_at > window_start),
+    )
+    standing = connection.execute(query.order_by(f.finding_id)).all()
+    return [
+        Finding(
+            feature=feature,
+            reason=row.kind,
+            row_count=int(row.evidence.get("values", row.evidence.get("expected_patients", 0))),
+            share=1.0,
+            is_of_watch=True,
+        )
+        for feature, its_codes in codes.items()
+        for row in standing
+        if set(row.codes) & set(its_codes)
+    ]
+
+
 def explains(findings: Sequence[Finding], feature: str) -> bool:
-    """Whether what was quarantined on a feature's codes is enough to move its spread."""
+    """Whether what was quarantined, or found by the watch, on a feature's codes is enough to move its spread."""
     return sum(each.share for each in findings if each.feature == feature) >= MIN_FAULT_SHARE
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from models.calibration import Floats
 from models.matrix import as_matrix
 from models.monitoring.bins import codes_of, shares_of
+from models.monitoring.findings import Finding
 from models.monitoring.reference import PREDICTION
 from models.monitoring.result import MonitoringResult
 from models.monitoring.verdict import Verdict
@@ -142,12 +143,15 @@ def _outcomes(result: MonitoringResult) -> str:
 
 def _findings(result: MonitoringResult) -> str:
     if not result.findings:
-        return "<h2>What ingest has found</h2><p>Nothing was quarantined on the codes of these inputs.</p>"
+        return "<h2>What ingest has found</h2><p>Nothing was quarantined, or held by the watch, on their codes.</p>"
     rows = (
-        (each.feature, each.reason.replace("_", " "), str(each.row_count), f"{each.share:.1%}")
-        for each in result.findings
+        (each.feature, each.reason.replace("_", " "), str(each.row_count), _share(each)) for each in result.findings
     )
     return "<h2>What ingest has found</h2>" + _table(("Input", "Why quarantined", "Rows", "Of its codes"), rows)
+
+
+def _share(each: Finding) -> str:
+    return "a finding of the watch" if each.is_of_watch else f"{each.share:.1%}"
 
 
 def _table(heads: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
