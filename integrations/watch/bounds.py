@@ -37,8 +37,9 @@ OVERDUE_SHARE = 0.05  # of results that were issued later than the contract's la
 
 # Volume by ward: four of the same weekday make a usual day; see docs/decisions/0017 for what is found at which size.
 MIN_SAME_WEEKDAYS = 4
-VOLUME_ERRORS = 4.5
+VOLUME_ERRORS = 4.0
 LOST_AT_LEAST = 0.1
+PRIOR_HOURS = 4.0  # patient hours of the ward's own mean that each weekday and hour begins with: some are nearly empty
 WEEK = timedelta(days=7)
 
 CONVERSION_WITHIN = 0.06  # a factor within 6 % of a known one is named by it

@@ -48,6 +48,9 @@ usual as (
     from usual_cell
     group by all
 ),
+mean as (
+    select ward, sum(result_count) / sum(patient_hours) as rate from usual group by ward
+),
 expected as (
     select
         cell.ward,
@@ -56,10 +59,14 @@ expected as (
         max(usual.day_count) as day_count,
         sum(cell.result_count) as result_count,
         sum(cell.patient_hours) / 24 as patient_days,
-        sum(cell.patient_hours * usual.result_count / usual.patient_hours) as expected_count,
+        sum(
+            cell.patient_hours
+            * (usual.result_count + $prior_hours * mean.rate) / (usual.patient_hours + $prior_hours)
+        ) as expected_count,
         sum(usual.result_count) as usual_count
     from cell
     join usual using (ward, weekday, hour)
+    join mean using (ward)
     group by cell.ward, cell.place
 ),
 spread as (

@@ -27,6 +27,7 @@ FIGURES = pa.schema(
 STORED = [name for name in FIGURES.names if name != "era"]
 # The kind of finding that speaks of a kind of figures, where they differ; these two by code, whatever was sent.
 FOUND_IN = {"code": "scale_jump", "unit": "unit_mix"}
+Told = tuple[str, str, str]  # kind and subject of a finding, and an extract in which it was seen
 WINDOWS = pa.schema(
     [
         ("extract_id", pa.string()),
@@ -48,11 +49,11 @@ def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent
     a left join to what it knows to be empty.)
     """
     windows, found = _windows(records, extent), _findings(records, extent)
-    _make(connection, "past_window", WINDOWS, [*windows, _window(extent, len(windows))])
+    place = 1 + max((row["place"] for row in windows), default=-1)
+    _make(connection, "past_window", WINDOWS, (each.values() for each in (*windows, _window(extent, place))))
     known, eras = {str(row["extract_id"]) for row in windows}, _eras(found)
-    figures = ({**row, "era": eras.get(_told_by(row), "usual")} for row in _figures(records, extent, known))
-    _make(connection, "past_figure", FIGURES, figures)
-    _make(connection, "past_finding", SEEN, found)
+    _make(connection, "past_figure", FIGURES, _figures(records, extent, known, eras))
+    _make(connection, "past_finding", SEEN, (each.values() for each in found))
 
 
 def before_at(records: Connection, source: str, extract_id: str) -> Any:
@@ -103,31 +104,30 @@ def _window(extent: Extent, place: int) -> dict[str, Any]:
     }
 
 
-def _figures(records: Connection, extent: Extent, known: set[str]) -> Iterable[Mapping[str, Any]]:
+def _figures(
+    records: Connection, extent: Extent, known: set[str], eras: Mapping[Told, str]
+) -> Iterable[tuple[Any, ...]]:
     """The figures of those extracts; of older ones only that a code, ward or sender was there."""
     f = watch_figure.c
     of_feed = (f.source == extent.contract.source) & (f.extract_id != extent.extract_id)
     oldest = (extent.received_at - REMEMBERED).date()
-    columns = [f[name] for name in STORED]
-    for row in records.execute(select(*columns).where(of_feed, f.day >= oldest)):
-        if row.extract_id in known:
-            yield {**row._mapping, "hours": _hours(row.hours)}
+    for row in records.execute(select(*(f[name] for name in STORED)).where(of_feed, f.day >= oldest)):
+        if row[0] in known:
+            yield (*row[:-1], _hours(row[-1]), eras.get(_told_by(*row[:4]), "usual"))
     named = select(f.extract_id, f.kind, f.subject, f.code, f.day).where(
         of_feed, f.day < oldest, f.kind.in_(("code", "ward", "sender"))
     )
     for row in records.execute(named):
-        yield {**dict.fromkeys(STORED), **row._mapping, **dict.fromkeys(STORED[5:8], 0)}
+        yield (*row, 0, 0, 0, None, None, None, None, "usual")
 
 
-def _told_by(figure: Mapping[str, Any]) -> tuple[str, str, str]:
-    """The finding that would speak of a figure: its kind, subject and extract."""
-    kind = figure["kind"]
-    subject = figure["code"] if kind in FOUND_IN else figure["subject"]
-    return FOUND_IN.get(kind, kind), subject, figure["extract_id"]
+def _told_by(extract_id: str, kind: str, subject: str, code: str | None) -> Told:
+    """The finding that would speak of a figure."""
+    return FOUND_IN.get(kind, kind), str(code if kind in FOUND_IN else subject), extract_id
 
 
-def _eras(found: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str, str], str]:
-    eras: dict[tuple[str, str, str], str] = {}
+def _eras(found: Iterable[Mapping[str, Any]]) -> dict[Told, str]:
+    eras: dict[Told, str] = {}
     for each in found:
         key = each["kind"], each["subject"], each["extract_id"]
         is_doubtful = not each["is_released"] or eras.get(key) == "doubtful"
@@ -159,9 +159,10 @@ def _findings(records: Connection, extent: Extent) -> list[dict[str, Any]]:
     ]
 
 
-def _make(
-    connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, rows: Iterable[Mapping[str, Any]]
-) -> None:
-    connection.register("past_rows", pa.Table.from_pylist(list(rows), schema=schema))
+def _make(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, rows: Iterable[Iterable[Any]]) -> None:
+    """Make a table of rows whose values stand in the order of the schema."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, each.type) for column, each in zip(columns, schema, strict=True)]
+    connection.register("past_rows", pa.table(arrays, schema=schema))
     connection.execute(f"create or replace temp table {name} as from past_rows")
     connection.unregister("past_rows")
