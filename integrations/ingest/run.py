@@ -180,7 +180,8 @@ def _load_landed(
     measure.begin(connection)
     with records.read() as db:
         open_holds(connection, quarantined.open_quarantine(db))
-        extent = replace(ingested.extent, before_at=before_at(db, landed.source, landed.extract_id))
+        before = before_at(db, landed.source, landed.extract_id, opening.received_at)
+    extent = replace(ingested.extent, before_at=before)
     ingested = replace(ingested, extent=extent)
     _load_tables(connection, opening, ingested, places, records, writing, progress)
     codes = load_codes(places.sources / landed.source)

@@ -16,7 +16,8 @@ from integrations.watch.past import open_past
 
 HERE = Path(__file__).parent
 BOUNDS: Mapping[str, object] = {name.lower(): getattr(bounds, name) for name in vars(bounds) if name.isupper()}
-Rows = Sequence[Mapping[str, Any]]
+Row = Mapping[str, Any]
+Rows = Sequence[Row]
 
 
 def judge(
@@ -34,26 +35,26 @@ def judge(
 
 
 def _found(connection: duckdb.DuckDBPyConnection, extent: Extent, loinc_codes: frozenset[str]) -> Iterator[Found]:
-    scales = _ask(connection, "judge_scale", extent)
+    scales = ask(connection, "judge_scale", extent)
     present = {
         code: subjects
         for code, subjects in connection.execute(
             "select code, list(subject) from watch_figure where kind = 'code' and value_count > 0 group by code"
         ).fetchall()
     }
-    for row in _ask(connection, "judge_names", extent):
+    for row in ask(connection, "judge_names", extent):
         yield sentences.name(row, extent, loinc_codes, present)
     yield from (sentences.scale(row, extent) for row in scales if row["is_jump"])
     yield from sentences.units(
-        _ask(connection, "judge_unit", extent), extent, same_scale={row["code"] for row in scales if not row["is_jump"]}
+        ask(connection, "judge_unit", extent), extent, same_scale={row["code"] for row in scales if not row["is_jump"]}
     )
-    yield from (sentences.share(row, extent) for row in _ask(connection, "judge_share", extent))
-    yield from (sentences.delay(row, extent) for row in _ask(connection, "judge_delay", extent))
-    yield from (sentences.volume(row) for row in _ask(connection, "judge_volume", extent))
+    yield from (sentences.share(row, extent) for row in ask(connection, "judge_share", extent))
+    yield from (sentences.delay(row, extent) for row in ask(connection, "judge_delay", extent))
+    yield from (sentences.volume(row) for row in ask(connection, "judge_volume", extent))
     yield from late_or_stale(connection, extent)
 
 
-def _ask(connection: duckdb.DuckDBPyConnection, question: str, extent: Extent) -> Rows:
+def ask(connection: duckdb.DuckDBPyConnection, question: str, extent: Extent) -> Rows:
     sql = (HERE / f"{question}.sql").read_text(encoding="utf-8")
     known = {**BOUNDS, "extract_id": extent.extract_id}
     found = connection.execute(sql, {name: known[name] for name in _wanted(sql) if name in known})

@@ -42,6 +42,12 @@ def measure_table(connection: duckdb.DuckDBPyConnection, extent: Extent, table: 
         _measure_results(connection, extent, repeated_count)
 
 
+def measure_volume(connection: duckdb.DuckDBPyConnection, extent: Extent) -> None:
+    """Count the results of each ward by hour, from `judged`, `moved` and what the lake knows of where patients lie."""
+    given = {"since": extent.since_at, "until": extent.received_at, "encounters_of": extent.contract.encounters_of}
+    _take(connection, "seen_volume", extent, **given)
+
+
 def measure_senders(connection: duckdb.DuckDBPyConnection, extent: Extent) -> None:
     """Count the messages of each sender (HL7 v2, MSH-3 and MSH-4)."""
     if not extent.is_watched or extent.contract.kind != "hl7v2":
@@ -97,8 +103,7 @@ def _measure_results(connection: duckdb.DuckDBPyConnection, extent: Extent, repe
         """,
         {"day": extent.day, "rows": row_count, "again": repeated_count + again, "received_at": extent.received_at},
     )
-    given = {"since": extent.since_at, "until": extent.received_at, "encounters_of": extent.contract.encounters_of}
-    _take(connection, "seen_volume", extent, **given)
+    measure_volume(connection, extent)
 
 
 def _remember_old_codes(connection: duckdb.DuckDBPyConnection, extent: Extent) -> None:

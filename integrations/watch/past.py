@@ -1,6 +1,7 @@
 """What a feed was like before: its committed figures of the last weeks, and what was found in them."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -56,11 +57,11 @@ def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent
     _make(connection, "past_finding", SEEN, (each.values() for each in found))
 
 
-def before_at(records: Connection, source: str, extract_id: str) -> Any:
+def before_at(records: Connection, source: str, extract_id: str, received_at: datetime) -> Any:
     """When the newest committed extract of the feed, other than this one, was received; null before the first."""
     e = extract.c
     query = select(func.max(e.received_at)).where(
-        e.source == source, e.status == "committed", e.extract_id != extract_id
+        e.source == source, e.status == "committed", e.extract_id != extract_id, e.received_at <= received_at
     )
     return records.execute(query).scalar()
 
@@ -71,7 +72,7 @@ def _windows(records: Connection, extent: Extent) -> list[dict[str, Any]]:
     query = (
         select(e.extract_id, e.received_at, e.is_history)
         .where(e.source == extent.contract.source, e.status == "committed", e.extract_id != extent.extract_id)
-        .where(e.received_at > extent.received_at - 2 * REMEMBERED)
+        .where(e.received_at > extent.received_at - 2 * REMEMBERED, e.received_at <= extent.received_at)
         .order_by(e.received_at, e.extract_id)
     )
     rows = list(records.execute(query))

@@ -64,6 +64,7 @@ def test_training_drops_rows_whose_features_or_outcome_are_held(sqlite_records: 
         _put(connection)  # creatinines collected an hour before T
     rows = pa.table(
         {
+            "site_id": ["demo"] * 4,
             "patient_id": ["ehr/p1"] * 4,
             "encounter_id": ["ehr/e1"] * 4,
             "prediction_time": pa.array(

@@ -5,7 +5,7 @@ ingest would have said of a row (fault, code, converted value) is said here by t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -63,6 +63,7 @@ def _results(sent: Results, night: np.ndarray, patients: np.ndarray) -> pa.Table
         {
             "night": night,
             "item": sent.item,
+            "number": sent.number,
             "patient_id": patients[sent.patient].astype(str),
             "encounter_id": np.char.add("demo_ehr/e", sent.contact.astype(str)),
             "local_code": pa.array(np.where(is_known, loinc, None), pa.string()),
@@ -115,46 +116,55 @@ class Nights:
     records: Records
     connection: duckdb.DuckDBPyConnection
     hospital: Hospital
-    found: dict[int, list[Found]] = field(default_factory=dict)
+
+    def learn(self, nights: Sequence[int], *, is_all: bool = True) -> None:
+        """Take in nights of which only the figures are wanted: what is usual. is_all false: those of wards alone."""
+        for night in nights:
+            extent = self.measured(night, None, is_all=is_all)
+            self._keep(extent, [])
 
     def play(self, nights: Sequence[int], spoil: Spoil | None = None, *, keep: bool = True) -> list[Found]:
         """Take in these nights, each spoilt by a function that may change `judged`; return what was found in them."""
         found = []
         for night in nights:
-            self.found[night] = self._night(night, spoil, keep)
-            found += self.found[night]
+            found += self._night(night, spoil, keep)
         return found
 
     def _night(self, night: int, spoil: Spoil | None, keep: bool) -> list[Found]:
-        contract = load_contract(self.source)
-        received_at = extract_taken_at(night)
-        extract_id = f"{self.source}-{night:03d}"
-        with self.records.read() as db:
-            before = before_at(db, self.source, extract_id)
-        extent = Extent(
-            contract=contract, extract_id=extract_id, received_at=received_at, is_history=False, before_at=before
-        )
-        self._open(night, spoil)
-        measure.begin(self.connection)
-        if self.source == "demo_ehr":
-            self.connection.execute(MOVED, {"since": extent.since_at, "until": received_at})
-            measure.measure_table(self.connection, extent, "encounter_location", 0)
-        self.connection.execute(
-            JUDGED, {"night": night, "is_lis": self.source == "demo_lis", "laboratory": len(LABORATORY)}
-        )
-        if spoil:
-            spoil(self.connection)
-        measure.measure_table(self.connection, extent, "observation", 0)
+        extent = self.measured(night, spoil)
         with self.records.read() as db:
             found = judge(self.connection, db, extent, loinc_codes(self.source))
         if keep:
             self._keep(extent, found)
         return found
 
-    def _open(self, night: int, spoil: Spoil | None) -> None:
-        """Where patients lie, as the EHR has told until this night; of the LIS, whoever told it."""
-        cut = extract_taken_at(night)
-        self.connection.execute(PLACED, {"until": cut})
+    def measured(self, night: int, spoil: Spoil | None, *, is_all: bool = True) -> Extent:
+        """Take the figures of a night and keep none of them."""
+        extract_id = f"{self.source}-{night:03d}"
+        with self.records.read() as db:
+            before = before_at(db, self.source, extract_id, extract_taken_at(night))
+        extent = Extent(
+            contract=load_contract(self.source),
+            extract_id=extract_id,
+            received_at=extract_taken_at(night),
+            is_history=False,
+            before_at=before,
+        )
+        measure.begin(self.connection)
+        self.connection.execute(PLACED, {"until": extent.received_at})  # as the EHR has told until this night
+        if self.source == "demo_ehr":
+            self.connection.execute(MOVED, {"since": extent.since_at, "until": extent.received_at})
+            measure.measure_table(self.connection, extent, "encounter_location", 0)
+        is_lis = self.source == "demo_lis"
+        self.connection.execute(JUDGED, {"night": night, "is_lis": is_lis, "laboratory": len(LABORATORY)})
+        if spoil:
+            spoil(self.connection)
+        if not is_all:
+            measure.measure_volume(self.connection, extent)
+            return extent
+        [(repeated,)] = self.connection.execute("select count(*) filter (is_repeated) from judged").fetchall()
+        measure.measure_table(self.connection, extent, "observation", repeated)
+        return extent
 
     def _keep(self, extent: Extent, found: list[Found]) -> None:
         with self.records.begin() as db:
@@ -198,8 +208,9 @@ where started_at > $since and started_at <= $until
 JUDGED = """
 create or replace temp table judged as
 select
-    result.* exclude (night, item),
+    result.* exclude (night, item, number, is_passed_on),
     row_number() over () as record_line,
+    row_number() over (partition by number, sent_number, status order by issued_at) > 1 as is_repeated,
     null::varchar as value_text,
     null::varchar as value_code,
     null::varchar as scope_code,
