@@ -42,4 +42,4 @@ LOST_AT_LEAST = 0.1
 PRIOR_HOURS = 4.0  # patient hours of the ward's own mean that each weekday and hour begins with: some are nearly empty
 WEEK = timedelta(days=7)
 
-CONVERSION_WITHIN = 0.06  # a factor within 6 % of a known one is named by it
+CONVERSION_WITHIN = 0.2  # a factor within 20 % of a known one is named by it: medians of a night vary that much

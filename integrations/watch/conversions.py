@@ -17,9 +17,11 @@ class Conversion:
 
 def named_conversion(code: str, usual_value: float, ratio: float) -> Conversion | None:
     """The conversion of this code nearest to a ratio of medians, else a power of ten; None where none is near."""
-    known = [*_of_code(code, usual_value), *_powers_of_ten()]
-    near = [each for each in known if abs(math.log(ratio / each.factor)) < math.log1p(CONVERSION_WITHIN)]
-    return min(near, key=lambda each: abs(math.log(ratio / each.factor)), default=None)
+    for known in (_of_code(code, usual_value), _powers_of_ten()):
+        near = [each for each in known if abs(math.log(ratio / each.factor)) < math.log1p(CONVERSION_WITHIN)]
+        if near:
+            return min(near, key=lambda each: abs(math.log(ratio / each.factor)))
+    return None
 
 
 def _of_code(code: str, usual_value: float) -> list[Conversion]:

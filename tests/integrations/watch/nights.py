@@ -17,6 +17,7 @@ from sqlalchemy import insert
 from integrations.codes import load_analytes, load_codes
 from integrations.contract import SOURCES, load_contract
 from integrations.duck import connect
+from integrations.ingest.batches import suspect_batches
 from integrations.records import Records
 from integrations.records.schema import extract
 from integrations.synthetic_hospital.calendar import extract_taken_at, instants
@@ -157,6 +158,7 @@ class Nights:
             measure.measure_table(self.connection, extent, "encounter_location", 0)
         is_lis = self.source == "demo_lis"
         self.connection.execute(JUDGED, {"night": night, "is_lis": is_lis, "laboratory": len(LABORATORY)})
+        suspect_batches(self.connection)
         if spoil:
             spoil(self.connection)
         if not is_all:
@@ -211,6 +213,8 @@ select
     result.* exclude (night, item, number, is_passed_on),
     row_number() over () as record_line,
     row_number() over (partition by number, sent_number, status order by issued_at) > 1 as is_repeated,
+    null::varchar as local_system,
+    false as is_extreme,
     null::varchar as value_text,
     null::varchar as value_code,
     null::varchar as scope_code,

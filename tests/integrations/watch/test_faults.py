@@ -84,7 +84,7 @@ def test_a_unit_that_is_88_times_too_high_is_named_by_its_conversion(feed: OpenF
 
 
 @pytest.mark.parametrize(
-    ("scenario", "kinds"), [("late_results", {"delay"}), ("duplicates_corrections", {"corrected"})]
+    ("scenario", "kinds"), [("late_results", {"delay"}), ("duplicates_corrections", {"duplicates"})]
 )
 def test_a_fault_that_begins_after_clean_nights_differs_from_them(
     feed: OpenFeed, scenario: str, kinds: set[str]
@@ -166,12 +166,18 @@ def test_a_fifth_of_the_values_with_a_slipped_decimal_moves_the_outer_tenth(feed
     assert "a factor near 10 says a decimal point" in jump.sentence
 
 
+def test_corrections_that_become_many_are_seen(feed: OpenFeed) -> None:
+    _, found = after(feed, spoilt("update judged set status = 'corrected' where record_line % 12 = 0"))
+    [corrected] = [each for each in found if each.kind == "corrected"]
+    assert corrected.evidence["share"] > 5 * corrected.evidence["usual_share"]
+
+
 def test_a_new_ward_and_one_that_is_closed_are_seen(feed: OpenFeed) -> None:
     watched = feed("demo_ehr", Hospital(patients=PATIENTS, nights=20, scenario="none", seed=3))
     watched.learn(range(1, LEARNT + 1))
-    watched.connection.execute("update place set ward = '8 North' where ward = 'Clinic'")
-    found = watched.play([LEARNT + 1])
-    assert {(each.kind, each.subject) for each in found} >= {("ward_new", "8 North"), ("ward_vanished", "Clinic")}
+    watched.connection.execute("update place set ward = '8 North' where ward = '4 West'")
+    found = watched.play(range(LEARNT + 1, LEARNT + 8))
+    assert {(each.kind, each.subject) for each in found} >= {("ward_new", "8 North"), ("ward_vanished", "4 West")}
     assert {each.severity for each in found if each.kind.startswith("ward")} == {"warning"}
 
 
