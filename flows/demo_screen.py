@@ -16,6 +16,7 @@ from integrations.synthetic_hospital.scenarios import SCENARIOS
 from integrations.synthetic_hospital.write import HospitalFiles
 
 SOURCE = "demo_ehr"
+FINDINGS_SHOWN = 2
 
 
 def show_outcome(
@@ -33,6 +34,7 @@ def show_outcome(
         show_quality(house, name, version, files)
     show_outbox(house)
     show_fault(house, hospital)
+    show_findings(house)
     show_places(house)
 
 
@@ -129,6 +131,18 @@ def show_fault(house: House, hospital: Hospital) -> None:
     say(f"scores held because of it: {said}, over {len({night.as_of for night in nights})} nights")
     for fault in faults:
         say(f"data fault, no retraining: {fault.use_case}: {fault.sentence}")
+
+
+def show_findings(house: House) -> None:
+    """What the watch noticed in the nights, where it did."""
+    from integrations.watch.kept import findings
+
+    with house.records.read() as connection:
+        rows = findings(connection)
+    for row in rows[:FINDINGS_SHOWN]:
+        say(f"the watch, {row.opened_at:%Y-%m-%d}: {row.severity} {row.kind}, {row.source}: {row.sentence}")
+    if rows:
+        say(f"{len(rows)} findings are open: rounds watch")
 
 
 def show_places(house: House) -> None:

@@ -166,6 +166,11 @@ class Nights:
             return extent
         [(repeated,)] = self.connection.execute("select count(*) filter (is_repeated) from judged").fetchall()
         measure.measure_table(self.connection, extent, "observation", repeated)
+        if (
+            is_lis
+            and self.connection.execute("select 1 from duckdb_tables() where table_name = 'sent_message'").fetchall()
+        ):
+            measure.measure_senders(self.connection, extent)
         return extent
 
     def _keep(self, extent: Extent, found: list[Found]) -> None:

@@ -1,0 +1,151 @@
+"""Which features a blocking finding of the watch holds, for whom, and until when."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pytest
+from sqlalchemy import insert
+
+from features.held import held_features, held_outcomes, released_holds
+from integrations.duck import connect
+from integrations.records import Records
+from integrations.records import schema as s
+from models.cases import Cases, open_stories
+
+INSTANT = pa.timestamp("us", "UTC")
+AS_OF = datetime(2024, 1, 20, tzinfo=UTC)
+VIEWS = ("recent_labs", "vital_signs")
+Ask = Callable[..., list[tuple[str, str]]]
+Find = Callable[..., None]
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(f"2024-01-{text}").replace(tzinfo=UTC)
+
+
+def spine_of(*times: str, patient: str = "p1", site: str = "demo") -> pa.Table:
+    return pa.table(
+        {
+            "site_id": [site] * len(times),
+            "patient_id": [f"ehr/000.{patient}"] * len(times),
+            "encounter_id": [f"{patient}.e"] * len(times),
+            "prediction_time": pa.array([at(time) for time in times], INSTANT),
+        }
+    )
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """p1 has a creatinine of the 10th at noon, known at 13:00; p2 has none."""
+    creatinine = {"patient": "p1", "code": "2160-0", "value_number": 90.0, "effective_at": "2024-01-10T12:00:00"}
+    facts = {
+        "patient": [{"id": "p1"}, {"id": "p2"}],
+        "observation": [{**creatinine, "available_at": "2024-01-10T13:00:00"}],
+    }
+    cases = {"time_zone": "UTC", "lateness_hours": {"ehr": 24}, "as_of": "2024-06-01"}
+    connection = connect(tmp_path / "tmp", threads=1)
+    open_stories(
+        connection, Cases.model_validate({**cases, "cases": [{"story": "one", "facts": facts, "expect": {}}]}), tmp_path
+    )
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def find(sqlite_records: Records, lake: duckdb.DuckDBPyConnection) -> Find:
+    """Open a finding on creatinine, of the extract that brought the result, received on the 10th at 13:00."""
+    [(extract_id,)] = lake.execute("select distinct extract_id from observation").fetchall()
+    values = {"source": "ehr", "site_id": "demo", "received_at": at("10 13:00"), "digest": "x", "status": "committed"}
+    with sqlite_records.begin() as db:
+        db.execute(insert(s.extract).values(extract_id=extract_id, is_history=0, **values))
+        audit = {"at": AS_OF, "kind": "x", "body": "{}", "previous_hash": "", "hash": "x"}
+        db.execute(insert(s.audit).values(seq=1, **audit))
+
+    def put(**changes: Any) -> None:
+        own = {"source": "ehr", "site_id": "demo", "extract_id": extract_id, "kind": "scale_jump", "subject": "2160-0"}
+        own |= {"severity": "blocking", "codes": ["2160-0"], "evidence": {}, "sentence": "", "to_do": ""}
+        own |= {"since_at": at("09 13:00"), "opened_at": at("10 13:00"), **changes}
+        if "released_at" in own:
+            own["released_seq"] = 1
+        with sqlite_records.begin() as db:
+            [finding_id] = db.execute(insert(s.finding).values(**own)).inserted_primary_key or (0,)
+            db.execute(insert(s.finding_extract).values(finding_id=finding_id, extract_id=extract_id))
+
+    return put
+
+
+@pytest.fixture
+def held(sqlite_records: Records, lake: duckdb.DuckDBPyConnection) -> Ask:
+    def ask(*times: str, as_of: datetime = AS_OF, **who: str) -> list[tuple[str, str]]:
+        with sqlite_records.read() as db:
+            found = held_features(db, lake, spine_of(*times, **who), VIEWS, as_of).to_pylist()
+        return [(f"{row['prediction_time']:%d %H:%M}", f"{row['view']}: {row['reason']}") for row in found]
+
+    return ask
+
+
+JUMP, GONE = "recent_labs: scale_jump", "recent_labs: code_vanished"
+
+
+def test_results_on_another_scale_hold_their_own_patient_within_the_hold_window(find: Find, held: Ask) -> None:
+    find()
+    assert held("10 12:59", "10 13:00", "17 11:59", "17 12:00") == [("10 13:00", JUMP), ("17 11:59", JUMP)]
+    assert held("10 13:00", patient="p2") == []
+
+
+def test_a_code_that_is_gone_holds_every_patient_of_its_site_from_when_it_is_known(find: Find, held: Ask) -> None:
+    find(kind="code_vanished")
+    for patient in ("p1", "p2"):
+        assert held("10 12:59", "10 13:00", "19 00:00", patient=patient) == [("10 13:00", GONE), ("19 00:00", GONE)]
+    assert held("10 13:00", site="elsewhere") == []
+
+
+def test_a_warning_a_code_of_no_view_and_what_is_found_later_hold_nothing(find: Find, held: Ask) -> None:
+    find(severity="warning")
+    find(kind="code_vanished", codes=["1988-5"], subject="1988-5")
+    find(kind="junk", opened_at=at("15 00:00"))
+    assert held("14 00:00") == []
+    assert held("16 00:00", as_of=at("14 00:00")) == []
+    assert held("16 00:00") == [("16 00:00", "recent_labs: junk")]
+
+
+def test_a_release_ends_the_hold_from_its_moment_and_not_for_who_asks_as_of_before(find: Find, held: Ask) -> None:
+    find(kind="code_vanished", released_at=at("12 06:00"))
+    find(released_at=at("12 06:00"))
+    before, after = "12 05:59", "12 06:00"
+    assert held(before, after) == [(before, GONE), (before, JUMP)]
+    assert held("13 00:00", as_of=at("12 05:00")) == [("13 00:00", GONE), ("13 00:00", JUMP)]
+
+
+def test_who_was_held_is_named_with_the_release_once_nothing_else_holds(
+    find: Find, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    def released(as_of: datetime) -> list[datetime]:
+        with sqlite_records.read() as db:
+            return released_holds(db, lake, spine_of("11 00:00"), VIEWS, as_of)["released_at"].to_pylist()
+
+    find(kind="code_vanished", released_at=at("12 06:00"))
+    assert released(at("12 05:00")) == []
+    assert released(at("12 07:00")) == [at("12 06:00")]
+    find()
+    assert released(at("12 07:00")) == []
+
+
+def test_an_outcome_is_held_where_its_window_reaches_into_what_is_missing_or_wrong(
+    find: Find, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    def asked(patient: str) -> list[str]:
+        spine = spine_of("07 12:00", "07 13:01", "08 12:01", "11 00:00", patient=patient)
+        with sqlite_records.read() as db:
+            found = held_outcomes(db, lake, spine, ["2160-0"], timedelta(hours=48), AS_OF)
+        return [f"{row['prediction_time']:%d %H:%M}" for row in found.to_pylist()]
+
+    find()
+    assert asked("p1") == ["08 12:01"]
+    assert asked("p2") == []
+    find(kind="code_vanished")
+    assert asked("p2") == ["07 13:01", "08 12:01", "11 00:00"]
