@@ -113,8 +113,8 @@ def test_a_code_that_is_gone_holds_who_needs_it_until_a_person_releases_it_and_t
 
 def test_a_finding_on_an_optional_feature_flags_its_scores(broken: Rounds) -> None:
     records = open_records(f"sqlite:///{broken.home / 'records.db'}")
-    at = BROKEN_FROM + 2 * DAY
-    _open_finding(records, codes=["8867-4"], opened_at=at - HOUR)
+    at = BROKEN_FROM + 6 * HOUR  # before 06 h of the hospital, at which it scores again
+    _open_finding(records, codes=["8867-4"], opened_at=at)
     with records.begin() as db:  # of creatinine nothing is known to be missing here
         db.execute(
             update(s.finding)

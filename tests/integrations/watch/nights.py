@@ -139,18 +139,22 @@ class Nights:
             self._keep(extent, found)
         return found
 
-    def measured(self, night: int, spoil: Spoil | None, *, is_all: bool = True) -> Extent:
-        """Take the figures of a night and keep none of them."""
+    def extent(self, night: int) -> Extent:
+        """What the extract of a night covers."""
         extract_id = f"{self.source}-{night:03d}"
         with self.records.read() as db:
             before = before_at(db, self.source, extract_id, extract_taken_at(night))
-        extent = Extent(
+        return Extent(
             contract=load_contract(self.source),
             extract_id=extract_id,
             received_at=extract_taken_at(night),
             is_history=False,
             before_at=before,
         )
+
+    def measured(self, night: int, spoil: Spoil | None, *, is_all: bool = True) -> Extent:
+        """Take the figures of a night and keep none of them."""
+        extent = self.extent(night)
         measure.begin(self.connection)
         self.connection.execute(PLACED, {"until": extent.received_at})  # as the EHR has told until this night
         if self.source == "demo_ehr":
