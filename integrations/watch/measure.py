@@ -1,5 +1,6 @@
 """Figures of one extract, taken from its judged rows while they are at hand: one pass per question, columns only."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -8,7 +9,7 @@ from integrations.watch.bounds import REMEMBERED
 from integrations.watch.extent import Extent
 
 HERE = Path(__file__).parent
-SAMPLED = 100_000  # rows from which patients and percentiles are taken
+SAMPLED = 20_000  # rows from which patients and percentiles are taken
 # What a sender writes where there is nothing; an empty word is no value either.
 NOTHING = ("NA", "N/A", "NULL", "NONE", "NAN", "NIL", "UNKNOWN", "-", "--", "---", "----", ".", "?", "")
 COLUMNS = """
@@ -85,8 +86,10 @@ def _measure_results(connection: duckdb.DuckDBPyConnection, extent: Extent, repe
     step = max(1, row_count // SAMPLED)
     lateness = extent.contract.lateness.total_seconds() / 60
     since = _since(extent)
-    _take(connection, "seen_codes", extent, since=since, step=step)
-    _take(connection, "seen_marks", extent, since=since, step=step, nothing=list(NOTHING), lateness_minutes=lateness)
+    _make(connection, "counted_result", "count_results", extent, since=since, nothing=list(NOTHING))
+    _make(connection, "sampled_result", "sample_results", extent, since=since, step=step)
+    _take(connection, "seen_codes", extent)
+    _take(connection, "seen_marks", extent, lateness_minutes=lateness)
     if extent.is_history:
         _remember_old_codes(connection, extent)
         return
@@ -130,10 +133,13 @@ def _since(extent: Extent) -> object:
     return extent.received_at - REMEMBERED if extent.is_history else extent.since_at
 
 
+def _make(connection: duckdb.DuckDBPyConnection, name: str, question: str, extent: Extent, **given: object) -> None:
+    sql, wanted = _asked(question, extent, given)
+    connection.execute(f"create or replace temp table {name} as {sql}", wanted)
+
+
 def _take(connection: duckdb.DuckDBPyConnection, question: str, extent: Extent, **given: object) -> None:
-    sql = (HERE / f"{question}.sql").read_text(encoding="utf-8")
-    known = {"is_history": extent.is_history, "zone": extent.contract.time_zone, "day": extent.day, **given}
-    wanted = {name: value for name, value in known.items() if f"${name}" in sql}
+    sql, wanted = _asked(question, extent, given)
     connection.execute(
         f"""
         insert into watch_figure by name
@@ -143,3 +149,10 @@ def _take(connection: duckdb.DuckDBPyConnection, question: str, extent: Extent, 
         """,
         wanted,
     )
+
+
+def _asked(question: str, extent: Extent, given: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """The SQL of a question, and those of its values that it names."""
+    sql = (HERE / f"{question}.sql").read_text(encoding="utf-8")
+    known = {"is_history": extent.is_history, "zone": extent.contract.time_zone, "day": extent.day, **given}
+    return sql, {name: value for name, value in known.items() if f"${name}" in sql}

@@ -13,7 +13,7 @@ from integrations.synthetic_hospital import Hospital, write_hospital
 def test_who_is_registered_twice_is_one_person_with_all_results_once_merged(
     home: Path, sqlite_records: Records, tmp_path: Path
 ) -> None:
-    hospital = Hospital(patients=1000, nights=3, scenario="merged_patients", seed=3)
+    hospital = Hospital(patients=700, nights=3, scenario="merged_patients", seed=3)
     files = write_hospital(hospital, tmp_path / "hospital")
     places = IngestPlaces(landing=home / "landing", lake=Lake(home / "lake", 2), sources=SOURCES, temp=home / "tmp")
     sent = [("demo_ehr", files.history, files.history_taken_at)]
