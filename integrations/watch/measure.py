@@ -80,9 +80,7 @@ def _measure_wards(connection: duckdb.DuckDBPyConnection, extent: Extent) -> Non
 
 
 def _measure_results(connection: duckdb.DuckDBPyConnection, extent: Extent, repeated_count: int) -> None:
-    [(row_count, again)] = connection.execute(
-        "select count(*), count(*) filter (scope_code::varchar = 'repeated_message') from judged"
-    ).fetchall()
+    [(row_count,)] = connection.execute("select count(*) from judged").fetchall()
     step = max(1, row_count // SAMPLED)
     lateness = extent.contract.lateness.total_seconds() / 60
     since = _since(extent)
@@ -96,15 +94,18 @@ def _measure_results(connection: duckdb.DuckDBPyConnection, extent: Extent, repe
     connection.execute(
         """
         insert into watch_figure by name
-        select 'duplicates' as kind, 'observation' as subject, $day::date as day, $rows::integer as value_count,
-            0 as patient_count, $again::integer as part_count
+        select 'duplicates' as kind, 'observation' as subject, $day::date as day, count(*) as value_count,
+            0 as patient_count,
+            $repeated + count(*) filter (scope_code is not null and scope_code::varchar = 'repeated_message')
+                as part_count
+        from judged
         union all
         select 'age', 'observation', $day::date, ceil((epoch($received_at::timestamptz) - epoch(max(issued_at))) / 60),
             0, 0
         from judged
         having max(issued_at) is not null
         """,
-        {"day": extent.day, "rows": row_count, "again": repeated_count + again, "received_at": extent.received_at},
+        {"day": extent.day, "repeated": repeated_count, "received_at": extent.received_at},
     )
     measure_volume(connection, extent)
 

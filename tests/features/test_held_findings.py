@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 from sqlalchemy import insert
@@ -15,6 +16,8 @@ from integrations.duck import connect
 from integrations.records import Records
 from integrations.records import schema as s
 from models.cases import Cases, open_stories
+from models.catalog import use_case
+from models.scoring import score_rows
 
 INSTANT = pa.timestamp("us", "UTC")
 AS_OF = datetime(2024, 1, 20, tzinfo=UTC)
@@ -102,6 +105,35 @@ def test_a_code_that_is_gone_holds_every_patient_of_its_site_from_when_it_is_kno
     for patient in ("p1", "p2"):
         assert held("10 12:59", "10 13:00", "19 00:00", patient=patient) == [("10 13:00", GONE), ("19 00:00", GONE)]
     assert held("10 13:00", site="elsewhere") == []
+
+
+def test_a_code_that_no_score_needs_flags_those_that_have_a_value_and_holds_the_others(
+    find: Find, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    find(kind="code_vanished", codes=["8867-4"], subject="8867-4")
+    spine = pa.concat_tables([spine_of("11 00:00"), spine_of("11 00:00", patient="p2")])
+    with sqlite_records.read() as db:
+        held = held_features(db, lake, spine, VIEWS, AS_OF)
+    case = use_case("aki_48h")
+    frame = spine
+    for name in case.feature_names:
+        is_vital = name.startswith(("heart_rate", "systolic", "respiratory", "temperature"))
+        frame = frame.append_column(name, pa.array([1.0, None if is_vital else 1.0], pa.float64()))
+    rows = score_rows(Half(case.feature_names), frame, case, held)
+    assert rows.is_scored.tolist() == [True, False]
+    assert dict(rows.reasons) == {0: ("vital_signs: code_vanished",), 1: ("vital_signs: code_vanished",)}
+
+
+class Half:
+    """A scorer to whom everybody is at a risk of a half."""
+
+    version, manifest_hash = 1, "f" * 64
+
+    def __init__(self, feature_names: tuple[str, ...]) -> None:
+        self.feature_names = feature_names
+
+    def predict(self, frame: pa.Table) -> Any:
+        return np.full(frame.num_rows, 0.5)
 
 
 def test_a_warning_a_code_of_no_view_and_what_is_found_later_hold_nothing(find: Find, held: Ask) -> None:
