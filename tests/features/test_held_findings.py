@@ -115,7 +115,7 @@ def test_a_code_that_no_score_needs_flags_those_that_have_a_value_and_holds_the_
     with sqlite_records.read() as db:
         held = held_features(db, lake, spine, VIEWS, AS_OF)
     case = use_case("aki_48h")
-    frame = spine
+    frame = spine.append_column("horizon_starts_at", pa.nulls(2, INSTANT))
     for name in case.feature_names:
         is_vital = name.startswith(("heart_rate", "systolic", "respiratory", "temperature"))
         frame = frame.append_column(name, pa.array([1.0, None if is_vital else 1.0], pa.float64()))
