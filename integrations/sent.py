@@ -69,9 +69,9 @@ class SentRecord:
     head: bytes
 
 
-def sent_record(number: int, raw: bytes) -> SentRecord:
-    """Identify a record by its bytes."""
-    return SentRecord(number, hashlib.sha256(raw).hexdigest(), raw[:KEPT])
+def sent_record(number: int, raw: bytes, identity: bytes | None = None) -> SentRecord:
+    """Identify a record by its bytes, or by those that include what it cannot be told apart without."""
+    return SentRecord(number, hashlib.sha256(raw if identity is None else identity).hexdigest(), raw[:KEPT])
 
 
 def json_depth(text: bytes) -> int:

@@ -8,6 +8,8 @@ holds is a message of its own, with or without a header.
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from integrations.sent import SentRecord, sent_record
+
 CHUNK = 1 << 20  # bytes
 LONGEST_SEGMENT = 32 << 20
 TOO_LONG = b"(too long for a segment)"
@@ -15,6 +17,7 @@ AROUND = b" \t\x00\x0b\x0c\x1a\x1c"  # blanks and MLLP framing
 FRAME = b"\x0b"  # what an MLLP frame begins with
 BOM = b"\xef\xbb\xbf"
 LONGEST_MESSAGE = 100_000  # segments
+WHOSE, OF_SOMEBODY = (b"PID", b"OBR", b"SPM"), (b"OBX", b"PV1", b"MRG")
 OUTSIDE = (b"FHS", b"BHS", b"BTS", b"FTS")
 
 
@@ -76,12 +79,21 @@ def messages(path: Path, *, longest: int = LONGEST_MESSAGE) -> Iterator[tuple[in
         yield first, message
 
 
-def segment_bytes(path: Path, numbers: Collection[int]) -> dict[int, bytes]:
-    """Return the bytes of these segments, from 1, without what ends them."""
-    wanted, found = set(numbers), dict[int, bytes]()
-    for number, segment in enumerate(segments(path), 1):
-        if number in wanted:
-            found[number] = segment
-            if len(found) == len(wanted):
-                break
-    return found
+def sent_segments(path: Path, numbers: Collection[int]) -> Iterator[SentRecord]:
+    """Yield these segments, from 1, in their order, without what ends them.
+
+    Two results of two patients may be written alike: whose it is, and of which order, is part of a record's identity.
+    """
+    left, around = set(numbers), dict[bytes, bytes]()
+    for number, segment in enumerate(segments(path) if left else (), 1):
+        name = segment[:3]
+        if name in (b"MSH", b"PID"):
+            around = {}
+        if number in left:
+            before = around.values() if name in OF_SOMEBODY else ()
+            yield sent_record(number, segment, identity=b"\r".join([*before, segment]))
+            left.remove(number)
+            if not left:
+                return
+        if name in WHOSE:
+            around[name] = segment

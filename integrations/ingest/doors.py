@@ -174,9 +174,12 @@ def sent_records(kind: str, path: Path, numbers: Collection[int]) -> Iterator[Se
         yield from sent_lines(path, numbers)
         return
     if kind == "hl7v2":
-        from integrations.hl7v2.segments import segment_bytes as record_bytes
-    else:
-        from integrations.tabular.lines import record_bytes
+        from integrations.hl7v2.segments import sent_segments
+
+        yield from sent_segments(path, numbers)
+        return
+    from integrations.tabular.lines import record_bytes
+
     for number, raw in sorted(record_bytes(path, numbers).items()):
         yield sent_record(number, raw)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from integrations.hl7v2.segments import TOO_LONG, messages, segment_bytes, segments
+from integrations.hl7v2.segments import TOO_LONG, messages, segments, sent_segments
 from tests.integrations.hl7v2.conftest import MSH, OBR, PID, obx
 
 MESSAGE = (MSH, PID, OBR, obx())
@@ -41,10 +41,25 @@ def test_the_bytes_of_a_record_are_found_by_its_number(laboratory):
     broken = obx().encode().replace(b"1.20", b"\xff")
     laboratory.sends("FHS", "", *MESSAGE[:3], broken, obx("2"), end="\r\n")
     (first, second) = laboratory.results
-    found = segment_bytes(laboratory.folder / "oru.hl7", {first["record_line"], second["record_line"], 99})
-    assert found == {5: broken, 6: obx("2").encode()}
-    assert segment_bytes(laboratory.folder / "oru.hl7", [1]) == {1: b"FHS"}
-    assert segment_bytes(laboratory.folder / "oru.hl7", []) == {}
+    file = laboratory.folder / "oru.hl7"
+    found = sent_segments(file, {first["record_line"], second["record_line"], 99})
+    assert [(each.number, each.head) for each in found] == [(5, broken), (6, obx("2").encode())]
+    assert [each.head for each in sent_segments(file, [1])] == [b"FHS"]
+    assert list(sent_segments(file, [])) == []
+
+
+def test_results_that_are_written_alike_are_two_records_by_patient_or_order_and_one_when_sent_again(laboratory):
+    other_patient, other_order = PID.replace("M1^", "M2^"), OBR.replace("|A5|", "|A6|")
+    sent = [
+        (MSH, PID, OBR),
+        (MSH, other_patient, OBR),
+        (MSH, PID, other_order),
+        (MSH.replace("||P|", "|9|P|"), PID, OBR),
+    ]
+    laboratory.sends(*(segment for head in sent for segment in (*head, obx())))
+    found = [each.sha256 for each in sent_segments(laboratory.folder / "oru.hl7", [4, 8, 12, 16])]
+    assert len(set(found)) == 3
+    assert found[0] == found[3]
 
 
 def test_segments_are_whole_wherever_a_read_ends(tmp_path):

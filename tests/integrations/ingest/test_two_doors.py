@@ -166,6 +166,15 @@ def test_a_result_that_precedes_its_patient_is_known_from_its_uptake_on(doors: T
     assert doors.seen(3, "m5") == [("lab", 1.2)]
 
 
+def test_results_that_are_written_alike_wait_and_come_in_each_by_itself(doors: TwoDoors) -> None:
+    for mrn, order in (("m5", "A5"), ("m5", "A6"), ("m6", "A7")):
+        doors.lab(*of_lab(1.2, order=order, mrn=mrn))
+    assert doors.ward.report("observation", "lab")["waiting"] == 3
+    doors.ward.send(night=3, Patient=[patient("p5", "m5"), patient("p6", "m6")])
+    report = doors.ward.report("observation", "lab")
+    assert (report["waiting"], report["records"], report["versions"]) == (0, 3, 3)
+
+
 def test_a_merge_in_messages_is_a_link_and_an_unlinking_takes_it_back(doors: TwoDoors) -> None:
     folder = doors.ward.places.sources / "lab" / "contract.yaml"
     own = folder.read_text().replace("source: ward}", "source: lab}") + (
