@@ -1,7 +1,8 @@
 """A snapshot of the lake as relations: every version of every fact, and until when it was the last one known.
 
 The same result may come through two feeds. Once the feed that a contract calls authoritative has brought it, the copy
-of another feed is superseded: a count or a median must not see it twice.
+of another feed is superseded: a count or a median must not see it twice. So is what a feed tells again after a merge,
+under the number of the patient who stays.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,30 +60,53 @@ def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feed
 
 
 def find_copies(connection: duckdb.DuckDBPyConnection, authorities: Sequence[str]) -> None:
-    """Make `copy`: the results that an authoritative feed has brought too, and from when on that was known.
+    """Make `copy`: the results that came once more for the same person, and from when on that was known.
 
-    The same result: of one person and site, under one order or accession number, of one code and collection time.
+    The same result: of one person and site, under one order or accession number, of one code and collection time. That
+    of an authoritative feed stands; within a feed, which told of it under two numbers of a person who was merged, the
+    later one does.
     """
-    connection.execute("create or replace temp table copy (observation_id varchar, copied_at timestamptz)")
-    if not authorities:
-        return
-    named = ", ".join(quoted(source) for source in authorities)
+    named = ", ".join(quoted(source) for source in authorities) or "null"
     connection.execute(
         f"""
-        insert into copy
+        create or replace temp table copy as
         with original as materialized (
             select distinct site_id, order_number, code, effective_at, patient_id, available_at
             from every_observation
             where source in ({named}) and order_number is not null
+        ),
+        shared as (
+            select source, order_number, code, effective_at
+            from every_observation
+            where order_number is not null
+            group by all
+            having min(patient_id) <> max(patient_id)
+        ),
+        of_several as materialized (
+            select
+                source, order_number, code, effective_at, patient_id, observation_id,
+                min(available_at) as first_at, max(available_at) as last_at
+            from every_observation semi join shared using (source, order_number, code, effective_at)
+            group by all
+        ),
+        told_again as (
+            select
+                other.observation_id,
+                other.patient_id,
+                original.patient_id as other_patient_id,
+                original.available_at
+            from every_observation as other
+            join original using (site_id, order_number, code, effective_at)
+            where other.source not in ({named})
+            union all
+            select earlier.observation_id, earlier.patient_id, later.patient_id, later.first_at
+            from of_several as earlier
+            join of_several as later using (source, order_number, code, effective_at)
+            where later.first_at > earlier.last_at
         )
-        select other.observation_id, min(greatest(original.available_at, same_person.available_at))
-        from every_observation as other
-        join original using (site_id, order_number, code, effective_at)
-        join same_person
-            on same_person.patient_id = other.patient_id
-            and same_person.other_patient_id = original.patient_id
-        where other.source not in ({named})
-        group by other.observation_id
+        select observation_id, min(greatest(told_again.available_at, same_person.available_at)) as copied_at
+        from told_again join same_person using (patient_id, other_patient_id)
+        group by observation_id
         """
     )
 

@@ -80,15 +80,17 @@ def _code(sent: str, header: Header) -> tuple[str | None, str | None]:
 
 
 def _key(around: Around, code: str | None, effective_at: str | None, sub_id: str | None) -> str | None:
-    """What makes a correction the same fact as before: order, code and sub-id (OBX-4).
+    """What makes a correction the same fact as before: patient, order, code and sub-id (OBX-4).
 
-    Without an order number, patient and time of collection stand for it. HL7 asks for a sub-id where one order has
-    several results of one code.
+    Order numbers come again in another year, and a result that was filed under the wrong patient is withdrawn there,
+    perhaps after it came in under the right one. Without an order number the time of collection stands for it. HL7
+    asks for a sub-id where one order has several results of one code.
     """
     if code is None:
         return None
     if around.order_number:
-        of_what = f"{around.order_number}|{code}"
+        whose = f"{around.patient_id}|" if around.patient_id else ""
+        of_what = f"{whose}{around.order_number}|{code}"
     elif around.patient_id and effective_at:
         of_what = f"{around.patient_id}|{code}|{effective_at}"
     else:

@@ -18,7 +18,7 @@ def test_a_result_comes_with_its_patient_stay_order_and_times(laboratory):
         "effective_at": "20240301080000",
         "issued_at": "20240301110000",
         "is_retracted": False,
-        "observation_id": "A5|2160-0",
+        "observation_id": "M1|A5|2160-0",
         "encounter_id": "e7",
         "category": "laboratory",
         "local_system": "LN",
@@ -64,11 +64,11 @@ def test_without_a_time_of_release_the_message_is_dated_by_its_sending(laborator
 
 def test_without_a_number_of_the_laboratory_the_number_of_who_ordered_counts(laboratory):
     row = laboratory.sends(MSH, PID, "OBR|1|P9", obx()).result
-    assert (row["order_number"], row["observation_id"]) == ("P9", "P9|2160-0")
+    assert (row["order_number"], row["observation_id"]) == ("P9", "M1|P9|2160-0")
 
 
 def test_a_sub_id_tells_results_of_one_code_apart(reads):
-    assert reads("1", sub_id="2")["observation_id"] == "A5|2160-0|2"
+    assert reads("1", sub_id="2")["observation_id"] == "M1|A5|2160-0|2"
 
 
 def test_without_any_order_number_patient_and_time_stand_for_it(laboratory):
@@ -92,13 +92,13 @@ def test_a_correction_is_another_version_of_the_same_fact(laboratory):
 def test_a_deleted_or_wrong_result_withdraws_the_fact_even_without_a_value(reads, status):
     for value in ("1.2", "", "gone"):
         row = reads(value, status=status)
-        assert (row["problem"], row["is_empty"], row["observation_id"]) == (None, False, "A5|2160-0")
+        assert (row["problem"], row["is_empty"], row["observation_id"]) == (None, False, "M1|A5|2160-0")
         assert (row["status"], row["is_retracted"]) == ("entered_in_error", True)
 
 
 def test_a_corrected_result_without_a_value_does_not_pass_as_nothing_sent(reads):
     row = reads("", status="C")
-    assert (row["is_empty"], row["value_number"], row["observation_id"]) == (False, None, "A5|2160-0")
+    assert (row["is_empty"], row["value_number"], row["observation_id"]) == (False, None, "M1|A5|2160-0")
 
 
 @pytest.mark.parametrize(

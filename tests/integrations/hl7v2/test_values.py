@@ -125,7 +125,7 @@ def test_escapes_become_what_they_stand_for(reads, sent, text):
 
 def test_escapes_are_read_in_units_codes_and_numbers_of_orders_too(laboratory):
     row = laboratory.sends(MSH, PID, r"OBR|1||A\T\5", obx(unit=r"10\S\3/uL^x", code=r"K\T\1^^L")).result
-    assert told(row, "unit", "local_code", "observation_id") == ("10^3/uL", "K&1", "A&5|K&1")
+    assert told(row, "unit", "local_code", "observation_id") == ("10^3/uL", "K&1", "M1|A&5|K&1")
 
 
 def test_the_delimiters_are_those_that_the_message_names(laboratory):

@@ -166,6 +166,42 @@ def test_a_result_that_precedes_its_patient_is_known_from_its_uptake_on(doors: T
     assert doors.seen(3, "m5") == [("lab", 1.2)]
 
 
+def test_an_order_number_that_comes_again_for_another_patient_leaves_the_first_one_alone(doors: TwoDoors) -> None:
+    doors.ward.send(Patient=[patient("p1", "m1"), patient("p2", "m2")])
+    doors.lab(*of_lab(1.2))
+    doors.lab(*of_lab(2.2, mrn="m2", collected="20240309100000"), night=2)
+    assert (doors.seen(3), doors.seen(3, "m2")) == ([("lab", 1.2)], [("lab", 2.2)])
+
+
+@pytest.mark.parametrize("is_withdrawn_first", [True, False])
+def test_a_result_of_the_wrong_patient_is_withdrawn_there_and_stays_with_the_right_one(
+    doors: TwoDoors, is_withdrawn_first: bool
+) -> None:
+    doors.ward.send(Patient=[patient("p1", "m1"), patient("p2", "m2")])
+    doors.lab(*of_lab(1.2))
+    told = [of_lab(1.2, status="W"), of_lab(1.2, mrn="m2")]
+    for night, sent in enumerate(told if is_withdrawn_first else told[::-1], 2):
+        doors.lab(*sent, night=night)
+    assert doors.seen(1) == [("lab", 1.2)]
+    assert (doors.seen(3), doors.seen(3, "m2")) == ([], [("lab", 1.2)])
+
+
+@pytest.mark.parametrize(("status", "known"), [("C", [("lab", 2.0)]), ("D", [])])
+def test_after_a_merge_a_result_is_corrected_or_withdrawn_under_the_number_that_stays(
+    doors: TwoDoors, status: str, known: list[tuple[str, float]]
+) -> None:
+    doors.ward.send(Patient=[patient("p1", "m1"), patient("p2", "m2")])
+    doors.lab(*of_lab(2.2, mrn="m2"))
+    doors.lab(*of_lab(1.2, order="A7", collected="20240301100000"))
+    merged = patient("p2", "m2")
+    merged["identifier"].append({"system": MRN, "value": "m1"})
+    doors.ward.send(night=2, Patient=[merged])
+    doors.lab(*of_lab(2.0, status=status), night=3)
+    before, after = doors.seen(2), doors.seen(3)
+    assert before == [("lab", 1.2), ("lab", 2.2)]
+    assert after == doors.seen(3, "m2") == [("lab", 1.2), *known]
+
+
 def test_results_that_are_written_alike_wait_and_come_in_each_by_itself(doors: TwoDoors) -> None:
     for mrn, order in (("m5", "A5"), ("m5", "A6"), ("m6", "A7")):
         doors.lab(*of_lab(1.2, order=order, mrn=mrn))
