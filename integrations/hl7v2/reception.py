@@ -21,6 +21,7 @@ from integrations.hl7v2.mllp import START
 from integrations.hl7v2.segments import LONGEST_MESSAGE, OUTSIDE, messages, segments_of
 
 log = logging.getLogger(__name__)
+MOST_WAITING = 1_000  # files, of limits.most_files that a contract allows
 NOT_KEPT = Answer(code=ERROR, reason="it could not be kept: send it again")
 OTHER_BODY = Answer(code=ERROR, reason=f"{CONFLICT} MSH-10")
 # These are not kept: nobody has the right to send the first, and the others cannot be answered as one message.
@@ -79,8 +80,12 @@ class Reception:
         return [acknowledgement(case.segments[0], case.answer, at) for case in cases]
 
     def seal(self) -> None:
-        """Let an ingest have what was heard so far, and forget what was taken in: the records know it."""
-        self.inbox.seal()
+        """Let an ingest have what was heard so far, and forget what was taken in: the records know it.
+
+        Where nobody takes it in, the file that is written to grows instead: an ingest takes so many files and no more.
+        """
+        if len(self.inbox.files()) < MOST_WAITING:
+            self.inbox.seal()
         there = {path.name for path in self.inbox.files()}
         self._heard = {name: keys for name, keys in self._heard.items() if name in there}
 

@@ -17,7 +17,8 @@ from integrations.hl7v2.address import Address
 from integrations.hl7v2.answer import Answer, acknowledgement
 from integrations.hl7v2.inbox import Disk, inbox_of, sealed_files
 from integrations.hl7v2.listener import Bounds
-from integrations.hl7v2.reception import Received, Reception
+from integrations.hl7v2.mllp import framed
+from integrations.hl7v2.reception import MOST_WAITING, Received, Reception
 from integrations.hl7v2.segments import messages
 from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
 from tests.integrations.hl7v2.feed import open_feed
@@ -351,6 +352,22 @@ def test_what_a_crash_tore_is_cut_back_to_the_last_whole_message(tmp_path):
     (torn.parent.parent / "sealed").mkdir()
     torn.write_bytes(b"\x0b" + message("7") + b"\x1c\r\x0b" + message("8")[:40])
     assert kept(tmp_path) == ["7"]
+
+
+def test_while_nobody_takes_in_what_was_heard_the_files_do_not_grow_in_number(tmp_path):
+    with inbox_of("lab", tmp_path) as inbox:
+        for number in range(MOST_WAITING - 1):
+            (inbox.sealed / f"20240301T000000{number:06}.hl7").write_bytes(framed(message(str(number))))
+        reception = Reception(contract(), inbox, nobody)
+        for number in range(3):
+            reception.take([Received(message=message(f"late {number}"))], NOON)
+            reception.seal()
+        assert len(inbox.files()) == MOST_WAITING
+        first, *_ = inbox.files()
+        first.unlink()  # an ingest has taken it in
+        reception.seal()
+        assert not any((inbox.folder / "open").iterdir())
+    assert kept(tmp_path)[-3:] == ["late 0", "late 1", "late 2"]
 
 
 def test_a_clock_that_is_set_back_keeps_the_order(tmp_path):
