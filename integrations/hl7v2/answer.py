@@ -11,12 +11,11 @@ from typing import Any
 from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.header import LAST_FIELD, Header, read_header
 from integrations.hl7v2.message import read_message
-from integrations.hl7v2.movement import Movement
-from integrations.hl7v2.persons import TAKEN_BACK
 from integrations.hl7v2.rows import SCHEMAS, Rows
 from integrations.hl7v2.times import is_time
 
-TIMES = ("birth_date", "effective_at", "issued_at", "started_at", "ended_at", "deceased_at")
+TIMES = ("effective_at", "issued_at")
+REQUIRED = ("patient_id", "status")
 TAKEN, ERROR, REJECTED = "AA", "AE", "AR"
 
 
@@ -34,7 +33,7 @@ def judge(segments: list[bytes], header: Header, feed: Feed) -> Answer:
         return Answer(code=REJECTED, reason=f"bad_segment {header.problem_detail}")
     rows = Rows()
     movements = read_message("", 1, segments, feed, rows)
-    told = [_problem("encounter", _said_of(each), feed) for each in movements]
+    told = [_problem("encounter", asdict(each), feed) for each in movements]
     told += [_problem(table, _columns(row), feed) for table in SCHEMAS for row in getattr(rows, table)]
     problems = [problem for problem in told if problem]
     return Answer(code=ERROR, reason=problems[0]) if problems else Answer(code=TAKEN)
@@ -48,16 +47,10 @@ def _problem(table: str, row: Mapping[str, Any], feed: Feed) -> str | None:
         return None
     for column in TIMES:
         text = row.get(column)
-        may_be_a_day = column == "birth_date" or (table, column) in feed.days_are_times
-        if text and text != TAKEN_BACK and not is_time(text, may_be_a_day=may_be_a_day):
+        if text and not is_time(text, may_be_a_day=(table, column) in feed.days_are_times):
             return f"bad_time {column}"
-    if table == "observation" and not row["effective_at"] and not row["is_retracted"]:
-        return "missing_field effective_at"
-    return None
-
-
-def _said_of(movement: Movement) -> dict[str, Any]:
-    return {**asdict(movement), **movement.said}
+    missing = [column for column in REQUIRED if table == "observation" and not row[column]]
+    return f"missing_field {missing[0]}" if missing else None
 
 
 def _columns(row: Any) -> dict[str, Any]:

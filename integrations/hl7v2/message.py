@@ -170,7 +170,7 @@ def _read_admission(file: str, first: int, texts: list[str], header: Header, fee
         elif name == "MRG" and event.trigger == "A40":
             rows.patient_link.append(merged(file, line, fields, header, feed.patients_of, event.patient_id))
         elif name == "PV1" and event.trigger not in ("A37", "A40"):
-            movements.append(read_movement(file, line, fields, header, event, feed.words))
+            movements.append(read_movement(file, line, fields, header, event, feed))
         elif name == "OBX" and "observation" in feed.tables:
             rows.add("observation", file, line, is_empty=True, out_of_scope_reason=OF_AN_ADMISSION)
         elif len(name) != 3 or not SEGMENT_NAME.match(name.encode()):
@@ -195,7 +195,7 @@ def _person(file: str, line: int, fields: list[str], header: Header, feed: Feed,
         event.problem = (patient.problem or "missing_field", "PID-3")
         person |= {"problem": event.problem[0], "problem_detail": "PID-3"}
     else:
-        person |= read_person(fields, header)
+        person |= read_person(fields, header, feed)
     rows.add("patient", file, line, **person)
     if event.trigger == "A37" and before and patient.patient_id:
         rows.patient_link.extend(unlinked(file, line, header, feed.patients_of, before, patient.patient_id))

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.header import Header
+from integrations.hl7v2.times import is_time
 from integrations.hl7v2.words import Words, meaning
 
 NOTHING = '""'  # sent so, a field is taken back; not sent at all, it stays as it was
@@ -47,16 +49,19 @@ class Event:
     problem: tuple[str, str] | None = ("bad_segment", "PID")
 
 
-def read_movement(file: str, line: int, fields: list[str], header: Header, event: Event, words: Words) -> Movement:
+def read_movement(file: str, line: int, fields: list[str], header: Header, event: Event, feed: Feed) -> Movement:
     """Read PV1. Its number is PV1-19, else the account of the patient (PID-18)."""
     fields = fields + [""] * (46 - len(fields))
     encounter_id = header.first(fields[19]) or event.account
-    said, bad = _said(fields, header, words)
+    said, bad = _said(fields, header, feed.words)
+    unread = _unread(said, event, feed)
     problem = event.problem
     if problem is None and encounter_id is None:
         problem = ("missing_id", "PV1-19")
     if problem is None and bad:
         problem = ("bad_value", bad)
+    if problem is None and unread:
+        problem = ("bad_time", unread)
     return Movement(
         file=file,
         line=line,
@@ -70,6 +75,16 @@ def read_movement(file: str, line: int, fields: list[str], header: Header, event
         problem=problem[0] if problem else None,
         problem_detail=problem[1] if problem else None,
     )
+
+
+def _unread(said: dict[str, str | None], event: Event, feed: Feed) -> str | None:
+    """The first time that the tables could not take: what comes later must not go on with it."""
+    for column, text in {**said, "EVN-2": event.happened_at}.items():
+        if text and (column == "EVN-2" or column.endswith("_at")):
+            may_be_a_day = ("encounter", column) in feed.days_are_times
+            if not is_time(text, may_be_a_day=may_be_a_day):
+                return column
+    return None
 
 
 def _said(fields: list[str], header: Header, words: Words) -> tuple[dict[str, str | None], str | None]:

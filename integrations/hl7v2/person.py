@@ -1,10 +1,12 @@
 """What an admission says of the person (PID): birth, sex and death, and whose numbers were merged (MRG)."""
 
 from integrations.contract import PatientsOf
+from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.header import Header
 from integrations.hl7v2.patients import read_patient
 from integrations.hl7v2.persons import TAKEN_BACK
 from integrations.hl7v2.rows import LinkRow
+from integrations.hl7v2.times import is_time
 
 SEX: dict[str | None, str | None] = {
     "F": "female",
@@ -19,20 +21,26 @@ SEX: dict[str | None, str | None] = {
 YES_OR_NO = {"Y": True, "N": False, TAKEN_BACK: False, None: None}
 
 
-def read_person(fields: list[str], header: Header) -> dict[str, object]:
-    """Read PID-7, 8, 29 and 30; `problem` and `problem_detail` name a word that nobody knows.
+def read_person(fields: list[str], header: Header, feed: Feed) -> dict[str, object]:
+    """Read PID-7, 8, 29 and 30; `problem` and `problem_detail` name a word or a time that nobody can read.
 
     What is not sent is null, what is taken back TAKEN_BACK.
     """
     fields = fields + [""] * (31 - len(fields))
     born, sex, died_at, dead = (_said(fields[place], header) for place in (7, 8, 29, 30))
-    bad = "PID-8" if sex not in SEX else "PID-30" if dead not in YES_OR_NO else None
+    born = born and born[:8]
+    may_be_a_day = ("patient", "deceased_at") in feed.days_are_times
+    problem, bad = "bad_value", "PID-8" if sex not in SEX else "PID-30" if dead not in YES_OR_NO else None
+    if bad is None:
+        is_born = born in (None, TAKEN_BACK) or is_time(born, may_be_a_day=True)
+        has_died = died_at in (None, TAKEN_BACK) or is_time(died_at, may_be_a_day=may_be_a_day)
+        problem, bad = "bad_time", "birth_date" if not is_born else "deceased_at" if not has_died else None
     return {
-        "birth_date": born and born[:8],
+        "birth_date": born,
         "sex": SEX.get(sex),
         "is_deceased": YES_OR_NO.get(dead),
         "deceased_at": died_at,
-        **({"problem": "bad_value", "problem_detail": bad} if bad else {}),
+        **({"problem": problem, "problem_detail": bad} if bad else {}),
     }
 
 

@@ -182,6 +182,17 @@ def test_a_word_that_nobody_knows_stops_its_row(registry, visit, detail):
     assert [(row["problem"], row["problem_detail"]) for row in registry.rows("encounter")] == [("bad_value", detail)]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "detail"),
+    [({"f44": "yesterday"}, "started_at"), ({"f45": "2024"}, "ended_at"), ({"at": "20241301"}, "EVN-2")],
+)
+def test_a_time_that_nobody_can_read_stops_its_row_and_no_later_one(registry, wrong, detail):
+    registry.sends(*message("A01", **wrong), *message("A01", f44="20240301073000"))
+    first, second = registry.rows("encounter")
+    assert (first["problem"], first["problem_detail"]) == ("bad_time", detail)
+    assert (second["problem"], second["started_at"], second["ended_at"]) == (None, "20240301073000", None)
+
+
 def test_a_hospital_may_have_words_of_its_own(registry):
     registry.contract = contract(*ALL_TABLES, words={"PV1-2": {"OBS": "observation"}, "PV1-36": {"EXP": "died"}})
     registry.sends(*message("A03", patient_class="OBS", f36="EXP"))
@@ -249,6 +260,8 @@ def test_a_person_whose_sex_nobody_can_read_is_bad_and_says_nothing_to_the_next(
     strange, short = message("A02", pid=PID + "||||19400612|Q"), message("A02", pid=PID)
     registry.sends(*strange, *short)
     assert [row["problem_detail"] for row in registry.rows("patient")] == ["PID-8", None]
+    registry.sends(*message("A02", pid=PID + "||||1940"), *short)
+    assert [row["problem_detail"] for row in registry.rows("patient")] == ["birth_date", None]
     assert born(registry)[1] == (None, None, None)
 
 

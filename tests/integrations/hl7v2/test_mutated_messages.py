@@ -8,15 +8,18 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from sqlalchemy import select
 
-from integrations.hl7v2.answer import acknowledgement, judge
+from integrations.hl7v2.answer import Answer, acknowledgement, judge
 from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.header import read_header
+from integrations.hl7v2.inbox import inbox_of, sealed_files
 from integrations.hl7v2.mllp import Frames, TooLong, framed
-from integrations.hl7v2.segments import segments_of
+from integrations.hl7v2.segments import messages, segments_of
 from integrations.ingest.reasons import REASONS
+from integrations.records.schema import quarantine
 from tests.integrations.hl7v2.conftest import ALL_TABLES, MSH, OBR, PID, contract, obx
-from tests.integrations.hl7v2.feed import open_feed
+from tests.integrations.hl7v2.feed import MORNING, open_feed
 from tests.integrations.hl7v2.test_admissions import ADMITTED, message
 
 SOAK = int(os.environ.get("ROUNDS_SOAK", 0))  # 25 seeds in each round, and in each round others: a million mutants
@@ -134,6 +137,40 @@ def test_a_frame_is_never_held_beyond_its_bound() -> None:
         except TooLong:
             refused += 1
     assert refused > MUTANTS / 10
+
+
+# What one message alone cannot tell: it takes the codes of the source, or the messages before it.
+LATER = {"unknown_code", "unknown_unit", "impossible_value", "impossible_time", "conflicting_message", "suspect_batch"}
+NOT_BY_ITSELF = {("bad_value", "value"), ("missing_field", "started_at")}
+
+
+def test_a_sender_is_told_of_what_lies_in_quarantine_and_of_nothing_else(home: Path) -> None:
+    feed, random = open_feed(home), Random(f"agree {SOAK}")
+    told, in_quarantine = dict[tuple[str, int], int](), dict[int, set[str]]()
+    answers: list[Answer] = []
+    with inbox_of("lab", feed.landing) as inbox:
+        for kind, lines in KINDS.items():
+            for number in range(500):
+                numbered = "\r".join(lines).replace("||P|", f"|{kind}-{number}|P|").encode()
+                inbox.append([mutant(random, numbered).replace(b"\x0b", b"")], MORNING)
+    for path in sealed_files("lab", feed.landing):
+        for first, segments in messages(path):
+            answers.append(judge(segments, read_header(segments[0]), Feed.of(feed.contract)))
+            told |= {(path.name, place): len(answers) - 1 for place in range(first, first + len(segments))}
+    assert feed.take_in()
+    with feed.records.read() as db:
+        for row in db.execute(select(quarantine)):
+            if row.reason not in LATER and (row.reason, row.detail) not in NOT_BY_ITSELF:
+                in_quarantine.setdefault(told[row.source_file, row.source_line], set()).add(
+                    f"{row.table_name} {row.reason} {row.detail}"
+                )
+            elif row.reason == "conflicting_message":
+                answers[told[row.source_file, row.source_line]] = Answer(code="AA")
+    wrong = {place for place, answer in enumerate(answers) if answer.code != "AA"}
+    print(f"{len(answers):,} messages, {len(wrong):,} of them not answered AA")
+    assert min(len(wrong), len(answers) - len(wrong)) > 100
+    assert {place: in_quarantine[place] for place in in_quarantine if place not in wrong} == {}
+    assert [answers[place] for place in wrong if place not in in_quarantine] == []
 
 
 def test_a_file_of_broken_messages_balances(home: Path) -> None:
