@@ -150,7 +150,7 @@ def test_a_sender_is_told_of_what_lies_in_quarantine_and_of_nothing_else(home: P
     answers: list[Answer] = []
     with inbox_of("lab", feed.landing) as inbox:
         for kind, lines in KINDS.items():
-            for number in range(500):
+            for number in range(250):
                 numbered = "\r".join(lines).replace("||P|", f"|{kind}-{number}|P|").encode()
                 inbox.append([mutant(random, numbered).replace(b"\x0b", b"")], MORNING)
     for path in sealed_files("lab", feed.landing):
