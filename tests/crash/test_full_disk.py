@@ -32,7 +32,7 @@ BAD_LINE = b'{"resourceType":"Condition","note":"' + b"x" * 2_000 + b'"}\n'  # 2
 # The largest file of each place, in the order in which they are written: landing 1 MB, scratch 2 MB, records 4 MB.
 DISKS: dict[str, tuple[Callable[[], None], str]] = {
     "records that are new": (partial(files_may_grow_to, 20_000), "records.db"),
-    "landing": (partial(files_may_grow_to, 250_000), "landing"),
+    "landing": (partial(files_may_grow_to, 500_000), "landing"),
     "scratch": (partial(files_may_grow_to, 1_700_000), "tmp"),
     "lake": (full_when_the_lake_writes, "lake"),
     "log of the lake": (full_when_the_lake_commits, "lake"),

@@ -16,6 +16,7 @@ from models.governance.finding_release import release_finding
 from models.governance.signing import load_signer
 from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
 
+pytestmark = pytest.mark.xdist_group("played hospital")
 BROKEN_FROM = datetime(2024, 7, 10, 4, 45, tzinfo=UTC)  # the laboratory has sent its two bad nights again before
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
