@@ -67,9 +67,12 @@ def release(
     by: AsPerson,
     key: KeyFile,
     reason: Reason,
+    is_usual: Annotated[
+        bool, typer.Option("--usual", help="What it shows is right and stays so: it counts as usual from now on.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Lift a finding, signed with your own key: from now on it holds nothing, and what it shows counts as usual too."""
+    """Lift a finding, signed with your own key: from now on it holds nothing. What it shows is found when it returns."""
     from flows.house import clock, open_house
     from models.governance.finding_release import release_finding
     from models.governance.signing import load_signer
@@ -80,6 +83,7 @@ def release(
         signer=load_signer(by, key),
         reason=reason,
         as_of=clock(),
+        is_usual=is_usual,
         dry_run=dry_run,
     )
     say(

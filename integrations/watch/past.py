@@ -1,5 +1,6 @@
 """What a feed was like before: its committed figures of the last weeks, and what was found in them."""
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -8,7 +9,7 @@ import duckdb
 import pyarrow as pa
 from sqlalchemy import Connection, Row, func, select
 
-from integrations.records.schema import extract, finding, finding_extract, watch_figure
+from integrations.records.schema import audit, extract, finding, finding_extract, watch_figure
 from integrations.watch.bounds import REMEMBERED
 from integrations.watch.extent import Extent
 
@@ -39,14 +40,17 @@ WINDOWS = pa.schema(
         ("is_weekend", pa.bool_()),
     ]
 )
-SEEN = pa.schema([(name, pa.string()) for name in ("kind", "subject", "extract_id")] + [("is_released", pa.bool_())])
+SEEN = pa.schema(
+    [(name, pa.string()) for name in ("kind", "subject", "extract_id", "severity")]
+    + [(name, pa.bool_()) for name in ("is_released", "is_usual")]
+)
 
 
 def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent: Extent) -> None:
     """Make `past_figure`, `past_window` (the extracts before, in order, and this one last) and `past_finding`.
 
-    era of a figure: usual; doubtful, where something was found in it and nobody has released it; accepted, where
-    somebody has: that is usual from now on too. (As a column, since DuckDB 2.0 compares sums wrongly that it takes over
+    era of a figure: usual; doubtful, where something was found in it, which is no history, also when it was released as
+    mended; accepted, where a person has released it as usual: that is usual from now on too. (As a column, since DuckDB 2.0 compares sums wrongly that it takes over
     a left join to what it knows to be empty.)
     """
     windows, found = _windows(records, extent), _findings(records, extent)
@@ -131,7 +135,7 @@ def _eras(found: Iterable[Mapping[str, Any]]) -> dict[Told, str]:
     eras: dict[Told, str] = {}
     for each in found:
         key = each["kind"], each["subject"], each["extract_id"]
-        is_doubtful = not each["is_released"] or eras.get(key) == "doubtful"
+        is_doubtful = not each["is_usual"] or eras.get(key) == "doubtful"
         eras[key] = "doubtful" if is_doubtful else "accepted"
     return eras
 
@@ -143,21 +147,28 @@ def _hours(stored: list[list[Any]] | None) -> list[dict[str, Any]] | None:
 
 
 def _findings(records: Connection, extent: Extent) -> list[dict[str, Any]]:
-    """In which extracts of the feed what was found, and whether somebody has released it by now."""
+    """In which extracts of the feed what was found, and whether somebody has released it by now, and as what."""
+    f = finding.c
     query = (
-        select(finding.c.kind, finding.c.subject, finding_extract.c.extract_id, finding.c.released_at)
-        .join(finding_extract, finding_extract.c.finding_id == finding.c.finding_id)
-        .where(finding.c.source == extent.contract.source)
+        select(f.kind, f.subject, f.severity, finding_extract.c.extract_id, f.released_at, audit.c.body)
+        .join(finding_extract, finding_extract.c.finding_id == f.finding_id)
+        .outerjoin(audit, audit.c.seq == f.released_seq)
+        .where(f.source == extent.contract.source)
     )
-    return [
-        {
-            "kind": row.kind,
-            "subject": row.subject,
-            "extract_id": row.extract_id,
-            "is_released": row.released_at is not None and row.released_at <= extent.received_at,
-        }
-        for row in records.execute(query)
-    ]
+    found = []
+    for row in records.execute(query):
+        is_released = row.released_at is not None and row.released_at <= extent.received_at
+        found.append(
+            {
+                "kind": row.kind,
+                "subject": row.subject,
+                "extract_id": row.extract_id,
+                "severity": row.severity,
+                "is_released": is_released,
+                "is_usual": is_released and json.loads(row.body).get("is_usual") is True,
+            }
+        )
+    return found
 
 
 def _make(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, rows: Iterable[Iterable[Any]]) -> None:

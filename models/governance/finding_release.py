@@ -27,9 +27,16 @@ class Release:
 
 
 def release_finding(
-    records: Records, *, finding_id: int, signer: Signer, reason: str, as_of: datetime, dry_run: bool = False
+    records: Records,
+    *,
+    finding_id: int,
+    signer: Signer,
+    reason: str,
+    as_of: datetime,
+    is_usual: bool = False,
+    dry_run: bool = False,
 ) -> Release:
-    """Release one finding. What the person has seen to, or takes for usual from now on, the reason says.
+    """Release one finding. is_usual: what it showed is right, and usual from now on; else it is found when it returns.
 
     Raises WrongUsage for a finding that is not there, Refused for one that is released or was opened after as_of.
     """
@@ -50,6 +57,7 @@ def release_finding(
             "severity": row.severity,
             "codes": list(row.codes),
             "opened_at": row.opened_at.isoformat(),
+            "is_usual": is_usual,
             "reason": why,
         }
         seq = sign_entry(connection, signer, kind=FINDING_RELEASED, body=body, at=as_of)

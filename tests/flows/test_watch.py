@@ -115,7 +115,7 @@ def test_a_code_that_is_gone_holds_who_needs_it_until_a_person_releases_it_and_t
 def test_who_is_not_registered_releases_nothing_and_a_release_without_its_entry_is_found(
     sqlite_records: Records, home: Path, tmp_path: Path
 ) -> None:
-    from models.governance.people import add_person
+    from models.governance.people import add_person, remove_person
 
     at = BROKEN_FROM
     key = tmp_path / "ada.key"
@@ -131,8 +131,19 @@ def test_who_is_not_registered_releases_nothing_and_a_release_without_its_entry_
     release_finding(sqlite_records, finding_id=1, signer=ada, reason="seen", as_of=at + HOUR)
     with sqlite_records.read() as db:
         assert verify(db) == []
+    gero_key = tmp_path / "gero.key"
+    add_person(
+        sqlite_records, name="Gero", role="governance", key_out=gero_key, as_of=at + HOUR, signer=None, home=home
+    )
+    gero = load_signer("Gero", gero_key)
+    remove_person(sqlite_records, name="Ada", signer=gero, reason="she has left", as_of=at + HOUR)
+    _open_finding(sqlite_records, codes=["2823-3"], opened_at=at)
+    with pytest.raises(Refused, match="was removed"):
+        release_finding(sqlite_records, finding_id=2, signer=ada, reason="x", as_of=at + HOUR)
+    with sqlite_records.read() as db:
+        assert verify(db) == []
     with sqlite_records.begin() as db:
-        db.execute(update(s.finding).values(released_at=at + 2 * HOUR))
+        db.execute(update(s.finding).where(s.finding.c.finding_id == 1).values(released_at=at + 2 * HOUR))
     with sqlite_records.read() as db:
         assert "the release of finding 1 differs from the chain" in {each.what for each in verify(db)}
 
