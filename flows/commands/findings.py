@@ -72,7 +72,7 @@ def release(
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Lift a finding, signed with your own key: from now on it holds nothing. What it shows is found when it returns."""
+    """Lift a finding, signed with your own key: from now on it holds nothing. What it shows is found if it returns."""
     from flows.house import clock, open_house
     from models.governance.finding_release import release_finding
     from models.governance.signing import load_signer

@@ -30,7 +30,9 @@ def judge(
     if not extent.is_watched or extent.is_history:
         return []
     open_past(connection, records, extent)
-    found = sorted(_found(connection, extent, loinc_codes), key=lambda each: (each.kind, each.subject))
+    found = list(_found(connection, extent, loinc_codes))
+    found += _still_standing(connection, extent, found)
+    found.sort(key=lambda each: (each.kind, each.subject))
     return sorted(found, key=lambda each: each.severity != "blocking")
 
 
@@ -52,6 +54,20 @@ def _found(connection: duckdb.DuckDBPyConnection, extent: Extent, loinc_codes: f
     yield from (sentences.delay(row, extent) for row in ask(connection, "judge_delay", extent))
     yield from (sentences.volume(row) for row in ask(connection, "judge_volume", extent))
     yield from late_or_stale(connection, extent)
+
+
+def _still_standing(connection: duckdb.DuckDBPyConnection, extent: Extent, found: Sequence[Found]) -> Iterator[Found]:
+    """Codes that arrived wrong, by a finding nobody has released, and of which this extract shows nothing better.
+
+    Too few patients to be judged are no proof that the sender has mended it, and theirs are the results that it holds.
+    """
+    judged = {row["code"] for row in ask(connection, "judge_scale", extent)}
+    again = {(each.kind, each.subject) for each in found}
+    for row in ask(connection, "judge_standing", extent):
+        kind, code = row["kind"], row["subject"]
+        is_seen_well = code in judged if kind == "scale_jump" else row["patient_count"] >= bounds.MIN_PATIENTS
+        if (kind, code) not in again and not is_seen_well:
+            yield sentences.standing(row, extent)
 
 
 def ask(connection: duckdb.DuckDBPyConnection, question: str, extent: Extent) -> Rows:

@@ -49,9 +49,9 @@ SEEN = pa.schema(
 def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent: Extent) -> None:
     """Make `past_figure`, `past_window` (the extracts before, in order, and this one last) and `past_finding`.
 
-    era of a figure: usual; doubtful, where something was found in it, which is no history, also when it was released as
-    mended; accepted, where a person has released it as usual: that is usual from now on too. (As a column, since DuckDB 2.0 compares sums wrongly that it takes over
-    a left join to what it knows to be empty.)
+    era of a figure: usual; doubtful, where something was found in it: that is no history, also when it was released as
+    mended; accepted, where a person has released it as usual: that is usual from now on too. (As a column, since
+    DuckDB 2.0 compares sums wrongly that it takes over a left join to what it knows to be empty.)
     """
     windows, found = _windows(records, extent), _findings(records, extent)
     place = 1 + max((row["place"] for row in windows), default=-1)

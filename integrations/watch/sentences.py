@@ -128,6 +128,21 @@ def scale(row: Row, extent: Extent) -> Found:
     )
 
 
+def standing(row: Row, extent: Extent) -> Found:
+    """A code that arrived wrong before, and of which too little came now to say that it is mended."""
+    return Found(
+        kind=row["kind"],
+        subject=row["subject"],
+        severity="blocking",
+        codes=(row["subject"],),
+        since_at=extent.since_at,
+        evidence={"values": row["value_count"], "patients": row["patient_count"]},
+        sentence=f"{row['subject']} arrived wrong before, and nobody has released that; {row['value_count']:,} "
+        "values now are too few to say that it is mended",
+        to_do=f"{ASK} whether it is mended; {RELEASE}",
+    )
+
+
 def units(rows: Sequence[Row], extent: Extent, *, same_scale: Collection[str]) -> Iterator[Found]:
     """Units of a code in other shares. A declared one is converted; a number without any is read as the usual one."""
     for code, its in groupby(rows, key=lambda row: str(row["code"])):
