@@ -74,7 +74,7 @@ def _begun_at(state: State) -> datetime:
 
 def _one_page(pacs: Pacs, place: Place, desk: Desk) -> Place:
     studies = pacs.studies(place.offset)
-    digest = hashlib.sha256(orjson.dumps(studies)).hexdigest() if len(studies) > 1 else ""
+    digest = hashlib.sha256(orjson.dumps(studies)).hexdigest() if studies else ""
     if digest and digest == place.last_digest:
         raise Refused(
             "the PACS gives the same page again, whatever offset it is asked for",

@@ -68,6 +68,7 @@ PAGES: dict[str, tuple[str, Callable[[str, int], Bad | None], str]] = {
         one_page(json.dumps([study("1.1"), study("1.2")]).encode()),
         "the same page again",
     ),
+    "the same lone study for ever": (SMALL, one_page(json.dumps([study("1.1")]).encode()), "the same page again"),
     "pages without end": (SMALL.replace("page_size: 7", "asks_series: false"), endless, "more than one file may"),
     "series without end": (SMALL, endless, "more than 100 series"),
 }
