@@ -18,6 +18,8 @@ COLUMNS = """
     hours struct("hour" bigint, result_count integer, patient_hours double)[]
 """
 LONGEST_SUBJECT = 120  # letters: what a sender writes for a code has no end
+# What a sender writes is printed for people: line ends and escapes in it would forge lines, or steer a terminal.
+PLAIN = rf"regexp_replace(left({{0}}, {LONGEST_SUBJECT}), '\p{{{{C}}}}', '�', 'g')"
 
 
 def begin(connection: duckdb.DuckDBPyConnection) -> None:
@@ -54,13 +56,13 @@ def measure_senders(connection: duckdb.DuckDBPyConnection, extent: Extent) -> No
     if not extent.is_watched or extent.contract.kind != "hl7v2":
         return
     connection.execute(
-        """
+        f"""
         insert into watch_figure by name
-        select 'sender' as kind, sender as subject, $day::date as day, count(*) as value_count,
+        select 'sender' as kind, {PLAIN.format("sender")} as subject, $day::date as day, count(*) as value_count,
             count(*) as patient_count, 0 as part_count
         from sent_message
         where extract_id = $extract_id
-        group by sender
+        group by subject
         """,
         {"day": extent.day, "extract_id": extent.extract_id},
     )
@@ -144,7 +146,7 @@ def _take(connection: duckdb.DuckDBPyConnection, question: str, extent: Extent, 
     connection.execute(
         f"""
         insert into watch_figure by name
-        select * replace (left(subject, {LONGEST_SUBJECT}) as subject)
+        select * replace ({PLAIN.format("subject")} as subject, {PLAIN.format("code")} as code)
         from ({sql})
         where day is not null and subject is not null
         """,
