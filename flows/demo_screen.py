@@ -142,7 +142,7 @@ def show_findings(house: House) -> None:
     for row in rows[:FINDINGS_SHOWN]:
         say(f"the watch, {row.opened_at:%Y-%m-%d}: {row.severity} {row.kind}, {row.source}: {row.sentence}")
     if rows:
-        say(f"{len(rows)} findings are open: rounds watch")
+        say(f"open findings: {len(rows)}, see rounds watch")
 
 
 def show_places(house: House) -> None:
