@@ -18,6 +18,7 @@ MIN_PATIENTS = 5  # fewer patients of a code in an extract say nothing of its sc
 # blocking finding stops scores. What is only a note may come once in a thousand.
 LOG_P_GONE, LOG_P_NEW = math.log(1e-6), math.log(1e-3)
 LOG_P_HALF = math.log(1e-2)  # of the old code in a renaming, where the new one speaks too
+MIN_DAYS_SENT = 2.0  # nothing is gone that was sent for less: a feed of many extracts a day must have seen two nights
 LONGEST_GAP_TIMES = 1.5  # what came only each week is not missed on the second day
 RENAMED_SPREAD = 0.35  # of log10(90th / 10th percentile): two assays of one thing spread alike
 RENAMED_SAME = math.log10(1.25)  # medians nearer than this are on one scale

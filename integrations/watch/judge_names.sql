@@ -83,6 +83,7 @@ vanished as (
     cross join newest
     where span.last_place < newest.place
     and (select count(*) from live where live.place between span.first_place and span.last_place) >= $min_extracts
+    and (select sum(days) from live where live.place between span.first_place and span.last_place) > $min_days_sent
     and newest.over_day - last.over_day > $longest_gap_times * gap.longest_gap_days
     -- where a person has released it, it is known to be gone until it comes again
     and not exists (
