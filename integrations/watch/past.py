@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from integrations.records.schema import audit, extract, finding, finding_extract, watch_figure
 from integrations.watch.bounds import REMEMBERED
@@ -62,10 +62,16 @@ def open_past(connection: duckdb.DuckDBPyConnection, records: Connection, extent
 
 
 def before_at(records: Connection, source: str, extract_id: str, received_at: datetime) -> Any:
-    """When the newest committed extract of the feed, other than this one, was received; null before the first."""
+    """When the newest live extract of the feed, other than this one, was received: what it tells of begins there.
+
+    Before the first of them that of the history; null before any. A history loaded later ends no night.
+    """
     e = extract.c
-    query = select(func.max(e.received_at)).where(
-        e.source == source, e.status == "committed", e.extract_id != extract_id, e.received_at <= received_at
+    query = (
+        select(e.received_at)
+        .where(e.source == source, e.status == "committed", e.extract_id != extract_id, e.received_at <= received_at)
+        .order_by(e.is_history, e.received_at.desc())
+        .limit(1)
     )
     return records.execute(query).scalar()
 
@@ -80,10 +86,11 @@ def _windows(records: Connection, extent: Extent) -> list[dict[str, Any]]:
         .order_by(e.received_at, e.extract_id)
     )
     rows = list(records.execute(query))
-    windows = [
-        _window(_extent_of(row, before, extent), place)
-        for place, (row, before) in enumerate(zip(rows, [None, *rows], strict=False))
-    ]
+    windows, before = list[dict[str, Any]](), None
+    for place, row in enumerate(rows):
+        windows.append(_window(_extent_of(row, before, extent), place))
+        if before is None or before.is_history or not row.is_history:
+            before = row
     oldest = extent.received_at - REMEMBERED
     return [each for each in windows if each["received_at"] > oldest or each["is_history"]]
 
