@@ -91,12 +91,15 @@ def held(sqlite_records: Records, lake: duckdb.DuckDBPyConnection) -> Ask:
     return ask
 
 
-JUMP, GONE = "recent_labs: scale_jump", "recent_labs: code_vanished"
+JUMP, MIX, GONE = "recent_labs: scale_jump", "recent_labs: unit_mix", "recent_labs: code_vanished"
 
 
-def test_results_on_another_scale_hold_their_own_patient_within_the_hold_window(find: Find, held: Ask) -> None:
-    find()
-    assert held("10 12:59", "10 13:00", "17 11:59", "17 12:00") == [("10 13:00", JUMP), ("17 11:59", JUMP)]
+@pytest.mark.parametrize(("kind", "word"), [("scale_jump", JUMP), ("unit_mix", MIX)])
+def test_results_on_another_scale_or_unit_hold_their_own_patient_within_the_hold_window(
+    find: Find, held: Ask, kind: str, word: str
+) -> None:
+    find(kind=kind)
+    assert held("10 12:59", "10 13:00", "17 11:59", "17 12:00") == [("10 13:00", word), ("17 11:59", word)]
     assert held("10 13:00", patient="p2") == []
 
 

@@ -160,6 +160,24 @@ def test_glucose_in_mmol_that_says_mg_is_a_jump_by_18(feed: OpenFeed) -> None:
     assert "mg/dL -> mmol/L" in jump.sentence
 
 
+NO_UNIT = "update judged set sent_unit = null where code = '6598-7'"
+NO_UNIT_AND_NG_PER_L = f"{NO_UNIT}; update judged set value_number = 1000 * value_number where code = '6598-7'"
+QUARANTINED = f"{NO_UNIT}; update judged set fault = 'unknown_unit unit', value_number = null where code = '6598-7'"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "severity"), [(NO_UNIT_AND_NG_PER_L, "blocking"), (NO_UNIT, "note"), (QUARANTINED, "warning")]
+)
+def test_numbers_that_lose_their_unit_hold_their_code_where_they_pass_on_another_scale(
+    feed: OpenFeed, spoil: str, severity: str
+) -> None:
+    """A code that may come as text (">500") passes without a unit and is read in the usual one; others do not pass."""
+    _, found = after(feed, spoilt(spoil))
+    [mix] = [each for each in found if each.kind == "unit_mix"]
+    assert (mix.severity, mix.codes) == (severity, ("6598-7",))
+    assert "no unit 0% -> 100%" in mix.sentence
+
+
 def test_a_fifth_of_the_values_with_a_slipped_decimal_moves_the_outer_tenth(feed: OpenFeed) -> None:
     _, found = after(feed, HALF_OF_POTASSIUM)
     [jump] = [each for each in found if each.kind == "scale_jump"]
