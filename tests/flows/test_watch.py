@@ -112,6 +112,22 @@ def test_a_code_that_is_gone_holds_who_needs_it_until_a_person_releases_it_and_t
     records.close()
 
 
+def test_a_code_that_no_score_needs_flags_the_scores_of_a_real_round(
+    challenged: Rounds, played: PlayedHospital, tmp_path: Path
+) -> None:
+    rounds, night = copied(challenged, tmp_path), played.files.nights[3]  # all is well in it
+    records = open_records(f"sqlite:///{rounds.home / 'records.db'}")
+    _open_finding(records, codes=["8867-4"], opened_at=night.taken_at)
+    done = rounds.done("score", USE_CASE, "--version", "2", "--as-of", night.round_at.isoformat(), "--json").json
+    rows = [row for row in scores_since(records, night.taken_at) if row.version == 2 and row.status != "excluded"]
+    records.close()
+    assert {tuple(row.reasons) for row in rows} == {("vital_signs: code_vanished",)}
+    flagged = [row for row in rows if row.status == "scored"]
+    assert len(flagged) > 0
+    assert all(0 < row.probability < 1 for row in flagged)
+    assert len(rows) - len(flagged) == done["held"] > 0  # those of whom a vital sign was not measured
+
+
 def test_who_is_not_registered_releases_nothing_and_a_release_without_its_entry_is_found(
     sqlite_records: Records, home: Path, tmp_path: Path
 ) -> None:
