@@ -11,9 +11,11 @@ from pathlib import Path
 
 from integrations.contract import Contract
 from integrations.hl7v2.control import Known
-from integrations.hl7v2.inbox import inbox_of
+from integrations.hl7v2.inbox import inbox_of, sealed_files
 from integrations.hl7v2.listener import Bounds, Listener
 from integrations.hl7v2.reception import Reception
+from integrations.hl7v2.segments import messages
+from tests.integrations.hl7v2.conftest import MSH, OBR, PID, obx
 
 SECONDS = 30  # until a test gives up
 
@@ -90,3 +92,15 @@ class Sender:
             received += chunk
         [msa] = [line for line in received.split(b"\r") if line.startswith(b"MSA")]
         return msa.decode().split("|")
+
+
+def message(control_id: str = "7", *segments: str, sender: str = "LIS|LAB", kind: str = "ORU^R01^ORU_R01") -> bytes:
+    """One message of a sender; a result unless segments are given."""
+    head = MSH.replace("||P|", f"|{control_id}|P|").replace("|LIS|LAB|", f"|{sender}|").replace("ORU^R01^ORU_R01", kind)
+    return "\r".join([head, *(segments or (PID, OBR, obx()))]).encode() + b"\r"
+
+
+def kept(landing: Path) -> list[str]:
+    """The control ids of the messages in the inbox, in order."""
+    found = (segments for path in sealed_files("lab", landing) for _, segments in messages(path))
+    return [segments[0].split(b"|")[9].decode() if segments[0].startswith(b"MSH") else "?" for segments in found]

@@ -3,42 +3,26 @@
 import multiprocessing
 import os
 import resource
-import socket
-import ssl
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
 
 from integrations.errors import EnvironmentFault, Refused
-from integrations.hl7v2.address import Address
 from integrations.hl7v2.answer import Answer, acknowledgement
-from integrations.hl7v2.inbox import Disk, inbox_of, sealed_files
+from integrations.hl7v2.inbox import Disk, inbox_of
 from integrations.hl7v2.listener import Bounds
 from integrations.hl7v2.mllp import framed
 from integrations.hl7v2.reception import MOST_WAITING, Received, Reception
-from integrations.hl7v2.segments import messages
-from tests.integrations.hl7v2.conftest import MSH, OBR, PID, contract, obx
+from tests.integrations.hl7v2.conftest import OBR, PID, contract, obx
 from tests.integrations.hl7v2.feed import open_feed
 from tests.integrations.hl7v2.killed import admission
 from tests.integrations.hl7v2.killed import message as result_of
-from tests.integrations.hl7v2.listening import SECONDS, Sender, listening, nobody
-from tests.integrations.web.authority import Authority
+from tests.integrations.hl7v2.listening import Sender, kept, listening, message, nobody
 
 NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
-
-
-def message(control_id="7", *segments, sender="LIS|LAB", kind="ORU^R01^ORU_R01"):
-    head = MSH.replace("||P|", f"|{control_id}|P|").replace("|LIS|LAB|", f"|{sender}|").replace("ORU^R01^ORU_R01", kind)
-    return "\r".join([head, *(segments or (PID, OBR, obx()))]).encode() + b"\r"
-
-
-def kept(landing):
-    """The control ids of the messages in the inbox, in order."""
-    found = (message for path in sealed_files("lab", landing) for _, message in messages(path))
-    return [segments[0].split(b"|")[9].decode() if segments[0].startswith(b"MSH") else "?" for segments in found]
 
 
 def test_a_message_is_answered_by_its_control_id_and_kept(tmp_path):
@@ -378,90 +362,3 @@ def test_a_clock_that_is_set_back_keeps_the_order(tmp_path):
             inbox.append([message(control_id)], NOON.replace(hour=hour))
             inbox.seal()
     assert kept(tmp_path) == ["1", "2", "3"]
-
-
-@contextmanager
-def under_tls(landing, authority, bounds=None):
-    """A listener that asks for certificates of the authority; yields its port."""
-    certificate, key = authority.issue("server")
-    address = Address(
-        certificate_file=certificate,
-        key_file=key,
-        client_ca_file=authority.file,
-        senders={"lis.example.org": ("LIS|LAB",)},
-    )
-    with listening(contract(), landing, bounds=bounds, tls=address.context(), senders=address.allowed) as port:
-        yield port
-
-
-def client(authority, name, issuer):
-    """A sender's TLS: it trusts the authority, and shows a certificate of the issuer."""
-    context = ssl.create_default_context(cafile=str(authority.file))
-    context.load_cert_chain(*issuer.issue(name))
-    return context
-
-
-@pytest.mark.parametrize(
-    ("name", "speaks_for", "code"),
-    [("lis.example.org", "LIS|LAB", "AA"), ("lis.example.org", "OTHER|LAB", "AR"), ("unknown", "LIS|LAB", "AR")],
-)
-def test_a_sender_speaks_only_for_what_its_certificate_stands_for(tmp_path, name, speaks_for, code):
-    authority = Authority(tmp_path)
-    with under_tls(tmp_path, authority) as port, Sender(port, client(authority, name, authority)) as sender:
-        assert sender.send(message("7", sender=speaks_for))[1] == code
-    assert kept(tmp_path) == (["7"] if code == "AA" else [])
-
-
-def test_a_certificate_of_another_authority_opens_nothing(tmp_path):
-    authority, other = Authority(tmp_path), Authority(folder(tmp_path / "other"))
-    refused = (ssl.SSLError, ConnectionError)
-    with under_tls(tmp_path, authority) as port, pytest.raises(refused):
-        speak(port, client(authority, "lis.example.org", other))
-    assert kept(tmp_path) == []
-
-
-def test_a_sender_without_tls_is_not_heard(tmp_path):
-    with under_tls(tmp_path, Authority(tmp_path)) as port, pytest.raises((ConnectionError, TimeoutError)):
-        speak(port)
-    assert kept(tmp_path) == []
-
-
-def test_who_never_shakes_hands_is_let_go_while_good_senders_are_served(tmp_path):
-    authority = Authority(tmp_path)
-    with under_tls(tmp_path, authority, Bounds(message_seconds=1)) as port:
-        silent = [socket.create_connection(("127.0.0.1", port), timeout=SECONDS) for _ in range(50)]
-        with Sender(port, client(authority, "lis.example.org", authority)) as good:
-            assert good.send(message("7"))[1] == "AA"
-        for connection in silent:
-            with suppress(ConnectionError):
-                assert connection.recv(1) == b""
-            connection.close()
-    assert kept(tmp_path) == ["7"]
-
-
-def speak(port, tls=None):
-    """Connect and send one message."""
-    with Sender(port, tls) as sender:
-        sender.socket.settimeout(5)
-        sender.send(message("7"))
-
-
-def folder(path):
-    path.mkdir()
-    return path
-
-
-@pytest.mark.parametrize(
-    ("said", "wrong"),
-    [
-        ({"host": "10.0.0.1"}, "unencrypted"),
-        ({"certificate_file": "a.pem"}, "go together"),
-        ({"senders": {"a": ["LIS|LAB"]}}, "go together"),
-        ({"client_ca_file": "a.pem", "senders": {"a": ["LIS|LAB"]}}, "needs certificate_file"),
-        ({"certificate_file": "a.pem", "key_file": "a.key"}, "needs client_ca_file"),
-    ],
-)
-def test_settings_that_would_leave_the_door_open_are_refused(said, wrong):
-    with pytest.raises(ValueError, match=wrong):
-        Address.model_validate(said)
-    assert Address.model_validate({"host": "10.0.0.1", "is_unencrypted": True}).context() is None

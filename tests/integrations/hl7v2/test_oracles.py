@@ -6,6 +6,7 @@ from typing import Any
 import hl7
 import pytest
 from hl7apy.consts import VALIDATION_LEVEL
+from hl7apy.exceptions import HL7apyException
 from hl7apy.parser import parse_message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -44,7 +45,7 @@ def test_hl7apy_reads_the_same_header_and_patient_of_every_message_it_can_read(n
         text = sent(sample)
         try:
             theirs: Any = parse_message(text, validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=False)
-        except Exception:
+        except HL7apyException:
             continue  # it knows fewer versions and structures than are sent
         ours = read_header(text.split("\r")[0].encode())
         assert ours.control_id == (theirs.msh.msh_10.to_er7() or None)
