@@ -3,16 +3,24 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pytest
 
+from integrations.contract import SOURCES
+from integrations.fhir.lines import LineStream
 from integrations.fhir.sound import MOST_FILES
 from integrations.fhir.staging import own_view, stage, stage_sound
+from integrations.ingest import IngestPlaces, ingest
+from integrations.lake import Lake
 from integrations.limits import DEFAULT_LIMITS
+from integrations.records import Records
 from integrations.synthetic_hospital.hospital import Hospital
 from integrations.synthetic_hospital.write import write_hospital
 from integrations.tables import LOAD_ORDER
@@ -157,3 +165,21 @@ def test_more_files_than_a_statement_should_name_are_not_read_at_once(
         file.write_bytes(LINE)
     assert as_sound(connection, "observation", files) is None
     assert as_sound(connection, "observation", files[1:])
+
+
+def test_an_ingest_reads_no_line_apart_of_files_that_are_sound(
+    history: Path, home: Path, sqlite_records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, honest = [], LineStream.batches
+
+    def batches(lines: LineStream) -> Iterator[pa.RecordBatch]:
+        for batch in honest(lines):
+            read.append(batch.num_rows)
+            yield batch
+
+    monkeypatch.setattr(LineStream, "batches", batches)
+    places = IngestPlaces(landing=home / "landing", lake=Lake(home / "lake", 2), sources=SOURCES, temp=home / "tmp")
+    at = datetime(2024, 7, 1, 4, 45, tzinfo=UTC)
+    done = ingest("demo_ehr", history, as_of=at, is_history=True, places=places, records=sqlite_records)
+    assert done.accounts["observation"].mapped > 0
+    assert (read, done.quarantined) == ([], {})
