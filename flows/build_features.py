@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from prefect import flow
 
 from flows.due import Round, due_rows
-from flows.house import House, Snapshot, at, open_house
+from flows.house import House, Part, Snapshot, at, open_house
 from flows.parameters import AsOf, UseCaseName
+from flows.parts import in_parts
 from flows.run_log import recorded_run
 from flows.step import step, tell
 from models.use_case import UseCase
@@ -23,15 +24,21 @@ def build_features(use_case: UseCaseName, as_of: AsOf = None) -> int:
     house, moment = open_house(), at(as_of)
     with recorded_run(house, "build_features", as_of=moment, use_case=use_case):
         this = Round.of(house, use_case, as_of=moment)
-        lake = house.open_snapshot(this.snapshot)
-        spine = due_rows(house, lake, this).spine
-        compute(house, lake, this.case, spine, this.snapshot)
+        rows = sum(in_parts(house, build_part, this))
         online = put_online(house, this)
         tell(
-            f"{use_case}: {spine.num_rows:,} due rows in, {spine.num_rows:,} rows out of each of "
-            f"{len(views_of(this.case))} views, {online:,} rows put online"
+            f"{use_case}: {rows:,} due rows in, {rows:,} rows out of each of {len(views_of(this.case))} views, "
+            f"{online:,} rows put online"
         )
-        return int(spine.num_rows)
+        return rows
+
+
+def build_part(house: House, this: Round, part: Part) -> int:
+    """Compute the features of those of one part who are due. Returns the rows."""
+    lake = house.open_snapshot(this.snapshot, part)
+    spine = due_rows(house, lake, this).spine
+    compute(house, lake, this.case, spine, this.snapshot)
+    return int(spine.num_rows)
 
 
 @step

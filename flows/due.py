@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
@@ -12,7 +12,7 @@ from flows.step import step
 from integrations.errors import Refused
 from integrations.records import schema as s
 from models.catalog import use_case
-from models.cohort import cohort, due, eligible
+from models.cohort import cohort, due, eligible, in_order
 from models.governance.promotion import champion
 from models.governance.stages import stage_of
 from models.release import due_after_release
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+Window = tuple[datetime, datetime]  # from the first instant on, up to before the second
 A_WEEK = timedelta(days=7)  # what came in late may still make somebody due whom the last round did not see
+ASKED_AT_ONCE = 10_000  # stays whose scores are looked up by one question
 ROUND_PURPOSES = ("live", "silent")  # what a round of the champion scores the newest rows for
 
 
@@ -37,10 +39,18 @@ class Round:
     version: int | None
     is_champion: bool
     all_due: bool
+    window: Window | None = None  # only the past between two instants, silently; nobody is due live
 
     @classmethod
     def of(
-        cls, house: House, name: str, *, as_of: datetime, version: int | None = None, all_due: bool = False
+        cls,
+        house: House,
+        name: str,
+        *,
+        as_of: datetime,
+        version: int | None = None,
+        all_due: bool = False,
+        window: Window | None = None,
     ) -> "Round":
         """Name the round. `version` None is the champion, if there is one."""
         with house.records.read() as connection:
@@ -52,6 +62,7 @@ class Round:
             version=current if version is None else version,
             is_champion=version is None or version == current,
             all_due=all_due,
+            window=window,
         )
 
     def scoring_version(self) -> int:
@@ -99,11 +110,15 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
 
     with house.records.read() as connection:
         rows = cohort(lake, this.case, this.as_of, since=_looked_back(connection, this))
-        rows = with_released(connection, lake, this, rows)
-        scored, since = _scored(connection, this)
+        rows = _within(rows, this.window) if this.window else with_released(connection, lake, this, rows)
+        scored, since = _scored(connection, this, rows), _since(connection, this)
         stages = {site: stage_of(connection, site, this.case.name) for site in pc.unique(rows["site_id"]).to_pylist()}
     found = due(lake, rows, this.case, scored, this.as_of, latest_only=False)
     live, backfill = found.live, found.backfill
+    if this.window:
+        return DueRows(
+            live=live.slice(0, 0), backfill=in_order(pa.concat_tables([eligible(live), backfill])), stages=stages
+        )
     if this.is_champion:
         on = pa.array([site for site, stage in stages.items() if stage != "off"], pa.string())
         live = live.filter(pc.is_in(live["site_id"], on))
@@ -117,6 +132,8 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
 
 def _looked_back(connection: Connection, this: Round) -> datetime | None:
     """How far back somebody may still be due: a week before the last round, or max_age. None: all the past."""
+    if this.window:
+        return this.window[0] - timedelta(microseconds=1)
     if this.all_due or not this.is_champion:
         return None
     last = connection.execute(
@@ -148,36 +165,55 @@ def with_released(
     return pa.concat_tables([rows, due_after_release(lake, rows, this.case, released)])
 
 
-def _scored(connection: Connection, this: Round) -> tuple["pa.Table", "pa.Scalar | None"]:
-    """What has a score already, and since when rounds are made: rows missed after that are caught up.
+def _within(rows: "pa.Table", window: Window) -> "pa.Table":
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first, last = (pa.scalar(each, pa.timestamp("us", "UTC")) for each in window)
+    at = rows["prediction_time"]
+    return rows.filter(pc.and_(pc.greater_equal(at, first), pc.less(at, last)))
+
+
+def _scored(connection: Connection, this: Round, rows: "pa.Table") -> "pa.Table":
+    """Which of these rows, or of their stays, have a score already.
 
     The champion takes a row up where no version has scored it, or where another's live score was not let out to the
-    EHR; another version where it has not done so itself. A row that is still new enough for a round has its score by a
-    round only: a silent look at the past, made before the use case went live, keeps nobody from it.
+    EHR; another version, and any over a window, where it has not done so itself. A row that is still new enough for a
+    round has its score by a round only: a silent look at the past, made before the use case went live, keeps nobody
+    from it.
     """
     import pyarrow as pa
 
     mine = s.score.c.use_case == this.case.name
-    if this.is_champion:
+    if this.is_champion and not this.window:
         mine &= (s.score.c.purpose != "shadow") & ~_is_withdrawn(this)
     else:
         mine &= s.score.c.version == this.version
-    wanted = select(s.score.c.encounter_id, s.score.c.prediction_time, s.score.c.purpose).where(mine)
-    keys = connection.execute(wanted).all()
-    is_by_round = [not this.is_champion or key.purpose in ROUND_PURPOSES for key in keys]
+    sites, stays = (sorted(set(rows[name].to_pylist())) for name in ("site_id", "encounter_id"))
+    keys: list[Any] = []
+    for first in range(0, len(stays), ASKED_AT_ONCE):
+        asked = mine & s.score.c.site_id.in_(sites) & s.score.c.encounter_id.in_(stays[first : first + ASKED_AT_ONCE])
+        wanted = select(s.score.c.encounter_id, s.score.c.prediction_time, s.score.c.purpose).where(asked)
+        keys += connection.execute(wanted).all()
+    is_by_round = [not this.is_champion or bool(this.window) or key.purpose in ROUND_PURPOSES for key in keys]
+    return pa.table(
+        {
+            "encounter_id": pa.array([key.encounter_id for key in keys], pa.string()),
+            "prediction_time": pa.array([key.prediction_time for key in keys], pa.timestamp("us", "UTC")),
+            "is_by_round": pa.array(is_by_round, pa.bool_()),
+        }
+    )
+
+
+def _since(connection: Connection, this: Round) -> "pa.Scalar | None":
+    """Since when rounds are made: rows missed after that are caught up."""
+    import pyarrow as pa
+
     rounds = select(func.min(s.score.c.prediction_time)).where(
         s.score.c.use_case == this.case.name, s.score.c.purpose.in_(ROUND_PURPOSES)
     )
     since = connection.execute(rounds).scalar()
-    instants = pa.timestamp("us", "UTC")
-    table = pa.table(
-        {
-            "encounter_id": pa.array([key.encounter_id for key in keys], pa.string()),
-            "prediction_time": pa.array([key.prediction_time for key in keys], instants),
-            "is_by_round": pa.array(is_by_round, pa.bool_()),
-        }
-    )
-    return table, (pa.scalar(since, instants) if since else None)
+    return pa.scalar(since, pa.timestamp("us", "UTC")) if since else None
 
 
 def _is_withdrawn(this: Round) -> ColumnElement[bool]:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from integrations.ingest import IngestPlaces
     from integrations.lake import Lake
     from integrations.snapshot import Feed
+    from models.artifacts import RegisteredModel
     from models.registry import Registry
+
+
+Part = tuple[int, ...] | None  # work buckets of a snapshot; None: all of them
+BYTES_PER_MB = 1_000_000
+TIMES_IN_MEMORY = 10  # what a file of the lake comes to, opened and worked on, beside its bytes
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class House:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._models: dict[tuple[str, int], RegisteredModel] = {}
 
     @cached_property
     def records(self) -> Records:
@@ -65,6 +72,12 @@ class House:
 
         return Registry(self.settings.registry)
 
+    def model(self, use_case: str, version: int) -> "RegisteredModel":
+        """Load a version once every file of it is as it was when people signed it; it stays loaded in this house."""
+        if (use_case, version) not in self._models:
+            self._models[use_case, version] = self.registry.load(use_case, version, records=self.records)
+        return self._models[use_case, version]
+
     def newest_snapshot(self) -> Snapshot:
         """The state of the lake that readers see. Raises Refused before the first ingest."""
         with self.records.read() as connection:
@@ -75,28 +88,32 @@ class House:
             )
         return Snapshot(row.snapshot_id, row.versions)
 
-    def open_snapshot(self, snapshot: Snapshot) -> "duckdb.DuckDBPyConnection":
-        """Open the canonical tables of a snapshot as relations; see integrations/snapshot.py.
+    def parts(self, snapshot: Snapshot) -> list[Part]:
+        """Cut a snapshot into parts that fit in memory one by one; a small lake is one, [None]."""
+        return self.lake.parts(snapshot.versions, self.settings.memory_limit_mb * BYTES_PER_MB // TIMES_IN_MEMORY)
+
+    def open_snapshot(self, snapshot: Snapshot, part: Part = None) -> "duckdb.DuckDBPyConnection":
+        """Open the canonical tables of a snapshot, or of a part of it, as relations; see integrations/snapshot.py.
 
         The newest one stays open in its thread: the flows of one round, run one after another, read it once.
         """
-        key = (self.settings.home, snapshot.snapshot_id)
+        key = (self.settings.home, snapshot.snapshot_id, part)
         if getattr(_OPEN, "key", None) != key:
             close_snapshot()
-            _OPEN.connection = self._opened(snapshot)
+            _OPEN.connection = self._opened(snapshot, part)
             _OPEN.key = key
             atexit.unregister(close_snapshot)
             atexit.register(close_snapshot)  # a worker's process ends where no command of ours sees it
         connection: duckdb.DuckDBPyConnection = _OPEN.connection
         return connection
 
-    def _opened(self, snapshot: Snapshot) -> "duckdb.DuckDBPyConnection":
+    def _opened(self, snapshot: Snapshot, part: Part) -> "duckdb.DuckDBPyConnection":
         from integrations.duck import connect, lock
 
         self.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = connect(self.settings.temp, memory_limit_mb=self.settings.memory_limit_mb * 2)
         lock(connection, self.settings.temp, self.settings.lake, self.settings.features)
-        self.lake.open_snapshot(connection, snapshot.versions, feeds=feeds(), **asked_for())
+        self.lake.open_snapshot(connection, snapshot.versions, buckets=part, feeds=feeds(), **asked_for())
         return connection
 
 

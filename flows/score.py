@@ -1,7 +1,7 @@
 """Score every patient who is due, and queue what goes back to the EHR."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,19 +9,21 @@ from prefect import flow
 
 from flows.build_features import features_of, views_of
 from flows.due import DueRows, Round, due_rows
-from flows.house import House, at, open_house
+from flows.house import House, Part, at, open_house
 from flows.parameters import AsOf, UseCaseName, Version, described
+from flows.parts import in_parts
 from flows.run_log import recorded_run
 from flows.step import step, tell
 from models.cohort import excluded
 from models.score_records import (
+    PURPOSES,
     Circumstances,
     Explanation,
     Identifier,
     RunAccount,
     Written,
     account_of,
-    finish_run,
+    add_to_run,
     stand_in_run,
     write_scores,
 )
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from models.artifacts import RegisteredModel
     from models.scoring import ScoredRows
 
+ROWS_AT_ONCE = 100_000  # of one part, with their features, in memory and in one transaction
 AllDue = Annotated[bool, described("Also every older prediction time that has no score, silently (purpose backfill).")]
 
 
@@ -57,14 +60,24 @@ class ScoredBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringRun:
-    """What became of those who were due: due = scored + held + excluded, by reason; and what is new."""
+    """What became of those who were due, or of a part of them: due = scored + held + excluded; and what is new."""
 
-    run_id: str
+    purpose: str
     version: int
-    due: int
-    account: RunAccount
-    new_scores: int
-    queued: int
+    due: int = 0
+    account: RunAccount = field(default_factory=RunAccount)
+    new_scores: int = 0
+    queued: int = 0
+
+    def __add__(self, other: "ScoringRun") -> "ScoringRun":
+        return ScoringRun(
+            purpose=max(self.purpose, other.purpose, key=PURPOSES.index),
+            version=self.version,
+            due=self.due + other.due,
+            account=self.account + other.account,
+            new_scores=self.new_scores + other.new_scores,
+            queued=self.queued + other.queued,
+        )
 
 
 @flow(name="score")
@@ -85,28 +98,38 @@ def score(use_case: UseCaseName, as_of: AsOf = None, version: Version = None, al
 
 
 def score_round(house: House, this: Round, run_id: str, *, dry_run: bool) -> ScoringRun:
-    """Score one round; a dry run does the same work and writes nothing but features."""
+    """Score one round, part after part; a dry run does the same work and writes nothing but features."""
+    return sum(in_parts(house, score_part, this, run_id, dry_run), none_yet(this))
+
+
+def score_part(house: House, this: Round, part: Part, run_id: str, dry_run: bool) -> ScoringRun:
+    """Score those of one part who are due. What was written of it before its worker was lost is not due again."""
     model = approved_model(house, this)
-    lake = house.open_snapshot(this.snapshot)
-    rows = due_rows(house, lake, this)
-    frame, holds = known_of(house, lake, this, rows.spine)
-    scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
-    account = sum((account_of(batch.rows) for batch in scored), RunAccount())
-    written = keep(house, this, rows, scored, account, run_id, dry_run)
-    return ScoringRun(
-        run_id=run_id,
-        version=model.version,
-        due=rows.count,
-        account=account,
-        new_scores=written.scores,
-        queued=written.outbox,
-    )
+    lake = house.open_snapshot(this.snapshot, part)
+    run = none_yet(this)
+    for rows in slices(due_rows(house, lake, this)):
+        frame, holds = known_of(house, lake, this, rows.spine)
+        scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
+        run += keep(house, this, rows, scored, run_id, dry_run)
+    return run
+
+
+def slices(rows: DueRows) -> Iterator[DueRows]:
+    """Cut the older rows of a part, of which one stay may have many; the newest of all stays come at once."""
+    yield replace(rows, backfill=rows.backfill.slice(0, ROWS_AT_ONCE))
+    for first in range(ROWS_AT_ONCE, rows.backfill.num_rows, ROWS_AT_ONCE):
+        yield replace(rows, live=rows.live.slice(0, 0), backfill=rows.backfill.slice(first, ROWS_AT_ONCE))
+
+
+def none_yet(this: Round) -> ScoringRun:
+    """A round of which no part is done: what its parts came to is added to it."""
+    return ScoringRun(purpose=PURPOSES[0], version=this.scoring_version())
 
 
 @step
 def approved_model(house: House, this: Round) -> "RegisteredModel":
     """Load the version once every file of it is as it was when people signed it."""
-    return house.registry.load(this.case.name, this.scoring_version(), records=house.records)
+    return house.model(this.case.name, this.scoring_version())
 
 
 def batches(this: Round, rows: DueRows, frame: "pa.Table") -> list[Batch]:
@@ -130,6 +153,8 @@ def batches(this: Round, rows: DueRows, frame: "pa.Table") -> list[Batch]:
 
 def live_purpose(this: Round, stage: str) -> str:
     """What the newest rows of a site are scored for: its stage, when the champion scores; beside it, never live."""
+    if this.window:
+        return "backfill"
     if this.is_champion:
         return stage
     return "backfill" if this.all_due else "shadow"
@@ -181,16 +206,8 @@ def score_batch(
 
 
 @step
-def keep(
-    house: House,
-    this: Round,
-    rows: DueRows,
-    scored: list[ScoredBatch],
-    account: RunAccount,
-    run_id: str,
-    dry_run: bool,
-) -> Written:
-    """Scores, outbox rows and the run's account come to rest in one transaction, or none of them does."""
+def keep(house: House, this: Round, rows: DueRows, scored: list[ScoredBatch], run_id: str, dry_run: bool) -> ScoringRun:
+    """Scores, outbox rows and their account come to rest in one transaction, or none of them does."""
     written = Written(scores=0, outbox=0, already_there=0)
     identifier = _identifier(house, this.case.name)
     with house.records.begin(dry_run=dry_run) as connection:
@@ -200,16 +217,24 @@ def keep(
             written += write_scores(
                 connection, batch.rows, batch.under, explanations=batch.explanations, identifier=identifier
             )
-        finish_run(
-            connection,
-            run_id,
-            account,
-            due=rows.count,
+        run = ScoringRun(
             purpose=purpose_of(this, rows),
             version=this.scoring_version(),
+            due=rows.count,
+            account=sum((account_of(batch.rows) for batch in scored), RunAccount()),
+            new_scores=written.scores,
+            queued=written.outbox,
+        )
+        add_to_run(
+            connection,
+            run_id,
+            run.account,
+            due=run.due,
+            purpose=run.purpose,
+            version=run.version,
             snapshot_id=this.snapshot.snapshot_id,
         )
-    return written
+    return run
 
 
 def _identifier(house: House, use_case: str) -> Identifier:

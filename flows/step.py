@@ -1,4 +1,7 @@
-"""One body, two ways to run it: inside a Prefect run a step is a task, outside of one it is just its function."""
+"""One body, two ways to run it: inside a Prefect run a step is a task, outside of one it is just its function.
+
+Within a task that works on a whole part a step is its function too, so that a run keeps tens of tasks, not thousands.
+"""
 
 import functools
 import logging
@@ -7,12 +10,14 @@ from typing import Any, ParamSpec, TypeVar
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 
 from flows.faults import hidden_messages
 
 P = ParamSpec("P")
 R = TypeVar("R")
+P1 = TypeVar("P1")
+LOST_WORKERS = 2  # how often a part may lose its worker until the run fails
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
@@ -31,7 +36,7 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if FlowRunContext.get() is None:
+        if FlowRunContext.get() is None or TaskRunContext.get() is not None:
             return guarded(*args, **kwargs)
         call = _Call(args, kwargs)
         try:
@@ -40,6 +45,17 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
             call.args, call.kwargs = (), {}
 
     return run
+
+
+def spread_task(function: Callable[[P1], R], *, name: str) -> Any:
+    """Make a task of a function of one argument, for a task runner; a part whose worker was lost is tried again."""
+
+    @functools.wraps(function)
+    def guarded(job: P1) -> R:
+        with hidden_messages():
+            return function(job)
+
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False, retries=LOST_WORKERS)(guarded)
 
 
 class _Call:

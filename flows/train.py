@@ -1,18 +1,24 @@
 """Train a candidate, judge it by the gate, register it. It never promotes."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
 
 from flows.build_features import features_of, views_of
 from flows.due import Round
-from flows.house import House, at, open_house
+from flows.house import House, Part, at, clock, open_house
 from flows.parameters import AsOf, UseCaseName, described
+from flows.parts import in_parts
 from flows.run_log import recorded_run
 from flows.step import is_deployed, step, tell
-from models.cohort import Labelled, cohort, labelled
+from models.cohort import Labelled, cohort, in_order, labelled
 from models.evaluation import Champion, evaluate
 from models.gate import Evaluation
 from models.governance.people import trainer_of_name
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection
 
+A_DAY = timedelta(days=1)
 TrainedBy = Annotated[str, described("Who trains; a trainer cannot approve. Empty: service:train, as scheduled runs.")]
 Seed = Annotated[int, described("The same seed over the same snapshot gives the same model.", minimum=0)]
 
@@ -40,41 +47,83 @@ class TrainingRun:
     evaluation: Evaluation
 
 
+@dataclass(frozen=True, kw_only=True)
+class LearntFrom:
+    """What a part, or all parts, give a training: counts of rows, outcomes and held rows, and the files of the rows."""
+
+    rows: int = 0
+    outcomes: int = 0
+    held: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, known: Labelled, rows: "pa.Table", held: int) -> "LearntFrom":
+        outcomes = sum(rows["label"].to_pylist())
+        return cls(rows=rows.num_rows, outcomes=outcomes, held=held, reasons=known.reasons)
+
+    def __add__(self, other: "LearntFrom") -> "LearntFrom":
+        return LearntFrom(
+            rows=self.rows + other.rows,
+            outcomes=self.outcomes + other.outcomes,
+            held=self.held + other.held,
+            reasons=dict(sorted((Counter(self.reasons) + Counter(other.reasons)).items())),
+            files=self.files + other.files,
+        )
+
+
 @flow(name="train")
 def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by: TrainedBy = "") -> TrainingRun:
     """Train a candidate on all rows whose outcome is known, judge it on patients it has not seen, and register it."""
     house, moment = open_house(), at(as_of)
     trainer = who_trains(house, trained_by)
-    with recorded_run(house, "train", as_of=moment, use_case=use_case):
+    with recorded_run(house, "train", as_of=moment, use_case=use_case) as run_id:
         this = Round.of(house, use_case, as_of=moment)
         house.registry.check_kept(use_case, records=house.records)
-        lake = house.open_snapshot(this.snapshot)
-        known = label_cohort(lake, this)
-        rows, held = rows_to_learn_from(house, lake, this, known)
-        frame = training_frame(house, lake, this, rows)
-        candidate = fit(this, frame, held, seed)
+        with scratch_folder(house, run_id) as scratch:
+            parts = in_parts(house, learn_part, this, scratch)
+            frame = training_frame(parts)
+        learnt = sum(parts, LearntFrom())
+        candidate = fit(this, frame, learnt.held, seed)
         evaluation = judge(house, this, frame, seed)
         version = register(house, this, candidate, evaluation, frame, trainer)
         tell(
-            f"{use_case}: {sum(known.reasons.values()):,} cohort rows in, {known.rows.num_rows:,} with a final label "
-            f"= {frame.num_rows:,} learnt from + {held:,} held; version {version} out, gate: {evaluation.gate}"
+            f"{use_case}: {sum(learnt.reasons.values()):,} cohort rows in, {learnt.rows + learnt.held:,} with a "
+            f"final label = {learnt.rows:,} learnt from + {learnt.held:,} held; "
+            f"version {version} out, gate: {evaluation.gate}"
         )
         return TrainingRun(
             version=version,
             row_count=frame.num_rows,
-            held_row_count=held,
-            label_reasons=known.reasons,
+            held_row_count=learnt.held,
+            label_reasons=dict(learnt.reasons),
             evaluation=evaluation,
         )
 
 
 def plan(house: House, use_case: str, moment: datetime) -> dict[str, int]:
     """What a training would learn from, without fitting: final labels, outcomes among them, and held rows."""
-    this = Round.of(house, use_case, as_of=moment)
-    lake = house.open_snapshot(this.snapshot)
-    rows, held = rows_to_learn_from(house, lake, this, label_cohort(lake, this))
-    labels = rows["label"].to_pylist()
-    return {"rows": len(labels), "outcomes": sum(labels), "held": held}
+    learnt = sum(in_parts(house, plan_part, Round.of(house, use_case, as_of=moment)), LearntFrom())
+    return {"rows": learnt.rows, "outcomes": learnt.outcomes, "held": learnt.held}
+
+
+def plan_part(house: House, this: Round, part: Part) -> LearntFrom:
+    """Count what could be learnt from one part."""
+    lake = house.open_snapshot(this.snapshot, part)
+    known = label_cohort(lake, this)
+    return LearntFrom.of(known, *rows_to_learn_from(house, lake, this, known))
+
+
+def learn_part(house: House, this: Round, part: Part, scratch: Path) -> LearntFrom:
+    """Lay the training rows of one part, with their features, into the scratch folder."""
+    import pyarrow.parquet as pq
+
+    lake = house.open_snapshot(this.snapshot, part)
+    known = label_cohort(lake, this)
+    rows, held = rows_to_learn_from(house, lake, this, known)
+    file = scratch / f"{'all' if part is None else part[0]}.parquet"
+    pq.write_table(features_of(house, lake, this.case, rows, this.snapshot), file)
+    return replace(LearntFrom.of(known, rows, held), files=(file,))
 
 
 def who_trains(house: House, name: str) -> str:
@@ -112,9 +161,27 @@ def held_rows(connection: "Connection", lake: "duckdb.DuckDBPyConnection", this:
 
 
 @step
-def training_frame(house: House, lake: "duckdb.DuckDBPyConnection", this: Round, rows: "pa.Table") -> "pa.Table":
-    """Join labels and features."""
-    return features_of(house, lake, this.case, rows, this.snapshot)
+def training_frame(parts: Sequence[LearntFrom]) -> "pa.Table":
+    """Put the rows of all parts together, in the order that one part would have."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    frames = [pq.read_table(file) for each in parts for file in each.files]
+    return frames[0] if len(frames) == 1 else in_order(pa.concat_tables(frames))
+
+
+@contextmanager
+def scratch_folder(house: House, run_id: str) -> Iterator[Path]:
+    """Lend a folder for the parts of one run; what it held is gone afterwards, and so is what a killed run left."""
+    for left in house.settings.temp.glob("train-*"):
+        if clock().timestamp() - left.stat().st_mtime > A_DAY.total_seconds():
+            rmtree(left)
+    folder = house.settings.temp / run_id
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        rmtree(folder)
 
 
 @step

@@ -142,6 +142,24 @@ class Lake:
         )
         open_relations(connection, reading, feeds)
 
+    def parts(self, versions: Mapping[str, int], limit_bytes: int) -> list[tuple[int, ...] | None]:
+        """Cut a snapshot into parts: work buckets whose files come to `limit_bytes` together, or one that has more.
+
+        The same snapshot and limit give the same parts. One that fits as a whole is [None], all buckets at once.
+        """
+        bytes_of = dict.fromkeys(range(self.bucket_count), 0)
+        for name, version in versions.items():
+            for file in map(Path, self.files(name, version)):
+                bytes_of[int(file.parent.name.removeprefix("bucket="))] += file.stat().st_size
+        if sum(bytes_of.values()) <= limit_bytes:
+            return [None]
+        parts: list[list[int]] = [[]]
+        for bucket, size in bytes_of.items():
+            if parts[-1] and sum(bytes_of[each] for each in parts[-1]) + size > limit_bytes:
+                parts.append([])
+            parts[-1].append(bucket)
+        return [tuple(part) for part in parts]
+
     def compact(self) -> dict[str, int]:
         """Merge the small files of every table into larger ones; return the new versions, which the caller records."""
         for name in TABLES:

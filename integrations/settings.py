@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,10 @@ class Settings(BaseModel):
     prefect_port: int = 4200
     bucket_count: int = 4  # fixed at the first ingest; about one for every 50,000 patients
     memory_limit_mb: int = 400
+    task_runner: str = (
+        "here"  # where the parts of a large lake are worked: here, threads, processes, or tcp://HOST:PORT
+    )
+    worker_count: int = 2  # how many parts at once, by threads or processes
     write_back_target: Literal["file", "fhir"] = "file"
     fhir_base_url: str = ""
     fhir_token: SecretStr | None = None
@@ -41,6 +46,13 @@ class Settings(BaseModel):
     @classmethod
     def _from_json(cls, value: object) -> object:
         return json.loads(value) if isinstance(value, str) else value
+
+    @field_validator("task_runner")
+    @classmethod
+    def _known_runner(cls, value: str) -> str:
+        if value not in ("here", "threads", "processes") and not re.fullmatch(r"(tcp|tls)://[\w.\-\[\]:]+:\d+", value):
+            raise ValueError("say here, threads, processes, or the address of a Dask scheduler: tcp://HOST:PORT")
+        return value
 
     @property
     def landing(self) -> Path:

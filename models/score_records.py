@@ -1,6 +1,7 @@
 """Scores come to rest: score rows, for live ones outbox rows, and the run's account; a repeat adds nothing.
 
-The caller opens the transaction and puts all of a run into it: a run that dies leaves no score that no account counts.
+The caller opens the transaction and puts a part of the run into it, with its account: a run that dies leaves no score
+that no account counts.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from models.scoring import ScoredRows
 
 # (site_id, encounter_id, prediction_time) -> the name under which the EHR will know the score
 Identifier = Callable[[str, str, datetime], str]
+PURPOSES = ("backfill", "shadow", "silent", "live")  # the foremost last
 Explanation = Sequence[Mapping[str, Any]]
 
 
@@ -118,7 +120,7 @@ def account_of(rows: ScoredRows) -> RunAccount:
     )
 
 
-def finish_run(
+def add_to_run(
     connection: Connection,
     run_id: str,
     account: RunAccount,
@@ -128,9 +130,9 @@ def finish_run(
     version: int,
     snapshot_id: int,
 ) -> None:
-    """Note the account of a scoring run, in the transaction of its scores.
+    """Add a part to the account of a scoring run, in the transaction of its scores.
 
-    Raises NotInOrder when rows that were due are missing from it.
+    The run has the purpose of its foremost part. Raises NotInOrder when rows that were due are missing from it.
     """
     if due != account.scored + account.held + account.excluded:
         raise NotInOrder(
@@ -138,9 +140,16 @@ def finish_run(
             where=run_id,
             to_do="report this: the run does not balance and is not noted as done",
         )
-    values: dict[str, Any] = {"due": due, "scored": account.scored, "held": account.held, "excluded": account.excluded}
-    values |= {"reasons": dict(account.reasons), "purpose": purpose, "version": version, "snapshot_id": snapshot_id}
-    connection.execute(update(s.run).where(s.run.c.run_id == run_id).values(**values))
+    this = s.run.c.run_id == run_id
+    before = connection.execute(select(s.run).where(this).with_for_update()).one()
+    whole = account + RunAccount(
+        scored=before.scored or 0, held=before.held or 0, excluded=before.excluded or 0, reasons=before.reasons or {}
+    )
+    values: dict[str, Any] = {"scored": whole.scored, "held": whole.held, "excluded": whole.excluded}
+    values |= {"due": due + (before.due or 0), "reasons": dict(whole.reasons)}
+    values |= {"purpose": max(purpose, before.purpose or purpose, key=PURPOSES.index)}
+    values |= {"version": version, "snapshot_id": snapshot_id}
+    connection.execute(update(s.run).where(this).values(**values))
 
 
 def score_id(

@@ -11,7 +11,7 @@ import pyarrow as pa
 from sqlalchemy import insert, select
 
 from flows.due import Round, due_rows
-from flows.house import House, Snapshot
+from flows.house import House, Part, Snapshot
 from flows.score import batches, purpose_of
 from integrations.duck import connect
 from integrations.records import schema as s
@@ -22,7 +22,7 @@ from models.catalog import use_case
 from models.governance.people import add_person
 from models.governance.signing import load_signer
 from models.governance.stages import set_stage
-from models.score_records import Circumstances, RunAccount, account_of, finish_run, write_scores
+from models.score_records import Circumstances, RunAccount, account_of, add_to_run, write_scores
 from models.scoring import excluded_rows, score_rows
 from tests.models.made import holds
 
@@ -45,7 +45,7 @@ class WardHouse(House):
 
     ward: "Ward"
 
-    def open_snapshot(self, snapshot: Snapshot) -> duckdb.DuckDBPyConnection:
+    def open_snapshot(self, snapshot: Snapshot, part: Part = None) -> duckdb.DuckDBPyConnection:
         return self.ward.lake()
 
 
@@ -116,7 +116,7 @@ class Ward:
                 write_scores(connection, made, under, explanations={}, identifier=lambda *key: str(key))
             account += account_of(made)
         with self.house.records.begin() as connection:
-            finish_run(
+            add_to_run(
                 connection,
                 values["run_id"],
                 account,

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select
 from integrations.errors import NotInOrder
 from integrations.records import Records
 from integrations.records import schema as s
-from models.score_records import Circumstances, RunAccount, Written, account_of, finish_run, write_scores
+from models.score_records import Circumstances, RunAccount, Written, account_of, add_to_run, write_scores
 from models.scoring import ScoredRows, excluded_rows, rows_to_explain, score_rows
 from tests.models.made import INSTANT, NIGHT, USE_CASE, cohort, holds
 
@@ -278,7 +278,7 @@ def test_a_run_that_balances_is_noted_with_its_reasons(frame: pa.Table, started:
     rows = scored(frame, holds((*due(frame, 0), "labs", "unknown_unit"), (*due(frame, 1), "labs", "unknown_unit")))
     account = account_of(rows) + RunAccount(scored=1, excluded=4, reasons={"dialysis": 4})
     with started.begin() as connection:
-        finish_run(connection, "run-1", account, due=9, purpose="live", version=1, snapshot_id=1)
+        add_to_run(connection, "run-1", account, due=9, purpose="live", version=1, snapshot_id=1)
     with started.read() as connection:
         kept = connection.execute(select(s.run).where(s.run.c.run_id == "run-1")).mappings().one()
     assert (kept["due"], kept["scored"], kept["held"], kept["excluded"]) == (9, 3, 2, 4)
@@ -293,6 +293,6 @@ def test_a_run_that_lost_a_row_is_not_noted(frame: pa.Table, started: Records) -
         pytest.raises(NotInOrder, match="5 rows were due; 4 were scored, 0 held, 0 excluded"),
         started.begin() as connection,
     ):
-        finish_run(connection, "run-1", account, due=5, purpose="live", version=1, snapshot_id=1)
+        add_to_run(connection, "run-1", account, due=5, purpose="live", version=1, snapshot_id=1)
     with started.read() as connection:
         assert connection.execute(select(s.run.c.due).where(s.run.c.run_id == "run-1")).scalar_one() is None
