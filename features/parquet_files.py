@@ -4,6 +4,7 @@ import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -82,9 +83,15 @@ def drop_covered(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
 
     A row of a newer snapshot than this one stays. Trainings over the same history leave one file and not one each.
     """
-    others = [quoted(other) for other in sorted(path.parent.glob("*.parquet")) if other != path]
-    if not others:
+    this_span, this_count = _extent(path)
+    candidates = []
+    for other in sorted(path.parent.glob("*.parquet")):
+        span, count = _extent(other)
+        if other != path and count <= this_count and this_span[0] <= span[0] and span[1] <= this_span[1]:
+            candidates.append(other)
+    if not candidates:
         return 0
+    others = map(quoted, candidates)
     wanted = connection.execute(
         f"""
         with this as (select encounter_id, prediction_time, created_at from read_parquet({quoted(path)})),
@@ -101,10 +108,22 @@ def drop_covered(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
         """
     ).fetchall()
     kept = {str(Path(name)) for (name,) in wanted}
-    covered = [other for other in path.parent.glob("*.parquet") if other != path and str(other) not in kept]
+    covered = [other for other in candidates if str(other) not in kept]
     for other in covered:
         other.unlink()
     return len(covered)
+
+
+def _extent(path: Path) -> tuple[tuple[datetime, datetime], int]:
+    """The first and last prediction_time of a file, by its footer, and its number of rows."""
+    import pyarrow.parquet as pq
+
+    footer = pq.read_metadata(path)
+    column = footer.schema.names.index("prediction_time")
+    groups = [footer.row_group(each).column(column).statistics for each in range(footer.num_row_groups)]
+    found = [(each.min, each.max) for each in groups if each is not None and each.has_min_max]
+    empty = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
+    return (min((a for a, _ in found), default=empty[0]), max((b for _, b in found), default=empty[1])), footer.num_rows
 
 
 def view_rows(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table) -> pa.Table:

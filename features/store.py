@@ -26,6 +26,7 @@ from features.definitions import VIEWS, check_features, feast_objects, view, vie
 from features.online import newest_rows, not_older, online_rows
 from features.parquet_files import drop_covered, kept_rows, replace_file, write_view
 from features.spine import check_read_back, check_spine, with_features
+from features.stale import Changes, stale_rows
 from integrations.errors import NotInOrder
 
 FEATURE_STORE_YAML = Path(__file__).resolve().parent / "feature_store.yaml"
@@ -35,16 +36,24 @@ _FEAST = threading.Lock()  # Feast's DuckDB is one connection for the process
 class FeatureStore:
     """The features under one folder: offline/, online.db and Feast's registry."""
 
-    def __init__(self, folder: Path, views: Path = VIEWS) -> None:
-        self.folder, self.views, self.offline = folder, views, folder / "offline"
+    def __init__(self, folder: Path, views: Path = VIEWS, *, feeds: str = "") -> None:
+        """`feeds` names what contracts say of the feeds: under another clock or authority, features are others."""
+        self.folder, self.views, self.offline = folder, views, folder / "offline" / feeds
 
     def view_versions(self, views: Sequence[str]) -> dict[str, str]:
         """Return the version of each view's SQL, as a score keeps it."""
         return {name: view(name, self.views).version for name in views}
 
-    def is_built(self, views: Sequence[str], name: str) -> bool:
-        """Whether every view, at its present version, keeps the rows of this name."""
-        return all((view_folder(self.offline, view(each, self.views)) / f"{name}.parquet").exists() for each in views)
+    def stale(
+        self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], spine: pa.Table, changes: Changes
+    ) -> dict[str, pa.Table]:
+        """Return for each view the rows of a spine that it must compute; see features/stale.py."""
+        check_spine(spine)
+        folders = {name: view_folder(self.offline, view(name, self.views)) for name in views}
+        return {
+            name: stale_rows(connection, sorted(folder.glob("*.parquet")), spine, changes)
+            for name, folder in folders.items()
+        }
 
     def compute(
         self,
@@ -158,7 +167,7 @@ class FeatureStore:
         text = Template(FEATURE_STORE_YAML.read_text(encoding="utf-8")).substitute(ROUNDS_FEATURES=str(self.folder))
         settings = yaml.safe_load(text)
         names = view_names(self.views)
-        stamp = hashlib.sha256(f"{text}{self.view_versions(names)}".encode()).hexdigest()
+        stamp = hashlib.sha256(f"{text}{self.offline}{self.view_versions(names)}".encode()).hexdigest()
         stamp_file = self.folder / "registry.sha256"
         if not stamp_file.exists() or stamp_file.read_text() != stamp:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)

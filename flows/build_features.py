@@ -1,6 +1,7 @@
 """Compute and keep the features of cohort rows: the one way to them, for training, scoring and ahead of the round."""
 
 import hashlib
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from prefect import flow
@@ -14,7 +15,6 @@ from flows.step import step, tell
 from models.use_case import UseCase
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 
@@ -37,7 +37,7 @@ def build_part(house: House, this: Round, part: Part) -> int:
     """Compute the features of those of one part who are due. Returns the rows."""
     lake = house.open_snapshot(this.snapshot, part)
     spine = due_rows(house, lake, this).spine
-    compute(house, lake, this.case, spine, this.snapshot)
+    compute(house, this, part, spine)
     return int(spine.num_rows)
 
 
@@ -48,22 +48,24 @@ def put_online(house: House, this: Round) -> int:
 
 
 @step
-def compute(
-    house: House, lake: "duckdb.DuckDBPyConnection", case: UseCase, spine: "pa.Table", snapshot: Snapshot
-) -> None:
-    """Keep the features of a spine; what this snapshot gave for the same rows before is not computed again."""
-    views, name = views_of(case), spine_name(case, spine, snapshot)
-    if spine.num_rows and not house.store.is_built(views, name):
-        house.store.compute(lake, views, spine, name=name, snapshot_id=snapshot.snapshot_id)
+def compute(house: House, this: Round, part: Part, spine: "pa.Table") -> None:
+    """Keep the features of a spine: what is kept, and of whom nothing that counts has come in since, stays as it is."""
+    views = views_of(this.case)
+    changes = cache(partial(house.changes, this.snapshot, spine, views))
+    with house.scratch() as connection:
+        stale = house.store.stale(connection, views, spine, changes)
+    for view, rows in stale.items():
+        if rows.num_rows:
+            lake = house.open_snapshot(this.snapshot, part)
+            name = spine_name(this.case, rows, this.snapshot)
+            house.store.compute(lake, [view], rows, name=name, snapshot_id=this.snapshot.snapshot_id)
 
 
 @step
-def features_of(
-    house: House, lake: "duckdb.DuckDBPyConnection", case: UseCase, spine: "pa.Table", snapshot: Snapshot
-) -> "pa.Table":
-    """Return the spine with its features, computed first where this snapshot has not given them before."""
-    compute(house, lake, case, spine, snapshot)
-    return house.store.read(case.features, spine)
+def features_of(house: House, this: Round, part: Part, spine: "pa.Table") -> "pa.Table":
+    """Return the spine with its features, computed first where that is needed."""
+    compute(house, this, part, spine)
+    return house.store.read(this.case.features, spine)
 
 
 def views_of(case: UseCase) -> tuple[str, ...]:
@@ -74,6 +76,6 @@ def views_of(case: UseCase) -> tuple[str, ...]:
 def spine_name(case: UseCase, spine: "pa.Table", snapshot: Snapshot) -> str:
     """Name the rows of a spine in a snapshot: the same rows get the same file, whoever asks for them."""
     digest = hashlib.sha256(str(snapshot.snapshot_id).encode())
-    for column in ("encounter_id", "prediction_time"):
-        digest.update("\n".join(map(str, spine.column(column).to_pylist())).encode())
+    digest.update("\n".join(spine["encounter_id"].to_pylist()).encode())
+    digest.update(spine["prediction_time"].cast("int64").to_numpy().tobytes())
     return f"{case.name}-{digest.hexdigest()[:16]}"

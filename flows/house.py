@@ -1,10 +1,11 @@
 """What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
 
 import atexit
+import hashlib
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,6 +21,7 @@ from integrations.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from features.store import FeatureStore
     from integrations.ingest import IngestPlaces
@@ -64,7 +66,7 @@ class House:
     def store(self) -> "FeatureStore":
         from features.store import FeatureStore
 
-        return FeatureStore(self.settings.features)
+        return FeatureStore(self.settings.features, feeds=hashlib.sha256(repr(feeds()).encode()).hexdigest()[:8])
 
     @cached_property
     def registry(self) -> "Registry":
@@ -107,12 +109,35 @@ class House:
         connection: duckdb.DuckDBPyConnection = _OPEN.connection
         return connection
 
-    def _opened(self, snapshot: Snapshot, part: Part) -> "duckdb.DuckDBPyConnection":
+    def scratch(self) -> "duckdb.DuckDBPyConnection":
+        """Open an empty DuckDB that reads the lake and the features, and nothing else."""
         from integrations.duck import connect, lock
 
         self.settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
         connection = connect(self.settings.temp, memory_limit_mb=self.settings.memory_limit_mb * 2)
         lock(connection, self.settings.temp, self.settings.lake, self.settings.features)
+        return connection
+
+    def changes(self, snapshot: Snapshot, spine: "pa.Table", views: Sequence[str], since: int) -> "pa.Table":
+        """What has come into the tables of these views since a snapshot, of the persons of a spine."""
+        from features.definitions import view
+        from integrations.changes import changes
+        from integrations.snapshot import IDENTITY_TABLES
+        from integrations.tables import TABLES
+
+        words = set(re.findall(r"\w+", " ".join(view(name).sql for name in views)))
+        wanted = select(s.snapshot).where(s.snapshot.c.snapshot_id.between(since, snapshot.snapshot_id))
+        with self.records.read() as records, self.scratch() as connection:
+            return changes(
+                connection,
+                self.lake,
+                {row.snapshot_id: row.versions for row in records.execute(wanted)},
+                [name for name in TABLES if name in words or name in IDENTITY_TABLES],
+                spine["patient_id"].unique().to_pylist(),
+            )
+
+    def _opened(self, snapshot: Snapshot, part: Part) -> "duckdb.DuckDBPyConnection":
+        connection = self.scratch()
         self.lake.open_snapshot(connection, snapshot.versions, buckets=part, feeds=feeds(), **asked_for())
         return connection
 

@@ -68,7 +68,7 @@ def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) 
     try:
         frame = house.store.look_back(lake, this.case.features, spine)
     except NotInOrder:  # a view has changed since: judge the rows by what it says now
-        frame = features_of(house, lake, this.case, spine, this.snapshot)
+        frame = features_of(house, this, None, spine)
     return frame.append_column("probability", scored["probability"])
 
 

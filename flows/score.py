@@ -108,7 +108,7 @@ def score_part(house: House, this: Round, part: Part, run_id: str, dry_run: bool
     lake = house.open_snapshot(this.snapshot, part)
     run = none_yet(this)
     for rows in slices(due_rows(house, lake, this)):
-        frame, holds = known_of(house, lake, this, rows.spine)
+        frame, holds = known_of(house, lake, this, part, rows.spine)
         scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
         run += keep(house, this, rows, scored, run_id, dry_run)
     return run
@@ -170,12 +170,12 @@ def purpose_of(this: Round, rows: DueRows) -> str:
 
 @step
 def known_of(
-    house: House, lake: "duckdb.DuckDBPyConnection", this: Round, spine: "pa.Table"
+    house: House, lake: "duckdb.DuckDBPyConnection", this: Round, part: Part, spine: "pa.Table"
 ) -> tuple["pa.Table", "pa.Table"]:
     """What is known of the due rows: their features, and which feature views are held for whom."""
     from features.held import held_features
 
-    frame = features_of(house, lake, this.case, spine, this.snapshot)
+    frame = features_of(house, this, part, spine)
     with house.records.read() as connection:
         return frame, held_features(connection, lake, spine, views_of(this.case), this.as_of)
 

@@ -122,7 +122,7 @@ def learn_part(house: House, this: Round, part: Part, scratch: Path) -> LearntFr
     known = label_cohort(lake, this)
     rows, held = rows_to_learn_from(house, lake, this, known)
     file = scratch / f"{'all' if part is None else part[0]}.parquet"
-    pq.write_table(features_of(house, lake, this.case, rows, this.snapshot), file)
+    pq.write_table(features_of(house, this, part, rows), file)
     return replace(LearntFrom.of(known, rows, held), files=(file,))
 
 

@@ -14,6 +14,7 @@ from features.definitions import VIEWS, view, view_folder
 from features.parquet_files import view_rows
 from features.spine import check_read_back
 from features.store import FeatureStore
+from integrations.changes import CHANGES
 from integrations.duck import connect
 from integrations.errors import NotInOrder
 from models.cases import Cases, open_stories
@@ -62,6 +63,11 @@ def lake(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 @pytest.fixture
 def store(tmp_path: Path) -> FeatureStore:
     return FeatureStore(tmp_path / "features")
+
+
+def nothing(since: int) -> pa.Table:
+    """What came in since: nothing."""
+    return CHANGES.empty_table()
 
 
 def files_of(store: FeatureStore, name: str) -> list[str]:
@@ -167,10 +173,10 @@ def test_computing_again_replaces_and_a_larger_history_takes_the_place_of_its_pa
     store.compute(lake, ["recent_labs"], second, name="second", snapshot_id=1)
     store.compute(lake, ["recent_labs"], spine_of(("e2", 4)), name="fourth", snapshot_id=1)
     assert files_of(store, "recent_labs") == ["fourth.parquet", "second.parquet"]
-    assert store.is_built(["recent_labs"], "second")
+    assert store.stale(lake, ["recent_labs"], second, nothing)["recent_labs"].num_rows == 0
     store.compute(lake, ["recent_labs"], both, name="history", snapshot_id=1)
     assert files_of(store, "recent_labs") == ["fourth.parquet", "history.parquet"]
-    assert not store.is_built(["recent_labs"], "second")
+    assert store.stale(lake, ["recent_labs"], spine_of(("e1", 9)), nothing)["recent_labs"].num_rows == 1
     assert store.read(["recent_labs:creatinine_last_mg_dl"], second).num_rows == 1
 
 

@@ -1,0 +1,106 @@
+"""What has come into the lake since a snapshot: of whom, from when on it counts, and by which snapshot it came.
+
+The log of each Delta table says which file came by which version, so only the new files are read.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from integrations.duck import quoted
+from integrations.errors import NotInOrder
+from integrations.identity import bucket_of, clusters
+from integrations.lake import Lake
+
+Snapshots = Mapping[int, Mapping[str, int]]  # snapshot_id -> versions of the tables
+CHANGES = pa.schema(
+    [("patient_id", pa.string()), ("available_at", pa.timestamp("us", "UTC")), ("snapshot_id", pa.int64())]
+)
+
+
+def changes(
+    connection: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    snapshots: Snapshots,
+    tables: Sequence[str],
+    patient_ids: Sequence[str],
+) -> pa.Table:
+    """Return patient_id, snapshot_id and available_at (the earliest) of the facts that came after the first snapshot.
+
+    Of these patients and of everyone they were ever linked to, whose facts are told of both; rows of others may be
+    among them. `snapshots` are the one that is looked back to and every later one up to the newest that counts;
+    `tables` are those that matter. Raises NotInOrder when a file or the log of a version is gone.
+    """
+    newest = snapshots[max(snapshots)]
+    lake.open_snapshot(connection, newest, tables=[], materialize=False)
+    linked = [ids for ids in clusters(connection) if not set(ids).isdisjoint(patient_ids)]
+    buckets = {bucket_of(name, lake.bucket_count) for ids in (patient_ids, *linked) for name in ids}
+    arrived = [
+        (str(file), snapshot_id)
+        for table in tables
+        for file, snapshot_id in _arrived(lake, table, snapshots)
+        if int(file.parent.name.removeprefix("bucket=")) in buckets
+    ]
+    if not arrived:
+        return CHANGES.empty_table()
+    named = [{"patient_id": name, "person": ids[0]} for ids in linked for name in ids]
+    given = {
+        "arrived": pa.table(list(zip(*arrived, strict=True)), names=["file", "snapshot_id"]),
+        "linked": pa.Table.from_pylist(named, schema=pa.schema([("patient_id", pa.string()), ("person", pa.string())])),
+    }
+    files = ", ".join(quoted(file) for file, _ in arrived)
+    for name, table in given.items():
+        connection.register(name, table)
+    try:
+        return (
+            connection.sql(
+                f"""
+            with fact as (
+                select patient_id, snapshot_id, min(available_at) as available_at
+                from read_parquet([{files}], filename = true, hive_partitioning = false) as new
+                join arrived on arrived.file = new.filename
+                group by patient_id, snapshot_id
+            )
+            select patient_id, available_at, snapshot_id from fact
+            union all
+            select other.patient_id, fact.available_at, fact.snapshot_id
+            from fact
+            join linked on linked.patient_id = fact.patient_id
+            join linked as other on other.person = linked.person and other.patient_id <> linked.patient_id
+            """
+            )
+            .to_arrow_table()
+            .cast(CHANGES)
+        )
+    finally:
+        for name in given:
+            connection.unregister(name)
+
+
+def _arrived(lake: Lake, table: str, snapshots: Snapshots) -> Iterator[tuple[Path, int]]:
+    """The files that came into a table after the first snapshot, each with the snapshot that brought it."""
+    versions = {snapshot_id: snapshots[snapshot_id].get(table, 0) for snapshot_id in sorted(snapshots)}
+    first = min(versions)
+    version = versions[first]
+    for snapshot_id, upto in versions.items():
+        while version < upto:
+            version += 1
+            for file in _added(lake.root / table, version):
+                yield file, snapshot_id
+
+
+def _added(folder: Path, version: int) -> Iterator[Path]:
+    """The files that one commit added with new rows; one that only put files together or back has none."""
+    log = folder / "_delta_log" / f"{version:020d}.json"
+    if not log.exists():
+        raise NotInOrder(f"the log of {folder.name} has no version {version}", where=str(folder))
+    for line in log.read_text(encoding="utf-8").splitlines():
+        add = json.loads(line).get("add")
+        if add and add["dataChange"]:
+            file = folder / add["path"]
+            if not file.exists():
+                raise NotInOrder(f"a file of version {version} of {folder.name} is gone", where=str(folder))
+            yield file
