@@ -39,17 +39,26 @@ def in_parts(house: House, work: Callable[..., R], this: Round, *given: Any) -> 
     """
     jobs = [Job(work, this, part, given) for part in house.parts(this.snapshot)]
     if len(jobs) == 1 or house.settings.task_runner == "here" or not on_server():
-        return [job.run(house) for job in jobs]
+        return [_told(job.run(house), number, jobs) for number, job in enumerate(jobs, 1)]
     return _spread(house, jobs)
 
 
+def _told(result: R, number: int, jobs: Sequence[Job[R]]) -> R:
+    if len(jobs) > 1:
+        tell(f"{_name(jobs)}: {number:,} of {len(jobs):,} parts done")
+    return result
+
+
+def _name(jobs: Sequence[Job[R]]) -> str:
+    return jobs[0].work.__name__.replace("_", " ")
+
+
 def _spread(house: House, jobs: Sequence[Job[R]]) -> list[R]:
-    name = jobs[0].work.__name__.replace("_", " ")
-    part_task = spread_task(_in_worker, name=name)
-    tell(f"{name}: {len(jobs):,} parts, spread by {house.settings.task_runner}")
+    part_task = spread_task(_in_worker, name=_name(jobs))
+    tell(f"{_name(jobs)}: {len(jobs):,} parts, spread by {house.settings.task_runner}")
     with _task_runner(house) as runner:
         futures = [runner.submit(part_task, {"job": job}) for job in jobs]
-        return [future.result() for future in futures]
+        return [_told(future.result(), number, jobs) for number, future in enumerate(futures, 1)]
 
 
 def _in_worker(job: Job[R]) -> R:

@@ -106,11 +106,13 @@ def score_part(house: House, this: Round, part: Part, run_id: str, dry_run: bool
     """Score those of one part who are due. What was written of it before its worker was lost is not due again."""
     model = approved_model(house, this)
     lake = house.open_snapshot(this.snapshot, part)
-    run = none_yet(this)
-    for rows in slices(due_rows(house, lake, this)):
+    run, all_rows = none_yet(this), due_rows(house, lake, this)
+    for rows in slices(all_rows):
         frame, holds = known_of(house, lake, this, part, rows.spine)
         scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
         run += keep(house, this, rows, scored, run_id, dry_run)
+        if all_rows.count > ROWS_AT_ONCE:
+            tell(f"{run.due:,} of {all_rows.count:,} rows of this part done")
     return run
 
 

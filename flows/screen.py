@@ -2,8 +2,10 @@
 
 import csv
 import json
+import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -71,6 +73,28 @@ def print_csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> N
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_csv_cell(row[name]) for name in columns])
+
+
+@contextmanager
+def progress_said(*, is_wanted: bool) -> Iterator[None]:
+    """Print what a run tells on its way, in counts: for commands that take long."""
+    log, handler = logging.getLogger("rounds"), _Said()
+    if not is_wanted:
+        yield
+        return
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
+class _Said(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
 
 
 def print_error(error: RoundsError) -> None:

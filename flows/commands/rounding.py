@@ -1,16 +1,20 @@
 """Commands of the round itself: score, scores, runs, write-back, outbox."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands.options import AsJson, AsOf, DryRun, UseCaseName, has_server, instant
+from flows.commands.options import AsJson, AsOf, DryRun, UseCaseName, has_server, instant, span
 from flows.screen import print_json, say, show_dicts, show_table
+
+if TYPE_CHECKING:
+    from flows.score import ScoringRun
 
 
 def add_to(app: typer.Typer) -> None:
     """Put these commands into `rounds`."""
     app.command()(score)
+    app.command()(backfill)
     app.command()(scores)
     app.command()(runs)
     app.command("write-back")(write_back)
@@ -44,6 +48,41 @@ def score(
         run = run_flow(
             flow.score, has_server=has_server(), use_case=use_case, as_of=moment, version=version, all_due=all_due
         )
+    _show_run(use_case, run, as_json=as_json, is_plan=dry_run)
+
+
+def backfill(
+    use_case: UseCaseName,
+    first: Annotated[
+        str, typer.Option("--from", help="The first day, by the hospital's clock; or an instant with offset.")
+    ],
+    last: Annotated[str, typer.Option("--to", help="The last day, whole; or an instant, up to before it.")],
+    version: Annotated[int | None, typer.Option(help="Score by this version instead of the champion.")] = None,
+    as_of: AsOf = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score the past as it was known then, silently; a run that was killed is gone on with by the same command."""
+    from flows import backfill as flow
+    from flows.due import Round
+    from flows.house import at, open_house
+    from flows.score import score_round
+    from flows.screen import progress_said
+    from flows.step import run_flow
+
+    moment, window = at(instant(as_of)), span(first, last)
+    with progress_said(is_wanted=not as_json):
+        if dry_run:
+            house = open_house()
+            this = Round.of(house, use_case, as_of=moment, version=version, window=window)
+            run = score_round(house, this, "plan", dry_run=True)
+        else:
+            given = {"use_case": use_case, "first": window[0], "last": window[1], "version": version, "as_of": moment}
+            run = run_flow(flow.backfill, has_server=has_server(), **given)
+    _show_run(use_case, run, as_json=as_json, is_plan=dry_run)
+
+
+def _show_run(use_case: str, run: "ScoringRun", *, as_json: bool, is_plan: bool) -> None:
     account = run.account
     figures = {
         "due": run.due,
@@ -55,10 +94,10 @@ def score(
     }
     if as_json:
         print_json(
-            {"use_case": use_case, "version": run.version, "is_plan": dry_run, **figures, "reasons": account.reasons}
+            {"use_case": use_case, "version": run.version, "is_plan": is_plan, **figures, "reasons": account.reasons}
         )
         return
-    would = "would be " if dry_run else ""
+    would = "would be " if is_plan else ""
     say(
         f"{use_case} version {run.version}: {run.due:,} due = {account.scored:,} {would}scored + {account.held:,} held "
         f"+ {account.excluded:,} excluded"
