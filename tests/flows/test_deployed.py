@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,16 +19,25 @@ from flows.demo import start_clean
 from flows.server import PACE, api_url, down, environment, free_port, up
 from integrations.errors import EnvironmentFault, Refused
 from integrations.records import open_records
-from integrations.settings import Settings, load_settings
+from integrations.settings import CHECKOUT, Settings, load_settings
 from integrations.synthetic_hospital.hospital import Hospital
 from integrations.synthetic_hospital.write import write_hospital
-from tests.flows.conftest import USE_CASE, Rounds, approve_and_go_live
+from tests.flows.cluster import dask_cluster
+from tests.flows.conftest import USE_CASE, Rounds, approve_and_go_live, copied
 
 pytestmark = [pytest.mark.deployed, pytest.mark.xdist_group("deployed")]
 
 TIME_OUT_SECONDS = 240
 CHICAGO = ZoneInfo("America/Chicago")
 STARTED = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+SPAN = ("--from", "2024-04-01", "--to", "2024-04-30")
+# A lake as small as this one is cut into parts, as though memory were scarce.
+IN_PARTS = """
+import sys, flows.house
+flows.house.TIMES_IN_MEMORY = 10**9
+from flows.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 HOSPITAL = Hospital(patients=1000, nights=0, scenario="none", seed=1)
 
 
@@ -172,15 +183,10 @@ def test_a_drift_event_runs_train_for_its_use_case_and_promotes_nothing(prefect:
 def test_a_command_runs_as_a_flow_where_a_server_is_configured(
     prefect: Prefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import subprocess
-    import sys
-
-    from flows.server import environment
-
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "write-back", "--as-of", "2024-07-01T06:00:00Z", "--json"],
         env=environment(prefect.settings, str(prefect.client.base_url).rstrip("/")),
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         check=False,
@@ -206,6 +212,41 @@ def test_what_the_clock_starts_is_run_by_the_worker(prefect: Prefect) -> None:
         ended = prefect.client.post("/flow_runs/filter", json=body).raise_for_status().json()
         by_clock = [run for run in ended if run["auto_scheduled"]]
     assert by_clock[0]["state"]["type"] == "COMPLETED"
+
+
+def test_a_cluster_gives_what_one_process_gives_though_a_worker_is_killed(prefect: Prefect, tmp_path: Path) -> None:
+    """Parts spread over two workers, one of which dies with a part in hand: that part is tried again, no more."""
+    alone, spread = (copied(prefect.rounds, tmp_path / name) for name in ("alone", "spread"))
+    alone.done("backfill", USE_CASE, *SPAN)
+    settings, url = load_settings({"ROUNDS_HOME": str(spread.home)}), str(prefect.client.base_url).rstrip("/")
+    with dask_cluster(settings, url, 2, tmp_path) as cluster:
+        killed = subprocess.Popen(
+            [sys.executable, "-c", IN_PARTS, "backfill", USE_CASE, *SPAN, "--json"],
+            env={**environment(settings, url), "ROUNDS_TASK_RUNNER": cluster.address},
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        cluster.kill(cluster.busy_worker())
+        out, _ = killed.communicate(timeout=TIME_OUT_SECONDS)
+    assert killed.returncode == 0
+    scores = _backfilled(spread)
+    assert len(scores) > 200
+    assert scores == _backfilled(alone)
+    assert json.loads(out[out.index("{") :])["new_scores"] == len(scores)
+    body = {"task_runs": {"name": {"like_": "score part"}}}
+    tasks = prefect.client.post("/task_runs/filter", json=body).raise_for_status().json()
+    assert [task["state"]["type"] for task in tasks] == ["COMPLETED"] * 4
+
+
+def _backfilled(rounds: Rounds) -> list[Any]:
+    records = open_records(load_settings({"ROUNDS_HOME": str(rounds.home)}).records)
+    columns = "site_id, patient_id, encounter_id, prediction_time, version, status, probability, band, reasons"
+    with records.read() as connection:
+        found = connection.exec_driver_sql(f"select {columns} from score where purpose = 'backfill' order by 3, 4")
+        rows = [tuple(row) for row in found]
+    records.close()
+    return rows
 
 
 def test_no_patient_stands_in_what_the_server_keeps(prefect: Prefect) -> None:
