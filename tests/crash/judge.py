@@ -246,7 +246,7 @@ def state(home: Path) -> dict[str, Rows]:
         for path in (home / "landing").rglob("*")
         if path.is_file() and path.suffix != ".parquet"
     ]
-    for folder in (home / "features" / "offline").glob("*"):
+    for folder in (home / "features" / "offline").glob("*/*"):
         tables[f"features {folder.name}"] = _content(list(folder.rglob("*.parquet")))
     tables["RiskAssessment"] = [
         (json.dumps(entry["resource"], sort_keys=True),) for _, bundle in _bundles(home) for entry in bundle["entry"]
