@@ -48,8 +48,11 @@ def put_online(house: House, this: Round) -> int:
 
 
 @step
-def compute(house: House, this: Round, part: Part, spine: "pa.Table") -> None:
-    """Keep the features of a spine: what is kept, and of whom nothing that counts has come in since, stays as it is."""
+def compute(house: House, this: Round, part: Part, spine: "pa.Table") -> int:
+    """Keep the features of a spine: what is kept, and of whom nothing that counts has come in since, stays as it is.
+
+    Returns how many rows of views were computed.
+    """
     views = views_of(this.case)
     changes = cache(partial(house.changes, this.snapshot, spine, views))
     with house.scratch() as connection:
@@ -59,6 +62,7 @@ def compute(house: House, this: Round, part: Part, spine: "pa.Table") -> None:
             lake = house.open_snapshot(this.snapshot, part)
             name = spine_name(this.case, rows, this.snapshot)
             house.store.compute(lake, [view], rows, name=name, snapshot_id=this.snapshot.snapshot_id)
+    return sum(rows.num_rows for rows in stale.values())
 
 
 @step

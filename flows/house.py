@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Part = tuple[int, ...] | None  # work buckets of a snapshot; None: all of them
 BYTES_PER_MB = 1_000_000
-TIMES_IN_MEMORY = 10  # what a file of the lake comes to, opened and worked on, beside its bytes
+TIMES_IN_MEMORY = 20  # what a file of the lake comes to beside its bytes, opened and worked on, with room for more
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from integrations.duck import quoted
 from integrations.errors import NotInOrder
-from integrations.identity import bucket_of, clusters
+from integrations.identity import clusters
 from integrations.lake import Lake
 
 Snapshots = Mapping[int, Mapping[str, int]]  # snapshot_id -> versions of the tables
@@ -34,22 +34,24 @@ def changes(
     among them. `snapshots` are the one that is looked back to and every later one up to the newest that counts;
     `tables` are those that matter. Raises NotInOrder when a file or the log of a version is gone.
     """
-    newest = snapshots[max(snapshots)]
-    lake.open_snapshot(connection, newest, tables=[], materialize=False)
-    linked = [ids for ids in clusters(connection) if not set(ids).isdisjoint(patient_ids)]
-    buckets = {bucket_of(name, lake.bucket_count) for ids in (patient_ids, *linked) for name in ids}
-    arrived = [
-        (str(file), snapshot_id)
-        for table in tables
-        for file, snapshot_id in _arrived(lake, table, snapshots)
-        if int(file.parent.name.removeprefix("bucket=")) in buckets
-    ]
+    every = [each for table in tables for each in _arrived(lake, table, snapshots)]
+    if not every:
+        return CHANGES.empty_table()
+    lake.open_snapshot(connection, snapshots[max(snapshots)], tables=[], materialize=False)
+    asked = set(patient_ids)
+    linked = [(name, ids[0]) for ids in clusters(connection) if not asked.isdisjoint(ids) for name in ids]
+    buckets = _buckets(connection, lake, pa.array([*patient_ids, *(name for name, _ in linked)], pa.string()))
+    arrived = [each for each in every if int(each[0].parent.name.removeprefix("bucket=")) in buckets]
     if not arrived:
         return CHANGES.empty_table()
-    named = [{"patient_id": name, "person": ids[0]} for ids in linked for name in ids]
     given = {
-        "arrived": pa.table(list(zip(*arrived, strict=True)), names=["file", "snapshot_id"]),
-        "linked": pa.Table.from_pylist(named, schema=pa.schema([("patient_id", pa.string()), ("person", pa.string())])),
+        "arrived": pa.table({"file": [str(file) for file, _ in arrived], "snapshot_id": [by for _, by in arrived]}),
+        "linked": pa.table(
+            {
+                "patient_id": pa.array([name for name, _ in linked], pa.string()),
+                "person": pa.array([person for _, person in linked], pa.string()),
+            }
+        ),
     }
     files = ", ".join(quoted(file) for file, _ in arrived)
     for name, table in given.items():
@@ -78,6 +80,16 @@ def changes(
     finally:
         for name in given:
             connection.unregister(name)
+
+
+def _buckets(connection: duckdb.DuckDBPyConnection, lake: Lake, patient_ids: pa.Array) -> set[int]:
+    """The buckets in which the facts of these patients lie."""
+    connection.register("asked", pa.table({"patient_id": patient_ids}))
+    try:
+        sql = f"select distinct {lake.bucket_sql('patient_id')} from asked"
+        return {bucket for (bucket,) in connection.execute(sql).fetchall()}
+    finally:
+        connection.unregister("asked")
 
 
 def _arrived(lake: Lake, table: str, snapshots: Snapshots) -> Iterator[tuple[Path, int]]:

@@ -1,0 +1,125 @@
+"""What a patient costs and how much memory it takes, from ten thousand patients to a million."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tests.benchmarks.row import Row
+
+if TYPE_CHECKING:
+    from flows.house import House
+
+SIZES = (10_000, 100_000, 1_000_000)
+USE_CASE = "readmission_30d"
+MOST_MB = 2_000
+MOST_DEARER = 1.15  # what a patient of the largest hospital may cost beside one of the middle one
+STEPS = ("training set", "scoring")
+
+
+def rows() -> Iterator[Row]:
+    """Yield memory and CPU time per patient; each size and step is a process of its own."""
+    cost: dict[tuple[str, int], float] = {}
+    with TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        _step("model", model, 10_000)
+        for size in SIZES:
+            home = Path(folder) / str(size)
+            _step("hospital", home, size, str(model))
+            for step in STEPS:
+                found = _step(step, home, size)
+                cost[step, size] = found["cpu"] / size * 1e6
+                yield Row(
+                    what=f"{step}, features included: {size:,} patients, peak",
+                    figure=found["peak_mb"],
+                    unit="MB",
+                    bound=MOST_MB,
+                    is_bound="at most",
+                    detail=f"{cost[step, size]:.0f} CPU us a patient, {found['rows']:,.0f} rows, {found['wall']:.0f} s",
+                )
+    for step in STEPS:
+        yield Row(
+            what=f"{step}: a patient of {SIZES[-1]:,} / of {SIZES[-2]:,}",
+            figure=cost[step, SIZES[-1]] / cost[step, SIZES[-2]],
+            unit="x CPU time",
+            bound=MOST_DEARER,
+            is_bound="at most",
+        )
+
+
+def _step(step: str, home: Path, size: int, *more: str) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.benchmarks.bench_size", step, str(home), str(size), *more]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def _run(step: str, home: Path, size: int, *more: str) -> dict[str, float]:
+    from tests.benchmarks.large_hospital import house_of, write_hospital
+
+    house = house_of(home, size)
+    begin, wall = time.process_time(), time.monotonic()
+    if step == "hospital":
+        adopt(Path(more[0]), home)
+        write_hospital(house, size)
+        row_count = size
+    else:
+        row_count = {"model": _model, "training set": _learn, "scoring": _score}[step](house)
+    return {
+        "cpu": time.process_time() - begin,
+        "wall": time.monotonic() - wall,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "rows": row_count,
+    }
+
+
+def _model(house: "House") -> int:
+    """Register a version, so that there is something to score by."""
+    from flows.train import train
+    from tests.benchmarks.large_hospital import TAKEN_AT, write_hospital
+
+    write_hospital(house, 10_000)
+    os.environ["ROUNDS_HOME"] = str(house.settings.home)
+    return int(train.fn(USE_CASE, as_of=TAKEN_AT).row_count)
+
+
+def adopt(model: Path, home: Path) -> None:
+    """Take over the records and the version of a small house; its lake stays where it is."""
+    home.mkdir()
+    shutil.copy(model / "records.db", home)
+    shutil.copytree(model / "mlflow", home / "mlflow")
+
+
+def _learn(house: "House") -> int:
+    """Labels and features of all rows whose outcome is known, part after part, put together as for a training."""
+    from flows.due import Round
+    from flows.parts import in_parts
+    from flows.train import learn_part, scratch_folder, training_frame
+    from tests.benchmarks.large_hospital import TAKEN_AT
+
+    this = Round.of(house, USE_CASE, as_of=TAKEN_AT)
+    with scratch_folder(house, "train-bench") as scratch:
+        return int(training_frame(in_parts(house, learn_part, this, scratch)).num_rows)
+
+
+def _score(house: "House") -> int:
+    """Everybody who was ever due, scored silently: features anew, as though nothing had been learnt from them."""
+    from flows.due import Round
+    from flows.run_log import recorded_run
+    from flows.score import score_round
+    from tests.benchmarks.large_hospital import TAKEN_AT
+
+    shutil.rmtree(house.settings.features)
+    this = Round.of(house, USE_CASE, as_of=TAKEN_AT, version=1, all_due=True)
+    with recorded_run(house, "score", as_of=TAKEN_AT, use_case=USE_CASE) as run_id:
+        return score_round(house, this, run_id, dry_run=False).new_scores
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_run(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:])))
