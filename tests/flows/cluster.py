@@ -1,4 +1,4 @@
-"""A real Dask cluster on the loopback interface: a scheduler and workers, each a process of its own."""
+"""A real Dask cluster on the loopback interface: scheduler and workers are processes of their own and speak TLS."""
 
 import subprocess
 import sys
@@ -9,24 +9,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from distributed import Client
+from distributed.security import Security
 
 from flows.server import environment, free_port
 from integrations.settings import CHECKOUT, Settings
+from tests.integrations.web.authority import Authority
 
 TIME_OUT_SECONDS = 60
+TLS = "DASK_DISTRIBUTED__COMM__TLS__"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where the scheduler listens, and the processes of its workers by their address."""
+    """Where the scheduler listens, what a process of its house needs to know, and its workers by their address."""
 
     address: str
+    environment: dict[str, str]
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def busy_worker(self) -> str:
         """The address of a worker that has a part in hand at this moment."""
         deadline = time.monotonic() + TIME_OUT_SECONDS
-        with Client(self.address) as client:
+        with Client(self.address, security=security(self.environment)) as client:
             while time.monotonic() < deadline:
                 busy = [worker for worker, tasks in client.processing().items() if tasks]
                 if busy:
@@ -42,15 +46,18 @@ class Cluster:
 @contextmanager
 def dask_cluster(settings: Settings, url: str, worker_count: int, folder: Path) -> Iterator[Cluster]:
     """Start a scheduler and workers for the house of these settings, and stop them, each by its id."""
-    cluster = Cluster(f"tcp://127.0.0.1:{free_port()}")
-    scheduler = _start("scheduler", ["--port", cluster.address.rpartition(":")[2]], settings, url, folder)
+    address = f"tls://127.0.0.1:{free_port()}"
+    given = {**environment(settings, url), "ROUNDS_TASK_RUNNER": address, **_certificates(folder)}
+    cluster = Cluster(address, given)
+    port = ["--port", address.rpartition(":")[2], "--host", "tls://127.0.0.1", "--protocol", "tls"]
+    scheduler = _start("scheduler", port, given, folder)
     try:
         for number in range(worker_count):
-            address = f"tcp://127.0.0.1:{free_port()}"
-            arguments = [cluster.address, "--listen-address", address, "--nthreads", "1", "--no-nanny"]
-            spill = ["--local-directory", str(folder / f"worker-{number}")]
-            cluster.workers[address] = _start("worker", [*arguments, *spill], settings, url, folder)
-        with Client(cluster.address, timeout=TIME_OUT_SECONDS) as client:
+            worker = f"tls://127.0.0.1:{free_port()}"
+            arguments = [address, "--listen-address", worker, "--nthreads", "1", "--no-nanny"]
+            arguments += ["--local-directory", str(folder / f"worker-{number}")]
+            cluster.workers[worker] = _start("worker", arguments, given, folder)
+        with Client(address, timeout=TIME_OUT_SECONDS, security=security(given)) as client:
             client.wait_for_workers(worker_count, timeout=TIME_OUT_SECONDS)
         yield cluster
     finally:
@@ -59,11 +66,27 @@ def dask_cluster(settings: Settings, url: str, worker_count: int, folder: Path) 
             process.wait(timeout=TIME_OUT_SECONDS)
 
 
-def _start(kind: str, arguments: list[str], settings: Settings, url: str, folder: Path) -> subprocess.Popen[bytes]:
+def security(given: dict[str, str]) -> Security:
+    """What the processes of a cluster read from their environment, for a client in this one."""
+    named = {name: given[f"{TLS}{name.upper()}"] for name in ("ca_file", "client__cert", "client__key")}
+    return Security(
+        require_encryption=True,
+        tls_ca_file=named["ca_file"],
+        tls_client_cert=named["client__cert"],
+        tls_client_key=named["client__key"],
+    )
+
+
+def _certificates(folder: Path) -> dict[str, str]:
+    authority = Authority(folder)
+    given = {f"{TLS}CA_FILE": str(authority.file), "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "true"}
+    for role in ("scheduler", "worker", "client"):
+        certificate, key = authority.issue(role)
+        given |= {f"{TLS}{role.upper()}__CERT": str(certificate), f"{TLS}{role.upper()}__KEY": str(key)}
+    return given
+
+
+def _start(kind: str, arguments: list[str], given: dict[str, str], folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments, "--no-dashboard"]
-    if kind == "scheduler":
-        command += ["--host", "127.0.0.1"]
     with (folder / f"{kind}.log").open("ab") as log:
-        return subprocess.Popen(
-            command, cwd=CHECKOUT, env=environment(settings, url), stdout=log, stderr=subprocess.STDOUT
-        )
+        return subprocess.Popen(command, cwd=CHECKOUT, env=given, stdout=log, stderr=subprocess.STDOUT)

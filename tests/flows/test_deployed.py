@@ -222,7 +222,7 @@ def test_a_cluster_gives_what_one_process_gives_though_a_worker_is_killed(prefec
     with dask_cluster(settings, url, 2, tmp_path) as cluster:
         killed = subprocess.Popen(
             [sys.executable, "-c", IN_PARTS, "backfill", USE_CASE, *SPAN, "--json"],
-            env={**environment(settings, url), "ROUNDS_TASK_RUNNER": cluster.address},
+            env=cluster.environment,
             cwd=CHECKOUT,
             stdout=subprocess.PIPE,
             text=True,
