@@ -29,33 +29,34 @@ def rows() -> Iterator[Row]:
     cost: dict[tuple[str, int], float] = {}
     with TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        _step("model", model, 10_000)
+        step("model", model, 10_000)
         for size in SIZES:
             home = Path(folder) / str(size)
-            _step("hospital", home, size, str(model))
-            for step in STEPS:
-                found = _step(step, home, size)
-                cost[step, size] = found["cpu"] / size * 1e6
+            step("hospital", home, size, str(model))
+            for name in STEPS:
+                found = step(name, home, size)
+                cost[name, size] = found["cpu"] / size * 1e6
                 yield Row(
-                    what=f"{step}, features included: {size:,} patients, peak",
+                    what=f"{name}, features included: {size:,} patients, peak",
                     figure=found["peak_mb"],
                     unit="MB",
                     bound=MOST_MB,
                     is_bound="at most",
-                    detail=f"{cost[step, size]:.0f} CPU us a patient, {found['rows']:,.0f} rows, {found['wall']:.0f} s",
+                    detail=f"{cost[name, size]:.0f} CPU us a patient, {found['rows']:,.0f} rows, {found['wall']:.0f} s",
                 )
-    for step in STEPS:
+    for name in STEPS:
         yield Row(
-            what=f"{step}: a patient of {SIZES[-1]:,} / of {SIZES[-2]:,}",
-            figure=cost[step, SIZES[-1]] / cost[step, SIZES[-2]],
+            what=f"{name}: a patient of {SIZES[-1]:,} / of {SIZES[-2]:,}",
+            figure=cost[name, SIZES[-1]] / cost[name, SIZES[-2]],
             unit="x CPU time",
             bound=MOST_DEARER,
             is_bound="at most",
         )
 
 
-def _step(step: str, home: Path, size: int, *more: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "tests.benchmarks.bench_size", step, str(home), str(size), *more]
+def step(name: str, home: Path, size: int, *more: str) -> dict[str, float]:
+    """Run one step of this bench in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.bench_size", name, str(home), str(size), *more]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
