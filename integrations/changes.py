@@ -5,7 +5,9 @@ The log of each Delta table says which file came by which version, so only the n
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +21,21 @@ Snapshots = Mapping[int, Mapping[str, int]]  # snapshot_id -> versions of the ta
 CHANGES = pa.schema(
     [("patient_id", pa.string()), ("available_at", pa.timestamp("us", "UTC")), ("snapshot_id", pa.int64())]
 )
+
+CAME = """
+with fact as (
+    select patient_id, snapshot_id, min(available_at) as available_at
+    from read_parquet([{files}], filename = true, hive_partitioning = false) as new
+    join arrived on arrived.file = new.filename
+    group by patient_id, snapshot_id
+)
+select patient_id, available_at, snapshot_id from fact
+union all
+select other.patient_id, fact.available_at, fact.snapshot_id
+from fact
+join linked on linked.patient_id = fact.patient_id
+join linked as other on other.person = linked.person and other.patient_id <> linked.patient_id
+"""
 
 
 def changes(
@@ -57,26 +74,7 @@ def changes(
     for name, table in given.items():
         connection.register(name, table)
     try:
-        return (
-            connection.sql(
-                f"""
-            with fact as (
-                select patient_id, snapshot_id, min(available_at) as available_at
-                from read_parquet([{files}], filename = true, hive_partitioning = false) as new
-                join arrived on arrived.file = new.filename
-                group by patient_id, snapshot_id
-            )
-            select patient_id, available_at, snapshot_id from fact
-            union all
-            select other.patient_id, fact.available_at, fact.snapshot_id
-            from fact
-            join linked on linked.patient_id = fact.patient_id
-            join linked as other on other.person = linked.person and other.patient_id <> linked.patient_id
-            """
-            )
-            .to_arrow_table()
-            .cast(CHANGES)
-        )
+        return connection.sql(CAME.format(files=files)).to_arrow_table().cast(CHANGES)
     finally:
         for name in given:
             connection.unregister(name)
@@ -92,27 +90,29 @@ def _buckets(connection: duckdb.DuckDBPyConnection, lake: Lake, patient_ids: pa.
         connection.unregister("asked")
 
 
-def _arrived(lake: Lake, table: str, snapshots: Snapshots) -> Iterator[tuple[Path, int]]:
+def _arrived(lake: Lake, table: str, snapshots: Snapshots) -> list[tuple[Path, int]]:
     """The files that came into a table after the first snapshot, each with the snapshot that brought it."""
-    versions = {snapshot_id: snapshots[snapshot_id].get(table, 0) for snapshot_id in sorted(snapshots)}
-    first = min(versions)
-    version = versions[first]
-    for snapshot_id, upto in versions.items():
-        while version < upto:
-            version += 1
-            for file in _added(lake.root / table, version):
-                yield file, snapshot_id
+    folder, found = lake.root / table, dict[str, int]()
+    versions = [(snapshot_id, snapshots[snapshot_id].get(table, 0)) for snapshot_id in sorted(snapshots)]
+    for (_, before), (snapshot_id, version) in pairwise(versions):
+        for each in range(before + 1, version + 1):
+            for action, path in _actions(folder, each):
+                if action == "add":
+                    found[path] = snapshot_id
+                else:
+                    found.pop(path, None)  # a commit that no snapshot names was undone
+    for path in found:
+        if not (folder / path).exists():
+            raise NotInOrder(f"a file that came into {table} is gone", where=str(folder / path))
+    return [(folder / path, snapshot_id) for path, snapshot_id in found.items()]
 
 
-def _added(folder: Path, version: int) -> Iterator[Path]:
-    """The files that one commit added with new rows; one that only put files together or back has none."""
+def _actions(folder: Path, version: int) -> Iterator[tuple[str, str]]:
+    """Which files one commit added with new rows, or took out with them; what only puts files together does neither."""
     log = folder / "_delta_log" / f"{version:020d}.json"
     if not log.exists():
         raise NotInOrder(f"the log of {folder.name} has no version {version}", where=str(folder))
     for line in log.read_text(encoding="utf-8").splitlines():
-        add = json.loads(line).get("add")
-        if add and add["dataChange"]:
-            file = folder / add["path"]
-            if not file.exists():
-                raise NotInOrder(f"a file of version {version} of {folder.name} is gone", where=str(folder))
-            yield file
+        for action, said in json.loads(line).items():
+            if action in ("add", "remove") and said["dataChange"]:
+                yield action, unquote(said["path"])

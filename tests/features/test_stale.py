@@ -117,6 +117,28 @@ def test_a_view_that_keeps_nothing_computes_everything(house: House) -> None:
     assert house.build(spine, (LABS, "vital_signs")) == {LABS: 0, "vital_signs": 2}
 
 
+def test_a_commit_that_was_undone_has_brought_nothing(house: House) -> None:
+    spine = _spine(("a", 5))
+    house.build(spine)
+    recorded = house.snapshots[max(house.snapshots)]
+    house.take_in(observation=[_result("a", 3, 2.0)])
+    del house.snapshots[max(house.snapshots)]  # its ingest died before it was recorded
+    house.lake.restore_to(recorded)
+    house.take_in(observation=[_result("b", 3, 2.0)])
+    assert house.build(spine) == {LABS: 0}
+    assert house.kept(LABS, spine).equals(house.computed(LABS, spine))
+
+
+def test_files_that_were_only_put_together_have_brought_nothing(house: House) -> None:
+    spine = _spine(("a", 5))
+    house.take_in(observation=[_result("a", 2, 2.0)])
+    house.take_in(observation=[_result("a", 3, 2.0)])
+    house.build(spine)
+    house.lake.compact()
+    house.take_in(observation=[_result("b", 3, 2.0)])
+    assert house.build(spine) == {LABS: 0}
+
+
 def test_a_log_that_is_gone_is_no_sign_that_nothing_came(house: House) -> None:
     spine = _spine(("a", 5))
     house.build(spine)
