@@ -201,7 +201,7 @@ def _nights(house: House, files: HospitalFiles, name: str, version: int) -> str:
     from models.folds import person_numbers
 
     this = Round.of(house, name, as_of=files.nights[-1].round_at, version=version)
-    rows = matured_outcomes(house, house.open_snapshot(this.snapshot), this)
+    rows = matured_outcomes(house, this)
     labels = rows["label"].to_numpy().astype(np.int64)
     outcomes = int(labels.sum())
     if outcomes in (0, len(labels)):

@@ -1,12 +1,14 @@
 """Judge the last window of scores against the reference: a breach is a row first, then an event that opens training."""
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
 from sqlalchemy import select
 
-from flows.build_features import features_of
+from flows.build_features import compute
 from flows.due import Round
 from flows.house import House, at, open_house
 from flows.nights import hospital_zone
@@ -15,7 +17,7 @@ from flows.run_log import recorded_run
 from flows.step import on_server, step, tell
 from integrations.errors import NotInOrder, Refused
 from integrations.records import schema as s
-from models.cohort import labelled
+from models.cohort import labelled, query
 from models.monitoring.findings import Finding, quarantine_findings, taken_counts, watch_findings
 from models.monitoring.monitor import monitor as watch
 from models.monitoring.monitor import outcomes_start, window_start
@@ -37,10 +39,9 @@ def monitor(use_case: UseCaseName, as_of: AsOf = None, with_report: WithReport =
     if this.version is None:
         raise Refused(f"{use_case} has no champion, so there is nothing to watch", to_do=f"rounds versions {use_case}")
     with recorded_run(house, "monitor", as_of=moment, use_case=use_case) as run_id:
-        lake = house.open_snapshot(this.snapshot)
-        window = scored_window(house, lake, this)
-        matured = matured_outcomes(house, lake, this)
-        result = judge_window(house, lake, this, window, matured, run_id, with_report)
+        window = scored_window(house, this)
+        matured, taken = matured_outcomes(house, this), taken_results(house, this)
+        result = judge_window(house, this, window, matured, taken, run_id, with_report)
         tell(
             f"{use_case} version {this.version}: {window.num_rows:,} rows of the window and {matured.num_rows:,} final "
             f"outcomes in, {len(result.verdicts):,} verdicts out, {len(result.breaches):,} breaches open"
@@ -61,37 +62,60 @@ def plan(use_case: str, moment: datetime) -> dict[str, int]:
 
 
 @step
-def scored_window(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
+def scored_window(house: House, this: Round) -> "pa.Table":
     """The rows that the champion scored in the window, with their features as the model took them and their risk."""
     scored = _unseen_scores(house, this, window_start(this.case, this.as_of))
     spine = scored.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
     try:
-        frame = house.store.look_back(lake, this.case.features, spine)
+        with house.scratch() as connection:
+            frame = house.store.look_back(connection, this.case.features, spine)
     except NotInOrder:  # a view has changed since: judge the rows by what it says now
-        frame = features_of(house, this, None, spine)
+        for part in house.parts(this.snapshot):
+            compute(house, this, part, of_part(house.open_snapshot(this.snapshot, part), spine))
+        frame = house.store.read(this.case.features, spine)
     return frame.append_column("probability", scored["probability"])
 
 
 @step
-def matured_outcomes(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> "pa.Table":
+def matured_outcomes(house: House, this: Round) -> "pa.Table":
     """The rows of the last nights that the champion scored, had not learnt from, and whose outcome is final by now."""
     import pyarrow as pa
 
     scored = _unseen_scores(house, this, outcomes_start(this.case, this.as_of))
     rows = scored.append_column("excluded_reason", pa.nulls(scored.num_rows, pa.string()))
-    known = labelled(lake, this.case, rows.drop_columns(["probability"]), this.as_of).rows
+    asked, found = rows.drop_columns(["probability"]), []
+    for part in house.parts(this.snapshot):
+        lake = house.open_snapshot(this.snapshot, part)
+        found.append(labelled(lake, this.case, of_part(lake, asked), this.as_of).rows)
+    known = pa.concat_tables(found)
     keys = ["encounter_id", "prediction_time"]
     joined = known.join(scored.select([*keys, "probability"]), keys, join_type="inner")
     return joined.sort_by([("prediction_time", "ascending"), ("encounter_id", "ascending")])
 
 
 @step
+def taken_results(house: House, this: Round) -> Counter[str]:
+    """How many results of each code that the features draw on were collected in the window and came through."""
+    codes = {code for each in codes_of_features(house, this).values() for code in each}
+    window = {"window_start": window_start(this.case, this.as_of), "window_end": this.as_of}
+    taken: Counter[str] = Counter()
+    for part in house.parts(this.snapshot):
+        taken.update(taken_counts(house.open_snapshot(this.snapshot, part), codes, **window))
+    return taken
+
+
+def of_part(lake: "duckdb.DuckDBPyConnection", rows: "pa.Table") -> "pa.Table":
+    """The rows whose patients the open part holds."""
+    return query(lake, "select rows.* from rows semi join same_person using (patient_id)", rows=rows)
+
+
+@step
 def judge_window(
     house: House,
-    lake: "duckdb.DuckDBPyConnection",
     this: Round,
     window: "pa.Table",
     matured: "pa.Table",
+    taken: Mapping[str, int],
     run_id: str,
     with_report: bool,
 ) -> MonitoringResult:
@@ -104,7 +128,7 @@ def judge_window(
         window=window,
         reference=house.registry.reference(this.case.name, version, records=house.records),
         matured=matured,
-        findings=_findings(house, lake, this),
+        findings=_findings(house, this, taken),
         as_of=this.as_of,
         reports=house.settings.reports,
         run_id=run_id,
@@ -131,14 +155,17 @@ def emit_drift(house: House, this: Round, result: MonitoringResult) -> None:
         set_breach_status(connection, [each.breach_id for each in result.to_emit], "emitted")
 
 
-def _findings(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> list[Finding]:
-    """What was quarantined, or found by the watch, in the window on the codes that each feature itself draws on."""
+def codes_of_features(house: House, this: Round) -> dict[str, tuple[str, ...]]:
+    """The codes that each feature itself draws on."""
     from features.definitions import view
 
     pairs = [feature.split(":") for feature in this.case.features]
-    codes = {feature: view(name, house.store.views).codes_of(feature) for name, feature in pairs}
-    start, end = window_start(this.case, this.as_of), this.as_of
-    taken = taken_counts(lake, {code for each in codes.values() for code in each}, window_start=start, window_end=end)
+    return {feature: view(name, house.store.views).codes_of(feature) for name, feature in pairs}
+
+
+def _findings(house: House, this: Round, taken: Mapping[str, int]) -> list[Finding]:
+    """What was quarantined, or found by the watch, in the window on the codes that each feature itself draws on."""
+    codes, start, end = codes_of_features(house, this), window_start(this.case, this.as_of), this.as_of
     with house.records.read() as connection:
         aside = quarantine_findings(connection, codes, taken, window_start=start, window_end=end)
         return aside + watch_findings(connection, codes, window_start=start, window_end=end)

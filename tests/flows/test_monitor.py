@@ -2,7 +2,7 @@
 
 from sqlalchemy import insert
 
-from flows.monitor import _findings, matured_outcomes, scored_window
+from flows.monitor import _findings, matured_outcomes, scored_window, taken_results
 from integrations.records import schema as s
 from models.monitoring.findings import explains
 from tests.flows.ward import DAY, HOUR, NIGHT, Ward, round_at
@@ -19,7 +19,7 @@ def trained(ward: Ward, trained_at_days: float) -> None:
 
 
 def judged(ward: Ward, as_of_days: float) -> list[str]:
-    rows = matured_outcomes(ward.house, ward.lake(), round_at(NIGHT + as_of_days * DAY))
+    rows = matured_outcomes(ward.house, round_at(NIGHT + as_of_days * DAY))
     return sorted(rows["encounter_id"].to_pylist())
 
 
@@ -39,7 +39,7 @@ def test_a_silent_look_at_the_time_before_the_training_is_no_outcome_and_no_part
     ward.discharge("p2", NIGHT - 2 * HOUR)
     ward.score(NIGHT, is_champion=False, all_due=True)
     assert judged(ward, 40) == ["ehr/p2"]
-    window = scored_window(ward.house, ward.lake(), round_at(NIGHT + HOUR))
+    window = scored_window(ward.house, round_at(NIGHT + HOUR))
     assert window["encounter_id"].to_pylist() == ["ehr/p2"]
 
 
@@ -48,6 +48,7 @@ def test_one_odd_glucose_is_a_finding_on_glucose_and_on_nothing_else(ward: Ward)
     for number in range(40):
         ward.measure(f"g{number}", "2345-7", NIGHT - number * HOUR)
     ward.quarantine("p1", "2345-7", NIGHT)
-    found = _findings(ward.house, ward.lake(), round_at(NIGHT + HOUR))
+    this = round_at(NIGHT + HOUR)
+    found = _findings(ward.house, this, taken_results(ward.house, this))
     assert [(each.feature, each.row_count) for each in found] == [("glucose_last_mg_dl", 1)]
     assert not explains(found, "glucose_last_mg_dl")

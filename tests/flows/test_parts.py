@@ -51,6 +51,8 @@ def test_parts_give_the_scores_and_the_model_that_one_part_gives(
     fresh.done("train", USE_CASE, "--seed", "3", "--as-of", _end(played))
     assert _model(fresh) == _model(whole)
     assert not list((fresh.home / "tmp").glob("train-*"))
+    watched = ("monitor", USE_CASE, "--no-report", "--json", "--as-of", _end(played))
+    assert fresh.done(*watched).json == whole.done(*watched).json
 
 
 def test_a_plan_says_what_the_backfill_does_and_the_past_is_never_sent(whole: Rounds, fresh: Rounds) -> None:
