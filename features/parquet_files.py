@@ -51,33 +51,6 @@ def write_view(
     return int(spine.num_rows)
 
 
-def kept_rows(connection: duckdb.DuckDBPyConnection, view: View, folder: Path, spine: pa.Table) -> pa.Table:
-    """Return the rows that a folder keeps of a spine, one per spine row and in its order; null where it keeps none.
-
-    Of several rows of one stay and time the one of the newest snapshot stands.
-    """
-    numbered = spine.select(["encounter_id", "prediction_time"]).append_column(
-        "spine_row", pa.array(range(spine.num_rows), pa.int64())
-    )
-    columns = ", ".join(f"k.{feature.name} as {view.name}__{feature.name}" for feature in view.features)
-    connection.register("numbered_spine", numbered)
-    try:
-        return connection.sql(
-            f"""
-            select distinct on (s.spine_row)
-                s.spine_row,
-                k.feature_prediction_time as {view.name}__feature_prediction_time,
-                {columns}
-            from numbered_spine as s
-            left join read_parquet({quoted(folder / "*.parquet")}) as k
-                on k.encounter_id = s.encounter_id and k.prediction_time = s.prediction_time
-            order by s.spine_row, k.created_at desc
-            """
-        ).to_arrow_table()
-    finally:
-        connection.unregister("numbered_spine")
-
-
 def drop_covered(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
     """Remove the other files of a folder whose every stay and time stands in this one too. Returns how many.
 

@@ -25,7 +25,7 @@ def check_spine(spine: pa.Table) -> None:
 
 def check_read_back(rows: pa.Table, spine: pa.Table, views: Sequence[str]) -> None:
     """Raise NotInOrder when rows were lost or added, or a view has no row for a prediction_time of the spine."""
-    if rows.num_rows != spine.num_rows or rows["spine_row"].to_pylist() != list(range(spine.num_rows)):
+    if not rows["spine_row"].combine_chunks().equals(pa.array(range(spine.num_rows), pa.int64())):
         raise NotInOrder(f"{spine.num_rows} spine rows in, {rows.num_rows} rows out", where="feature store")
     asked = spine["prediction_time"].cast(pa.timestamp("us", "UTC"))
     for view in views:

@@ -1,8 +1,8 @@
 """The feature store: compute the views for a spine, keep them, and read them back as of.
 
 Rows are keyed (encounter_id, prediction_time) and lie as Parquet in one folder per view and version of its SQL.
-Training and scoring read them by the same call, through Feast. A row counts for its own prediction_time only, and of
-two rows of one key the one of the newer snapshot.
+Training and scoring read them by the same call, an equality join; Feast's own join is its oracle. A row counts for its
+own prediction_time only, and of two rows of one key the one of the newer snapshot.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -23,10 +23,12 @@ import pyarrow as pa
 import yaml
 
 from features.definitions import VIEWS, check_features, feast_objects, view, view_folder, view_names
+from features.kept_rows import kept_rows
 from features.online import newest_rows, not_older, online_rows
-from features.parquet_files import drop_covered, kept_rows, replace_file, write_view
+from features.parquet_files import drop_covered, replace_file, write_view
 from features.spine import check_read_back, check_spine, with_features
 from features.stale import Changes, stale_rows
+from integrations.duck import connect
 from integrations.errors import NotInOrder
 
 FEATURE_STORE_YAML = Path(__file__).resolve().parent / "feature_store.yaml"
@@ -77,32 +79,32 @@ class FeatureStore:
             drop_covered(connection, path)
         return written
 
-    def read(self, features: Sequence[str], spine: pa.Table) -> pa.Table:
+    def read(
+        self, features: Sequence[str], spine: pa.Table, connection: duckdb.DuckDBPyConnection | None = None
+    ) -> pa.Table:
         """Return the spine's rows and columns, in its order, with these "view:feature"; null is not measured.
 
-        Raises NotInOrder when a row of a view is missing or belongs to another prediction_time.
+        Reads by equality on stay and prediction_time, in the connection given, else in one of its own. Raises
+        NotInOrder when a row of a view is missing or belongs to another prediction_time.
+        """
+        views = self._asked(features, spine)
+        if spine.num_rows == 0:
+            return with_features(spine, features, None)
+        if connection is None:
+            with closing(connect(self.folder / "tmp")) as own:
+                return self._equality(own, views, features, spine)
+        return self._equality(connection, views, features, spine)
+
+    def read_through_feast(self, features: Sequence[str], spine: pa.Table) -> pa.Table:
+        """Return what `read` returns by Feast's point-in-time join: the oracle against which `read` is tested.
+
+        It costs several times the equality join (docs/decisions/0021), so nothing but tests and benches calls it.
         """
         views = self._asked(features, spine)
         if spine.num_rows == 0:
             return with_features(spine, features, None)
         with _feast_alone():
             rows = self._historical([*features, *(f"{name}:feature_prediction_time" for name in views)], spine)
-        check_read_back(rows, spine, views)
-        return with_features(spine, features, rows)
-
-    def look_back(self, connection: duckdb.DuckDBPyConnection, features: Sequence[str], spine: pa.Table) -> pa.Table:
-        """Return what `read` returns, by a plain equality join without Feast: for rows that were scored before.
-
-        Raises NotInOrder as `read` does.
-        """
-        views = self._asked(features, spine)
-        if spine.num_rows == 0:
-            return with_features(spine, features, None)
-        columns: dict[str, pa.ChunkedArray] = {}
-        for each in (view(name, self.views) for name in views):
-            kept = kept_rows(connection, each, view_folder(self.offline, each), spine)
-            columns |= zip(kept.column_names, kept.columns, strict=True)
-        rows = pa.table(columns)
         check_read_back(rows, spine, views)
         return with_features(spine, features, rows)
 
@@ -137,6 +139,18 @@ class FeatureStore:
             if not any(view_folder(self.offline, each).glob("*.parquet")):
                 raise NotInOrder(f"no rows of view {each.name} at its present version", to_do="build features first")
         return views
+
+    def _equality(
+        self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], features: Sequence[str], spine: pa.Table
+    ) -> pa.Table:
+        columns: dict[str, pa.ChunkedArray] = {}
+        for each in (view(name, self.views) for name in views):
+            wanted = [feature for name, _, feature in (f.partition(":") for f in features) if name == each.name]
+            kept = kept_rows(connection, each, wanted, view_folder(self.offline, each), spine)
+            columns |= zip(kept.column_names, kept.columns, strict=True)
+        rows = pa.table(columns)
+        check_read_back(rows, spine, views)
+        return with_features(spine, features, rows)
 
     def _historical(self, features: list[str], spine: pa.Table) -> pa.Table:
         ibis: Any = import_module("ibis")

@@ -69,7 +69,8 @@ def compute(house: House, this: Round, part: Part, spine: "pa.Table") -> int:
 def features_of(house: House, this: Round, part: Part, spine: "pa.Table") -> "pa.Table":
     """Return the spine with its features, computed first where that is needed."""
     compute(house, this, part, spine)
-    return house.store.read(this.case.features, spine)
+    with house.scratch() as connection:
+        return house.store.read(this.case.features, spine, connection)
 
 
 def views_of(case: UseCase) -> tuple[str, ...]:

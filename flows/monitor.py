@@ -67,8 +67,7 @@ def scored_window(house: House, this: Round) -> "pa.Table":
     scored = _unseen_scores(house, this, window_start(this.case, this.as_of))
     spine = scored.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
     try:
-        with house.scratch() as connection:
-            frame = house.store.look_back(connection, this.case.features, spine)
+        frame = house.store.read(this.case.features, spine)
     except NotInOrder:  # a view has changed since: judge the rows by what it says now
         for part in house.parts(this.snapshot):
             compute(house, this, part, of_part(house.open_snapshot(this.snapshot, part), spine))

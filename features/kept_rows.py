@@ -1,0 +1,66 @@
+"""What the offline store keeps of a spine, by a plain equality join: each row for its own prediction_time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.definitions import View
+from integrations.duck import quoted
+
+INSTANT = pa.timestamp("us", "UTC")
+
+
+def kept_rows(
+    connection: duckdb.DuckDBPyConnection, view: View, features: Sequence[str], folder: Path, spine: pa.Table
+) -> pa.Table:
+    """Return what a folder keeps of a spine, one row per spine row and in its order; null where it keeps none.
+
+    Of several rows of one stay and time the one of the newest snapshot stands. The columns are those asked for, named
+    view__feature as Feast names them. Parts of files outside the spine's times are not read.
+    """
+    numbered = pa.table(
+        {
+            "encounter_id": spine["encounter_id"],
+            "prediction_time": spine["prediction_time"].cast(INSTANT),
+            "spine_row": np.arange(spine.num_rows, dtype=np.int64),
+        }
+    )
+    span = pc.min_max(numbered["prediction_time"]).as_py()
+    columns = ", ".join(f"k.{name} as {view.name}__{name}" for name in ("feature_prediction_time", *features))
+    connection.register("numbered_spine", numbered)
+    try:
+        found = connection.sql(
+            f"""
+            with kept as (
+                from read_parquet({quoted(folder / "*.parquet")})
+                where prediction_time between $min and $max
+            )
+            select s.spine_row, epoch_us(k.created_at) as created_us, {columns}
+            from numbered_spine as s
+            join kept as k
+                on k.encounter_id = s.encounter_id
+                and k.prediction_time = s.prediction_time
+            """,
+            params=span,
+        ).to_arrow_table()
+    finally:
+        connection.unregister("numbered_spine")
+    return _in_order(found, spine.num_rows)
+
+
+def _in_order(found: pa.Table, row_count: int) -> pa.Table:
+    """Put the rows that were found in the spine's order, the newest of each; one row of nulls where none was found."""
+    spine_row = found["spine_row"].to_numpy()
+    order = np.arange(found.num_rows)
+    if np.bincount(spine_row, minlength=1).max() > 1:
+        order = np.lexsort((found["created_us"].to_numpy(), spine_row))
+        of_spine = spine_row[order]
+        order = order[np.append(of_spine[1:] != of_spine[:-1], True)]
+    place = np.full(row_count, -1, dtype=np.int64)
+    place[spine_row[order]] = order
+    rows = found.drop_columns(["spine_row", "created_us"]).take(pa.array(place, mask=place < 0))
+    return rows.append_column("spine_row", pa.array(np.arange(row_count, dtype=np.int64)))
