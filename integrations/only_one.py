@@ -1,0 +1,110 @@
+"""One process at a time, over all that share a place: a lock in Postgres or Redis, or on a file."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from integrations.errors import EnvironmentFault
+
+WAIT_SECONDS = 600
+LEASE_SECONDS = 120  # in Redis: so long a lock outlives the process that died with it
+
+Held = Callable[[], None]
+
+
+@contextmanager
+def only_one(what: str, *, url: str | None, file: Path) -> Iterator[Held]:
+    """Wait until no other process is at `what`, and keep them waiting meanwhile.
+
+    Locks in the database of `url` (postgresql://, redis://, rediss://), without one on a file. Yields a function that
+    holds the lock on: to be called before each write. It raises EnvironmentFault where the lock is lost.
+    """
+    if url is None:
+        with _file_lock(file):
+            yield lambda: None
+    elif url.startswith("redis"):
+        with _redis_lock(what, url) as held:
+            yield held
+    else:
+        with _postgres_lock(what, url) as held:
+            yield held
+
+
+def place_of(url: str) -> str:
+    """Say where a URL leads without who goes there: host, port and database."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'local socket'}:{parts.port or 'default port'}{parts.path}"
+
+
+@contextmanager
+def _file_lock(file: Path) -> Iterator[None]:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _postgres_lock(what: str, url: str) -> Iterator[Held]:
+    """Lock for as long as the connection lives: the server lets go by itself when the process dies."""
+    import psycopg
+
+    address = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    with _faults(what, url, psycopg.Error):
+        connection = psycopg.connect(address, autocommit=True)
+    try:
+        with _faults(what, url, psycopg.Error):
+            connection.execute(f"set lock_timeout = '{WAIT_SECONDS}s'".encode())
+            connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [f"rounds {what}"])
+
+        def held() -> None:
+            with _faults(what, url, psycopg.Error):
+                connection.execute("select 1")
+
+        yield held
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _redis_lock(what: str, url: str) -> Iterator[Held]:
+    """Lock for a lease that every write renews."""
+    import redis
+    from redis.exceptions import LockError
+
+    client = redis.Redis.from_url(url)
+    lock = client.lock(f"rounds {what}", timeout=LEASE_SECONDS, blocking_timeout=WAIT_SECONDS)
+
+    def held() -> None:
+        with _faults(what, url, redis.RedisError):
+            lock.extend(LEASE_SECONDS, replace_ttl=True)
+
+    try:
+        with _faults(what, url, redis.RedisError):
+            if not lock.acquire():
+                raise LockError("not acquired")
+        try:
+            yield held
+        finally:
+            with suppress(LockError):  # lost meanwhile: `held` says so to whoever still wants to write
+                lock.release()
+    finally:
+        client.close()
+
+
+@contextmanager
+def _faults(what: str, url: str, kind: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
+        raise EnvironmentFault(
+            f"the lock of {what} cannot be had: {type(error).__name__}",
+            where=place_of(url),
+            to_do="see that the server answers and that no other process hangs in it",
+        ) from None
