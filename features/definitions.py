@@ -140,14 +140,24 @@ def check_features(features: Sequence[str], folder: Path = VIEWS) -> None:
         raise WrongUsage(f"feature named twice: {', '.join(twice)}", where="features", to_do="name each feature once")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """What one version of a use case takes: Feast's FeatureService, by which it is asked for and shown."""
+
+    name: str
+    features: tuple[str, ...]
+    owner: str
+    description: str
+    tags: Mapping[str, str]
+
+
 def feast_objects(names: Sequence[str], offline: Path, folder: Path = VIEWS) -> list[Any]:
     """Declare the views to Feast: one entity, a folder of Parquet each, prediction_time as event time.
 
     ttl is a second: a row belongs to its own prediction_time and is never filled with an older one.
     """
-    from feast import Entity, FeatureView, Field, FileSource, ValueType
+    from feast import Entity, FeatureView, FileSource, ValueType
     from feast.data_format import ParquetFormat
-    from feast.types import Float64, UnixTimestamp
 
     encounter = Entity(
         name="encounter",
@@ -157,9 +167,6 @@ def feast_objects(names: Sequence[str], offline: Path, folder: Path = VIEWS) -> 
     )
     objects: list[Any] = [encounter]
     for each in (view(name, folder) for name in names):
-        fields = [
-            Field(name=f.name, dtype=Float64, description=f.description, tags={"unit": f.unit}) for f in each.features
-        ]
         source = FileSource(
             name=f"{each.name}_rows",
             path=str(view_folder(offline, each) / "*.parquet"),
@@ -172,14 +179,55 @@ def feast_objects(names: Sequence[str], offline: Path, folder: Path = VIEWS) -> 
                 name=each.name,
                 entities=[encounter],
                 ttl=timedelta(seconds=1),
-                schema=[*fields, Field(name="feature_prediction_time", dtype=UnixTimestamp)],
+                schema=_fields(each),
                 source=source,
                 description=each.description,
                 owner=each.owner,
-                tags={"version": each.version, "freshness_hours": str(int(each.freshness.total_seconds() // 3600))},
+                tags={"version": each.version, "freshness_hours": _hours(each.freshness)},
             )
         )
     return objects
+
+
+def feast_service(service: Service, feast_views: Mapping[str, Any]) -> Any:
+    """Declare a service to Feast, over the views that Feast knows."""
+    from feast import FeatureService
+
+    pairs = [reference.split(":") for reference in service.features]
+    return FeatureService(
+        name=service.name,
+        features=[feast_views[name][[f for each, f in pairs if each == name]] for name in dict(pairs)],
+        owner=service.owner,
+        description=service.description,
+        tags=dict(service.tags),
+    )
+
+
+def _fields(each: View) -> list[Any]:
+    """Every field says what it is, its unit, whose it is and how old it may be; those of the row itself as well."""
+    from feast import Field
+    from feast.types import Float64, Int64, String, UnixTimestamp
+
+    common = {"owner": each.owner, "freshness_hours": _hours(each.freshness)}
+    of_the_row = (
+        ("feature_prediction_time", UnixTimestamp, "instant, UTC", "the prediction_time that the row is of"),
+        ("feature_snapshot_id", Int64, "snapshot number", "the snapshot that the row was computed from; online only"),
+        ("feature_view_version", String, "shortened sha256", "the version of the view's SQL; online only"),
+    )
+    return [
+        *(
+            Field(name=f.name, dtype=Float64, description=f.description, tags={"unit": f.unit, **common})
+            for f in each.features
+        ),
+        *(
+            Field(name=name, dtype=kind, description=text, tags={"unit": unit, **common})
+            for name, kind, unit, text in of_the_row
+        ),
+    ]
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:g}"
 
 
 def view_folder(offline: Path, each: View) -> Path:

@@ -7,22 +7,33 @@ own prediction_time only, and of two rows of one key the one of the newer snapsh
 
 import hashlib
 import os
+import shutil
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
-from string import Template
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-import yaml
 
-from features.definitions import VIEWS, check_features, feast_objects, view, view_folder, view_names
+from features.definitions import (
+    VIEWS,
+    Service,
+    View,
+    check_features,
+    feast_objects,
+    feast_service,
+    view,
+    view_folder,
+    view_names,
+)
+from features.feast_places import FeastPlaces, disconnect
 from features.kept_rows import kept_rows
 from features.online import newest_rows, not_older, online_rows
 from features.parquet_files import drop_covered, replace_file, write_view
@@ -30,17 +41,25 @@ from features.spine import check_read_back, check_spine, with_features
 from features.stale import Changes, stale_rows
 from integrations.duck import connect
 from integrations.errors import NotInOrder
+from integrations.only_one import Held, only_one
 
-FEATURE_STORE_YAML = Path(__file__).resolve().parent / "feature_store.yaml"
+PROJECT, ABOUT = "rounds", "what is known of a stay at prediction_time"
+REGISTRY = "registry.db"
+ROWS_AT_ONCE = 5_000  # written online between two looks at the lock
 _FEAST = threading.Lock()  # Feast's DuckDB is one connection for the process
 
 
 class FeatureStore:
-    """The features under one folder: offline/, online.db and Feast's registry."""
+    """The features under one folder: offline/, and unless they lie elsewhere, online.db and Feast's registry."""
 
-    def __init__(self, folder: Path, views: Path = VIEWS, *, feeds: str = "") -> None:
+    def __init__(
+        self, folder: Path, views: Path = VIEWS, places: FeastPlaces = FeastPlaces(), *, feeds: str = ""
+    ) -> None:
         """`feeds` names what contracts say of the feeds: under another clock or authority, features are others."""
-        self.folder, self.views, self.offline = folder, views, folder / "offline" / feeds
+        self.folder, self.views, self.places, self.feeds = folder, views, places, feeds
+        self.offline = folder / "offline" / feeds
+        self._feast: tuple[object, Any, Mapping[str, View]] | None = None
+        self._checked: set[tuple[str, ...]] = set()
 
     def view_versions(self, views: Sequence[str]) -> dict[str, str]:
         """Return the version of each view's SQL, as a score keeps it."""
@@ -103,32 +122,48 @@ class FeatureStore:
         views = self._asked(features, spine)
         if spine.num_rows == 0:
             return with_features(spine, features, None)
-        with _feast_alone():
-            rows = self._historical([*features, *(f"{name}:feature_prediction_time" for name in views)], spine)
+        with self._opened() as (store, _):
+            rows = self._historical(store, [*features, *(f"{name}:feature_prediction_time" for name in views)], spine)
         check_read_back(rows, spine, views)
         return with_features(spine, features, rows)
 
     def materialize(self, as_of: datetime, views: Sequence[str], *, window: timedelta = timedelta(hours=24)) -> int:
         """Put the newest row of each stay in (as_of - window, as_of] online, and never an older one over a newer.
 
-        Returns how many rows were written.
+        Whoever else writes to this online store waits meanwhile. Returns how many rows were written.
         """
-        written = 0
-        with _feast_alone():
-            store = self._feast()
-            for name in views:
-                newest = newest_rows(view_folder(self.offline, view(name, self.views)), as_of, window)
-                rows = not_older(store, name, newest)
-                if rows.num_rows:
-                    store.write_to_online_store(name, rows.to_pandas())
-                written += rows.num_rows
-        return written
+        with self._opened() as (store, known), self._online_alone() as held:
+            return sum(self._put_online(store, known[name], as_of, window, held) for name in views)
 
-    def online(self, features: Sequence[str], encounter_ids: Sequence[str]) -> pa.Table:
-        """Return what the online store holds of these stays; null where it holds nothing."""
-        check_features(tuple(features), self.views)
-        with _feast_alone():
-            return online_rows(self._feast(), features, encounter_ids)
+    def online(self, features: Sequence[str], encounter_ids: Sequence[str], *, as_of: datetime) -> pa.Table:
+        """Return what the online store knows of these stays at as_of, and of each view <view>__feature_prediction_time.
+
+        The row is of the stay's newest prediction_time. One that is older at as_of than the freshness of its view gives
+        nulls, and so does one of later than as_of.
+        """
+        with self._opened() as (store, known):
+            if tuple(features) not in self._checked:
+                check_features(features, self.views)
+                self._checked.add(tuple(features))
+            names = dict.fromkeys(reference.partition(":")[0] for reference in features)
+            return online_rows(store, features, {name: known[name] for name in names}, encounter_ids, as_of)
+
+    def declare(self, service: Service) -> bool:
+        """Tell Feast what a version takes, once: what is declared stays as it is. Returns whether it was new."""
+        with self._opened() as (store, _), self._registry_alone():
+            if service.name in {each.name for each in store.list_feature_services()}:
+                return False
+            views = {each.name: each for each in store.list_feature_views()}
+            self._apply([feast_service(service, views)])
+            self.close()
+            return True
+
+    def close(self) -> None:
+        """Let go of what Feast keeps open: the registry as it was read, and its connection to the online store."""
+        if self._feast is not None:
+            disconnect(self._feast[1])
+        self._feast = None
+        self._checked.clear()
 
     def _asked(self, features: Sequence[str], spine: pa.Table) -> tuple[str, ...]:
         """Check what is asked of the store, and return the views it draws on."""
@@ -139,6 +174,14 @@ class FeatureStore:
             if not any(view_folder(self.offline, each).glob("*.parquet")):
                 raise NotInOrder(f"no rows of view {each.name} at its present version", to_do="build features first")
         return views
+
+    def _put_online(self, store: Any, each: View, as_of: datetime, window: timedelta, held: Held) -> int:
+        newest = newest_rows(view_folder(self.offline, each), each, as_of, window)
+        rows = not_older(store, each, newest)
+        for start in range(0, rows.num_rows, ROWS_AT_ONCE):
+            held()
+            store.write_to_online_store(each.name, rows.slice(start, ROWS_AT_ONCE).to_pandas())
+        return int(rows.num_rows)
 
     def _equality(
         self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], features: Sequence[str], spine: pa.Table
@@ -152,7 +195,7 @@ class FeatureStore:
         check_read_back(rows, spine, views)
         return with_features(spine, features, rows)
 
-    def _historical(self, features: list[str], spine: pa.Table) -> pa.Table:
+    def _historical(self, store: Any, features: list[str], spine: pa.Table) -> pa.Table:
         ibis: Any = import_module("ibis")
         entities = pa.table(
             {
@@ -161,7 +204,6 @@ class FeatureStore:
                 "spine_row": pa.array(range(spine.num_rows), pa.int64()),
             }
         )
-        store = self._feast()
         backend = ibis.duckdb.connect(memory_limit="1GB", temp_directory=str(self.folder / "tmp"), threads=2)
         ibis.set_backend(backend)
         try:
@@ -173,26 +215,63 @@ class FeatureStore:
             backend.disconnect()  # else it stays open, with its memory, as long as the process
         return rows.sort_by("spine_row")
 
-    def _feast(self) -> Any:
-        """Open Feast, with the registry brought in line when the views have changed."""
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Any, Mapping[str, View]]]:
+        """Feast with the views it knows, for one thread at a time; opened anew after a view or a server has failed."""
+        with _feast_alone():
+            state = sorted((each.name, each.stat().st_mtime_ns) for each in os.scandir(self.views))
+            if self._feast is None or self._feast[0] != state:
+                self.close()
+                known = {name: view(name, self.views) for name in view_names(self.views)}
+                self._feast = (state, self._open(), known)
+            try:
+                yield self._feast[1:]
+            except Exception:
+                self.close()
+                raise
+
+    def _open(self) -> Any:
+        """Open Feast, with the registry brought in line when what we declare has changed."""
+        from feast import Project
+
+        objects = feast_objects(view_names(self.views), self.offline, self.views)
+        said = [each.to_proto().SerializeToString(deterministic=True) for each in objects]
+        stamp = hashlib.sha256(b"".join(said) + self.places.named.encode()).hexdigest()
+        with self._registry_alone():
+            if self.places.registry_url is not None or (self.folder / REGISTRY).exists():
+                store = self._connected()
+                project = store.get_project(None)
+                if project.tags.get("declared") == stamp:
+                    return store
+                disconnect(store)
+            self._apply(objects, [Project(name=PROJECT, description=ABOUT, tags={"declared": stamp})])
+            return self._connected()
+
+    def _apply(self, *batches: list[Any]) -> None:
+        """Change the registry: in Postgres as it stands; a file as a copy, which then takes its place whole."""
+        registry = self.folder / REGISTRY
+        fresh = self.folder / f"{REGISTRY}.{os.getpid()}.tmp"
+        is_file = self.places.registry_url is None
+        if is_file and registry.exists():
+            shutil.copyfile(registry, fresh)
+        store = self._connected({"registry": str(fresh)} if is_file else {})
+        for objects in batches:
+            store.apply(objects)
+        disconnect(store)
+        if is_file:
+            replace_file(fresh, registry)
+
+    def _connected(self, instead: Mapping[str, Any] = MappingProxyType({})) -> Any:
         from feast import FeatureStore as Feast
         from feast import RepoConfig
 
-        text = Template(FEATURE_STORE_YAML.read_text(encoding="utf-8")).substitute(ROUNDS_FEATURES=str(self.folder))
-        settings = yaml.safe_load(text)
-        names = view_names(self.views)
-        stamp = hashlib.sha256(f"{text}{self.offline}{self.view_versions(names)}".encode()).hexdigest()
-        stamp_file = self.folder / "registry.sha256"
-        if not stamp_file.exists() or stamp_file.read_text() != stamp:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fresh = self.folder / f"registry.{os.getpid()}.tmp"
-            Feast(config=RepoConfig(**{**settings, "registry": str(fresh)}, repo_path=self.folder)).apply(
-                feast_objects(names, self.offline, self.views)
-            )
-            replace_file(fresh, Path(settings["registry"]))
-            fresh.write_text(stamp)
-            replace_file(fresh, stamp_file)
-        return Feast(config=RepoConfig(**settings, repo_path=self.folder))
+        return Feast(config=RepoConfig(**{**self.places.config(self.folder), **instead}, repo_path=self.folder))
+
+    def _online_alone(self) -> AbstractContextManager[Held]:
+        return only_one("online store", url=self.places.online_url, file=self.folder / "online.lock")
+
+    def _registry_alone(self) -> AbstractContextManager[Held]:
+        return only_one("feature registry", url=self.places.registry_url, file=self.folder / "registry.lock")
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from flows.parameters import AsOf, UseCaseName
 from flows.parts import in_parts
 from flows.run_log import recorded_run
 from flows.step import step, tell
+from models.governance.versions import find_version
 from models.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def build_features(use_case: UseCaseName, as_of: AsOf = None) -> int:
         this = Round.of(house, use_case, as_of=moment)
         rows = sum(in_parts(house, build_part, this))
         online = put_online(house, this)
+        if this.version is not None:
+            declare(house, this.case, this.version)
         tell(
             f"{use_case}: {rows:,} due rows in, {rows:,} rows out of each of {len(views_of(this.case))} views, "
             f"{online:,} rows put online"
@@ -45,6 +48,30 @@ def build_part(house: House, this: Round, part: Part) -> int:
 def put_online(house: House, this: Round) -> int:
     """Put the newest row of each stay into the online store; an older one never wins. Returns the rows of all views."""
     return house.store.materialize(this.as_of, views_of(this.case))
+
+
+@step
+def declare(house: House, case: UseCase, version: int) -> None:
+    """Tell Feast what a registered version takes, once, under a name such as aki_48h_v3."""
+    from features.definitions import Service
+
+    with house.records.read() as connection:
+        registered = find_version(connection, case.name, version)
+    house.store.declare(
+        Service(
+            name=f"{case.name}_v{version}",
+            features=case.features,
+            owner=case.owner,
+            description=case.question,
+            tags={
+                "use_case": case.name,
+                "version": str(version),
+                "manifest_hash": registered.manifest_hash,
+                "trained_at": registered.trained_at.isoformat(),
+                **{f"view {name}": its for name, its in house.store.view_versions(views_of(case)).items()},
+            },
+        )
+    )
 
 
 @step

@@ -64,9 +64,20 @@ class House:
 
     @cached_property
     def store(self) -> "FeatureStore":
+        from features.feast_places import FeastPlaces
         from features.store import FeatureStore
 
-        return FeatureStore(self.settings.features, feeds=hashlib.sha256(repr(feeds()).encode()).hexdigest()[:8])
+        online, registry = self.settings.online_store_url, self.settings.feature_registry_url
+        places = FeastPlaces(
+            online=self.settings.online_store,
+            online_url=online.get_secret_value() if online else None,
+            registry_url=registry.get_secret_value() if registry else None,
+        )
+        return FeatureStore(
+            self.settings.features,
+            places=places,
+            feeds=hashlib.sha256(repr(feeds()).encode()).hexdigest()[:8],
+        )
 
     @cached_property
     def registry(self) -> "Registry":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
 
-from flows.build_features import features_of, views_of
+from flows.build_features import declare, features_of, views_of
 from flows.due import Round
 from flows.house import House, Part, at, clock, open_house
 from flows.parameters import AsOf, UseCaseName, described
@@ -87,6 +87,7 @@ def train(use_case: UseCaseName, as_of: AsOf = None, seed: Seed = 0, trained_by:
         candidate = fit(this, frame, learnt.held, seed)
         evaluation = judge(house, this, frame, seed)
         version = register(house, this, candidate, evaluation, frame, trainer)
+        declare(house, this.case, version)
         tell(
             f"{use_case}: {sum(learnt.reasons.values()):,} cohort rows in, {learnt.rows + learnt.held:,} with a "
             f"final label = {learnt.rows:,} learnt from + {learnt.held:,} held; "

@@ -88,7 +88,7 @@ def _redis_lock(what: str, url: str) -> Iterator[Held]:
     try:
         with _faults(what, url, redis.RedisError):
             if not lock.acquire():
-                raise LockError("not acquired")
+                raise redis.TimeoutError
         try:
             yield held
         finally:

@@ -6,9 +6,10 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from integrations.errors import WrongUsage
 from integrations.hl7v2.address import Address
@@ -16,6 +17,7 @@ from integrations.web.endpoint import Endpoint
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PREFIX = "ROUNDS_"
+POSTGRES = ("postgresql", "postgresql+psycopg")
 OF_THE_TESTS = ("ROUNDS_PARTS", "ROUNDS_SOAK")  # switches that say how tests run; no installation has them
 
 
@@ -42,6 +44,10 @@ class Settings(BaseModel):
 
     listeners: dict[str, Address] = {}  # by feed; ROUNDS_LISTENERS holds them as JSON
 
+    online_store: Literal["sqlite", "redis", "postgres"] = "sqlite"  # sqlite lies beside the features
+    online_store_url: SecretStr | None = Field(default=None, validate_default=True)
+    feature_registry_url: SecretStr | None = None  # Postgres, where many workers share it; else a file
+
     @field_validator("endpoints", "listeners", mode="before")
     @classmethod
     def _from_json(cls, value: object) -> object:
@@ -55,6 +61,19 @@ class Settings(BaseModel):
         ):
             raise ValueError("say here, threads, processes, or the address of a Dask scheduler: tls://HOST:PORT")
         return value
+
+    @field_validator("online_store_url")
+    @classmethod
+    def _leads_to_the_online_store(cls, value: SecretStr | None, said: ValidationInfo) -> SecretStr | None:
+        schemes = {"sqlite": (), "redis": ("redis", "rediss"), "postgres": POSTGRES}[
+            said.data.get("online_store", "sqlite")
+        ]
+        return _with_scheme(value, schemes, is_needed=bool(schemes))
+
+    @field_validator("feature_registry_url")
+    @classmethod
+    def _leads_to_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        return _with_scheme(value, POSTGRES, is_needed=False)
 
     @property
     def landing(self) -> Path:
@@ -96,6 +115,25 @@ class Settings(BaseModel):
     def records(self) -> str:
         """The SQLAlchemy URL of the operational database."""
         return self.records_url.get_secret_value() if self.records_url else f"sqlite:///{self.home / 'records.db'}"
+
+
+def _with_scheme(url: SecretStr | None, schemes: tuple[str, ...], *, is_needed: bool) -> SecretStr | None:
+    """Refuse a URL that leads elsewhere, without a word of what it says."""
+    if url is None and not is_needed:
+        return None
+    if not schemes:
+        raise ValueError("sqlite has no URL")
+    named = " or ".join(f"{scheme}://" for scheme in schemes)
+    if url is None or not url.get_secret_value().startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        raise ValueError(f"must begin with {named}")
+    try:
+        parts = urlsplit(url.get_secret_value())
+        is_url = parts.port is None or bool(parts.hostname)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError("is no URL; what is special in user or password stands percent-encoded")
+    return url
 
 
 def load_settings(environment: dict[str, str] | None = None) -> Settings:

@@ -209,7 +209,7 @@ def test_of_two_files_that_hold_a_stay_and_time_the_newer_snapshot_is_read(
     assert store.read(creatinine, asked)["creatinine_last_mg_dl"].to_pylist() == [1.0, 2.2]
     assert store.read_through_feast(creatinine, asked).equals(store.read(creatinine, asked))
     store.materialize(night(4), ["recent_labs"])
-    assert store.online(creatinine, ["ehr/000.e1"])["creatinine_last_mg_dl"].to_pylist() == [2.2]
+    assert store.online(creatinine, ["ehr/000.e1"], as_of=night(4))["creatinine_last_mg_dl"].to_pylist() == [2.2]
 
 
 def test_a_part_that_a_newer_snapshot_computed_outlives_an_older_history(
@@ -303,10 +303,10 @@ def test_online_holds_the_newest_row_of_the_window_and_an_older_one_never_wins(
     assert store.materialize(night(4), views) == 0
     store.compute(lake, views, spine_of(("e1", 2), ("e1", 4), ("e2", 3), ("e1", 9)), name="nights", snapshot_id=1)
     assert store.materialize(night(4), views, window=timedelta(hours=72)) == 2
-    held = store.online(feature, ["ehr/000.e1", "ehr/000.e2", "ehr/000.e3"])
+    held = store.online(feature, ["ehr/000.e1", "ehr/000.e2", "ehr/000.e3"], as_of=night(4))
     assert held["creatinine_last_mg_dl"].to_pylist() == [1.4, None, None]
     assert store.materialize(night(2), views, window=timedelta(hours=72)) == 0
-    assert store.online(feature, ["ehr/000.e1"])["creatinine_last_mg_dl"].to_pylist() == [1.4]
+    assert store.online(feature, ["ehr/000.e1"], as_of=night(4))["creatinine_last_mg_dl"].to_pylist() == [1.4]
     assert store.materialize(night(4), views) == 0
 
 

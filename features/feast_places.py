@@ -1,0 +1,112 @@
+"""Where Feast keeps what it knows of itself and the newest rows: files beside the features, Redis or Postgres."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import yaml
+
+from integrations.errors import WrongUsage
+from integrations.only_one import place_of
+
+OnlineKind = Literal["sqlite", "redis", "postgres"]
+REDIS_PORT, POSTGRES_PORT = 6379, 5432
+REGISTRY_IN_A_FILE = Path(__file__).resolve().parent / "feature_store.yaml"
+REGISTRY_IN_POSTGRES = Path(__file__).resolve().parent / "feature_store_postgres.yaml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeastPlaces:
+    """The online store, and the registry: a file beside the features, or Postgres where many workers share it.
+
+    Both URLs are secret, for they may hold a password.
+    """
+
+    online: OnlineKind = "sqlite"
+    online_url: str | None = field(default=None, repr=False)
+    registry_url: str | None = field(default=None, repr=False)
+
+    @property
+    def named(self) -> str:
+        """Say where the online rows lie, without who goes there."""
+        return self.online if self.online_url is None else f"{self.online} at {place_of(self.online_url)}"
+
+    def config(self, folder: Path) -> dict[str, Any]:
+        """Return Feast's settings: those of the file that `feast ui` takes too, and the online store's."""
+        file = REGISTRY_IN_A_FILE if self.registry_url is None else REGISTRY_IN_POSTGRES
+        names = {
+            "ROUNDS_FEATURES": str(folder),
+            "ROUNDS_FEATURE_REGISTRY_URL": _with_driver(self.registry_url or ""),
+        }
+        settings: dict[str, Any] = yaml.safe_load(Template(file.read_text(encoding="utf-8")).substitute(names))
+        if self.online_url is not None:
+            settings["online_store"] = _redis(self.online_url) if self.online == "redis" else _postgres(self.online_url)
+        return settings
+
+
+def _with_driver(url: str) -> str:
+    scheme, rest = url.split("://", 1) if url else ("", "")
+    return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url
+
+
+def _redis(url: str) -> dict[str, Any]:
+    """Write a URL as Feast wants it: parts behind commas, the values JSON, so that a password may hold anything.
+
+    Feast compares event times before it writes, but cannot tell two snapshots of one time apart: we compare ourselves.
+    """
+    parts = urlsplit(url)
+    said: dict[str, object] = dict(parse_qsl(parts.query))
+    said |= {"db": int(parts.path.strip("/") or 0), "ssl": parts.scheme == "rediss"}
+    if parts.username:
+        said["username"] = unquote(parts.username)
+    if parts.password:
+        said["password"] = unquote(parts.password)
+    values = [f"{name}={json.dumps(value).replace(',', chr(92) + 'u002c')}" for name, value in said.items()]
+    return {
+        "type": "redis",
+        "connection_string": ",".join([f"{parts.hostname}:{parts.port or REDIS_PORT}", *values]),
+        "skip_dedup": True,
+    }
+
+
+def _postgres(url: str) -> dict[str, Any]:
+    """Write a URL as Feast wants it: sslmode (else `require`), sslrootcert, sslcert and sslkey pass through."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    said = {name: str(value) for name, value in conninfo_to_dict(_without_driver(url)).items() if value is not None}
+    files = {f"{name}_path": said.pop(name) for name in ("sslrootcert", "sslcert", "sslkey") if name in said}
+    found = {
+        "type": "postgres",
+        "host": said.pop("host", "localhost"),
+        "port": int(said.pop("port", POSTGRES_PORT)),
+        "database": said.pop("dbname", "rounds"),
+        "user": said.pop("user", "rounds"),
+        "password": said.pop("password", ""),
+        "sslmode": said.pop("sslmode", "require"),
+        **files,
+    }
+    if said:
+        raise WrongUsage(
+            f"the online store takes no {', '.join(sorted(said))}",
+            where="online_store_url",
+            to_do="leave only sslmode, sslrootcert, sslcert, sslkey behind the ?",
+        )
+    return found
+
+
+def _without_driver(url: str) -> str:
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def disconnect(store: Any) -> None:
+    """Close what Feast opened for its online store and a registry in Postgres; it has no word for it itself."""
+    online = store._get_provider().online_store
+    for name in ("_conn", "_client"):
+        if connection := getattr(online, name, None):
+            connection.close()
+            setattr(online, name, None)
+    if engine := getattr(store.registry, "write_engine", None):
+        engine.dispose()
