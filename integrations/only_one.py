@@ -47,6 +47,7 @@ def _file_lock(file: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it with a process forked meanwhile
         os.close(descriptor)
 
 

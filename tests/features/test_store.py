@@ -1,8 +1,7 @@
 """The feature store, with a real Feast: what is written comes back, for its own prediction_time and nothing else."""
 
 import stat
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -15,54 +14,11 @@ from features.parquet_files import view_rows
 from features.spine import check_read_back
 from features.store import FeatureStore
 from integrations.changes import CHANGES
-from integrations.duck import connect
 from integrations.errors import NotInOrder
-from models.cases import Cases, open_stories
+from tests.features.two_stays import INSTANT, night, spine_of
 
-INSTANT = pa.timestamp("us", "UTC")
 FEATURES = ("patient_demographics:age_years", "encounter_history:in_stay_hours", "recent_labs:creatinine_last_mg_dl")
 ALL_VIEWS = ("patient_demographics", "encounter_history", "recent_labs")
-FACTS = {
-    "patient": [{"id": "p1", "birth_date": "1950-01-01"}, {"id": "p2", "birth_date": "1960-01-01"}],
-    "encounter": [
-        {"id": "e1", "patient": "p1", "started_at": "2024-01-01"},
-        {"id": "e2", "patient": "p2", "started_at": "2024-01-02"},
-    ],
-    "observation": [
-        {"patient": "p1", "code": "2160-0", "value_number": 1.0, "effective_at": "2024-01-01 06:00"},
-        {"patient": "p1", "code": "2160-0", "value_number": 1.4, "effective_at": "2024-01-03 06:00"},
-    ],
-}
-
-
-def night(day: int) -> datetime:
-    return datetime(2024, 1, day, 12, tzinfo=UTC)
-
-
-def spine_of(*rows: tuple[str, int], **more: list[object]) -> pa.Table:
-    """A spine from (stay, day); p1 has e1, p2 has e2."""
-    columns = {
-        "site_id": pa.array(["demo"] * len(rows), pa.string()),
-        "patient_id": pa.array([f"ehr/000.p{name[1]}" for name, _ in rows], pa.string()),
-        "encounter_id": pa.array([f"ehr/000.{name}" for name, _ in rows], pa.string()),
-        "prediction_time": pa.array([night(day) for _, day in rows], INSTANT),
-    }
-    return pa.table({**columns, **more})
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    cases = {"time_zone": "UTC", "lateness_hours": {"ehr": 24}, "as_of": "2024-06-01"}
-    story = {"story": "one", "facts": FACTS, "expect": {}}
-    connection = connect(tmp_path / "tmp", threads=1)
-    open_stories(connection, Cases.model_validate({**cases, "cases": [story]}), tmp_path)
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> FeatureStore:
-    return FeatureStore(tmp_path / "features")
 
 
 def nothing(since: int) -> pa.Table:
@@ -293,21 +249,6 @@ def test_a_changed_view_starts_anew_and_the_registry_follows(lake: duckdb.DuckDB
     store.compute(lake, ["vital_signs"], spine, name="night", snapshot_id=1)
     assert store.read_through_feast(["vital_signs:body_temperature_last_cel"], spine).num_rows == 1
     assert stat.S_IMODE((store.folder / "registry.db").stat().st_mode) == 0o600
-
-
-def test_online_holds_the_newest_row_of_the_window_and_an_older_one_never_wins(
-    store: FeatureStore, lake: duckdb.DuckDBPyConnection
-) -> None:
-    views = ["recent_labs"]
-    feature = ["recent_labs:creatinine_last_mg_dl"]
-    assert store.materialize(night(4), views) == 0
-    store.compute(lake, views, spine_of(("e1", 2), ("e1", 4), ("e2", 3), ("e1", 9)), name="nights", snapshot_id=1)
-    assert store.materialize(night(4), views, window=timedelta(hours=72)) == 2
-    held = store.online(feature, ["ehr/000.e1", "ehr/000.e2", "ehr/000.e3"], as_of=night(4))
-    assert held["creatinine_last_mg_dl"].to_pylist() == [1.4, None, None]
-    assert store.materialize(night(2), views, window=timedelta(hours=72)) == 0
-    assert store.online(feature, ["ehr/000.e1"], as_of=night(4))["creatinine_last_mg_dl"].to_pylist() == [1.4]
-    assert store.materialize(night(4), views) == 0
 
 
 def test_a_read_that_loses_or_moves_a_row_is_stopped() -> None:
