@@ -1,6 +1,8 @@
 """Where Feast keeps what it knows of itself and the newest rows: files beside the features, Redis or Postgres."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
@@ -99,6 +101,15 @@ def _postgres(url: str) -> dict[str, Any]:
 
 def _without_driver(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+@contextmanager
+def disconnected(store: Any) -> Iterator[Any]:
+    """Use a store of Feast's once."""
+    try:
+        yield store
+    finally:
+        disconnect(store)
 
 
 def disconnect(store: Any) -> None:

@@ -33,7 +33,7 @@ from features.definitions import (
     view_folder,
     view_names,
 )
-from features.feast_places import FeastPlaces, disconnect
+from features.feast_places import FeastPlaces, disconnect, disconnected
 from features.kept_rows import kept_rows
 from features.online import newest_rows, not_older, online_rows
 from features.parquet_files import drop_covered, replace_file, write_view
@@ -238,14 +238,17 @@ class FeatureStore:
         said = [each.to_proto().SerializeToString(deterministic=True) for each in objects]
         stamp = hashlib.sha256(b"".join(said) + self.places.named.encode()).hexdigest()
         with self._registry_alone():
-            if self.places.registry_url is not None or (self.folder / REGISTRY).exists():
-                store = self._connected()
-                project = store.get_project(None)
-                if project.tags.get("declared") == stamp:
-                    return store
-                disconnect(store)
-            self._apply(objects, [Project(name=PROJECT, description=ABOUT, tags={"declared": stamp})])
+            if self._declared() != stamp:
+                self._apply(objects, [Project(name=PROJECT, description=ABOUT, tags={"declared": stamp})])
             return self._connected()
+
+    def _declared(self) -> str | None:
+        """Return the stamp of what the registry holds; None before anything was declared."""
+        if self.places.registry_url is None and not (self.folder / REGISTRY).exists():
+            return None
+        with disconnected(self._connected()) as store:
+            stamps = [each.tags.get("declared") for each in store.list_projects() if each.name == PROJECT]
+        return stamps[0] if stamps else None
 
     def _apply(self, *batches: list[Any]) -> None:
         """Change the registry: in Postgres as it stands; a file as a copy, which then takes its place whole."""
@@ -254,10 +257,9 @@ class FeatureStore:
         is_file = self.places.registry_url is None
         if is_file and registry.exists():
             shutil.copyfile(registry, fresh)
-        store = self._connected({"registry": str(fresh)} if is_file else {})
-        for objects in batches:
-            store.apply(objects)
-        disconnect(store)
+        with disconnected(self._connected({"registry": str(fresh)} if is_file else {})) as store:
+            for objects in batches:
+                store.apply(objects)
         if is_file:
             replace_file(fresh, registry)
 
