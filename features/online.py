@@ -46,15 +46,11 @@ def not_older(store: Any, view: View, rows: pa.Table) -> pa.Table:
     if not rows.num_rows:
         return rows
     held = _held(store, [], {view.name: view}, rows["encounter_id"].to_pylist())
-    time, before = rows["prediction_time"].cast(INSTANT), held[f"{view.name}__feature_prediction_time"]
-    is_later = pc.or_(
-        pc.greater(time, before),
-        pc.and_(
-            pc.equal(time, before),
-            pc.greater(rows["feature_snapshot_id"], held[f"{view.name}__feature_snapshot_id"]),
-        ),
-    )
-    return rows.filter(pc.fill_null(is_later, True))
+    time, before = rows["prediction_time"].cast(INSTANT), _time(held, view)
+    snapshot_id = held[f"{view.name}__feature_snapshot_id"].cast(pa.int64())
+    is_newer_snapshot = pc.greater(rows["feature_snapshot_id"], snapshot_id)
+    is_later = pc.or_(pc.greater(time, before), pc.and_(pc.equal(time, before), is_newer_snapshot))
+    return rows.filter(pc.or_(pc.fill_null(is_later, True), pc.invert(_is_ours(held, view))))
 
 
 def online_rows(
@@ -65,39 +61,38 @@ def online_rows(
     A row that is older at as_of than its view's freshness gives nulls, and so does one of later than as_of: the time
     stays, so that the reader sees why. Null is the time too where the store holds no row of the stay.
     """
-    found = _held(store, features, views, encounter_ids)
-    columns = {"encounter_id": found["encounter_id"]}
-    is_fresh = {name: _is_fresh(found[f"{name}__feature_prediction_time"], each, as_of) for name, each in views.items()}
+    held = _held(store, features, views, encounter_ids)
+    columns, times, shown = {"encounter_id": held["encounter_id"]}, {}, {}
+    for name, each in views.items():
+        times[f"{name}__feature_prediction_time"] = time = _only(_is_ours(held, each), _time(held, each))
+        from_, to = pa.scalar(as_of - each.freshness, INSTANT), pa.scalar(as_of, INSTANT)
+        shown[name] = pc.fill_null(pc.and_(pc.greater_equal(time, from_), pc.less_equal(time, to)), False)
     for reference in features:
         name, _, feature = reference.partition(":")
-        value = found[f"{name}__{feature}"].cast(pa.float64())
-        columns[feature] = pc.if_else(is_fresh[name], value, pa.scalar(None, pa.float64()))
-    for name in views:
-        columns[f"{name}__feature_prediction_time"] = found[f"{name}__feature_prediction_time"]
-    return pa.table(columns)
-
-
-def _is_fresh(time: pa.ChunkedArray, view: View, as_of: datetime) -> pa.ChunkedArray:
-    from_, to = pa.scalar(as_of - view.freshness, INSTANT), pa.scalar(as_of, INSTANT)
-    return pc.fill_null(pc.and_(pc.greater_equal(time, from_), pc.less_equal(time, to)), False)
+        value = held[f"{name}__{feature}"]  # of no type where no stay has one
+        columns[feature] = _only(shown[name], value if value.type == pa.float64() else value.cast(pa.float64()))
+    return pa.table({**columns, **times})
 
 
 def _held(store: Any, features: Sequence[str], views: Mapping[str, View], encounter_ids: Sequence[str]) -> pa.Table:
-    """Return what the store holds, with time and snapshot of each view's row: null where it is of another version."""
-    wanted = [*features, *(f"{name}:{column}" for name in views for column in OF_THE_ROW)]
+    """Return what the store holds, named view__feature, with what each view's row says of itself."""
     found: pa.Table = store.get_online_features(
-        features=wanted,
+        features=[*features, *(f"{name}:{column}" for name in views for column in OF_THE_ROW)],
         entity_rows=[{"encounter_id": each} for each in encounter_ids],
         full_feature_names=True,
     ).to_arrow()
-    columns = {"encounter_id": found["encounter_id"]}
-    for reference in wanted:
-        name, _, feature = reference.partition(":")
-        kind = {"feature_prediction_time": INSTANT, "feature_snapshot_id": pa.int64()}.get(feature)
-        value = found[f"{name}__{feature}"]
-        value = value if kind is None else value.cast(kind)
-        is_ours = pc.fill_null(
-            pc.equal(found[f"{name}__feature_view_version"].cast(pa.string()), views[name].version), False
-        )
-        columns[f"{name}__{feature}"] = pc.if_else(is_ours, value, pa.scalar(None, value.type))
-    return pa.table(columns)
+    return found
+
+
+def _is_ours(held: pa.Table, view: View) -> pa.ChunkedArray:
+    """Whether the row was computed by the present version of the view's SQL."""
+    return pc.fill_null(pc.equal(held[f"{view.name}__feature_view_version"].cast(pa.string()), view.version), False)
+
+
+def _time(held: pa.Table, view: View) -> pa.ChunkedArray:
+    return held[f"{view.name}__feature_prediction_time"].cast(INSTANT)
+
+
+def _only(is_shown: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Put null where a value is not to be shown."""
+    return value if pc.all(is_shown).as_py() else pc.if_else(is_shown, value, pa.scalar(None, value.type))
