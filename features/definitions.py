@@ -212,7 +212,7 @@ def _fields(each: View) -> list[Any]:
     of_the_row = (
         ("feature_prediction_time", UnixTimestamp, "instant, UTC", "the prediction_time that the row is of"),
         ("feature_snapshot_id", Int64, "snapshot number", "the snapshot that the row was computed from; online only"),
-        ("feature_view_version", String, "shortened sha256", "the version of the view's SQL; online only"),
+        ("feature_view_version", String, "shortened sha256", "the version of feeds, view and SQL; online only"),
     )
     return [
         *(

@@ -1,6 +1,6 @@
 """What the offline store keeps of a spine, by a plain equality join: each row for its own prediction_time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -8,14 +8,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.definitions import View
 from integrations.duck import quoted
 
 INSTANT = pa.timestamp("us", "UTC")
 
 
+def rows_of_views(
+    connection: duckdb.DuckDBPyConnection, folders: Mapping[str, Path], features: Sequence[str], spine: pa.Table
+) -> pa.Table:
+    """Return these "view:feature" of a spine side by side, as view__feature, with each row's own time."""
+    columns: dict[str, pa.ChunkedArray] = {}
+    pairs = [reference.split(":") for reference in features]
+    for view, folder in folders.items():
+        kept = kept_rows(connection, view, [feature for each, feature in pairs if each == view], folder, spine)
+        columns |= zip(kept.column_names, kept.columns, strict=True)
+    return pa.table(columns)
+
+
 def kept_rows(
-    connection: duckdb.DuckDBPyConnection, view: View, features: Sequence[str], folder: Path, spine: pa.Table
+    connection: duckdb.DuckDBPyConnection, view: str, features: Sequence[str], folder: Path, spine: pa.Table
 ) -> pa.Table:
     """Return what a folder keeps of a spine, one row per spine row and in its order; null where it keeps none.
 
@@ -30,7 +41,7 @@ def kept_rows(
         }
     )
     span = pc.min_max(numbered["prediction_time"]).as_py()
-    columns = ", ".join(f"k.{name} as {view.name}__{name}" for name in ("feature_prediction_time", *features))
+    columns = ", ".join(f"k.{name} as {view}__{name}" for name in ("feature_prediction_time", *features))
     connection.register("numbered_spine", numbered)
     try:
         found = connection.sql(

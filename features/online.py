@@ -1,10 +1,11 @@
 """What the online store gets and gives: the newest row of each stay, never an older one over a newer.
 
 Beside its features a row online says its prediction_time, the snapshot it was computed from, and the version of its
-view's SQL. A row of another version is as good as none.
+view's SQL and of the feeds. A row of another version is as good as none.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,25 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.definitions import View
-
 INSTANT = pa.timestamp("us", "UTC")
 OF_THE_ROW = ("feature_prediction_time", "feature_snapshot_id", "feature_view_version")
 
 
-def newest_rows(folder: Path, view: View, as_of: datetime, window: timedelta) -> pa.Table:
+@dataclass(frozen=True, kw_only=True)
+class OnlineView:
+    """A view as the online store has it: its rows count at this version, and for as long as they are fresh."""
+
+    name: str
+    folder: Path  # where the rows of this version are kept offline
+    version: str
+    freshness: timedelta
+
+
+def newest_rows(view: OnlineView, as_of: datetime, window: timedelta) -> pa.Table:
     """Return the newest row of each stay with prediction_time in (as_of - window, as_of], by the newest snapshot."""
     import pyarrow.dataset as ds
 
-    files = [str(path) for path in sorted(folder.glob("*.parquet"))]
+    files = [str(path) for path in sorted(view.folder.glob("*.parquet"))]
     if not files:
         return pa.table({"encounter_id": pa.array([], pa.string()), "prediction_time": pa.array([], INSTANT)})
     time = pc.field("prediction_time")
@@ -41,7 +50,7 @@ def newest_rows(folder: Path, view: View, as_of: datetime, window: timedelta) ->
     )
 
 
-def not_older(store: Any, view: View, rows: pa.Table) -> pa.Table:
+def not_older(store: Any, view: OnlineView, rows: pa.Table) -> pa.Table:
     """Return the rows that are newer than what the online store holds of their stay, by time and then by snapshot."""
     if not rows.num_rows:
         return rows
@@ -54,7 +63,7 @@ def not_older(store: Any, view: View, rows: pa.Table) -> pa.Table:
 
 
 def online_rows(
-    store: Any, features: Sequence[str], views: Mapping[str, View], encounter_ids: Sequence[str], as_of: datetime
+    store: Any, features: Sequence[str], views: Mapping[str, OnlineView], encounter_ids: Sequence[str], as_of: datetime
 ) -> pa.Table:
     """Return encounter_id, these features, and of each view <view>__feature_prediction_time: of when its row is.
 
@@ -74,7 +83,9 @@ def online_rows(
     return pa.table({**columns, **times})
 
 
-def _held(store: Any, features: Sequence[str], views: Mapping[str, View], encounter_ids: Sequence[str]) -> pa.Table:
+def _held(
+    store: Any, features: Sequence[str], views: Mapping[str, OnlineView], encounter_ids: Sequence[str]
+) -> pa.Table:
     """Return what the store holds, named view__feature, with what each view's row says of itself."""
     found: pa.Table = store.get_online_features(
         features=[*features, *(f"{name}:{column}" for name in views for column in OF_THE_ROW)],
@@ -84,12 +95,12 @@ def _held(store: Any, features: Sequence[str], views: Mapping[str, View], encoun
     return found
 
 
-def _is_ours(held: pa.Table, view: View) -> pa.ChunkedArray:
-    """Whether the row was computed by the present version of the view's SQL."""
+def _is_ours(held: pa.Table, view: OnlineView) -> pa.ChunkedArray:
+    """Whether the row was computed by the present version of the view's SQL, under the present feeds."""
     return pc.fill_null(pc.equal(held[f"{view.name}__feature_view_version"].cast(pa.string()), view.version), False)
 
 
-def _time(held: pa.Table, view: View) -> pa.ChunkedArray:
+def _time(held: pa.Table, view: OnlineView) -> pa.ChunkedArray:
     return held[f"{view.name}__feature_prediction_time"].cast(INSTANT)
 
 

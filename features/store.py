@@ -12,7 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +25,6 @@ import pyarrow as pa
 from features.definitions import (
     VIEWS,
     Service,
-    View,
     check_features,
     feast_objects,
     feast_service,
@@ -34,8 +33,8 @@ from features.definitions import (
     view_names,
 )
 from features.feast_places import FeastPlaces, disconnect, disconnected
-from features.kept_rows import kept_rows
-from features.online import newest_rows, not_older, online_rows
+from features.kept_rows import rows_of_views
+from features.online import OnlineView, newest_rows, not_older, online_rows
 from features.parquet_files import drop_covered, replace_file, write_view
 from features.spine import check_read_back, check_spine, with_features
 from features.stale import Changes, stale_rows
@@ -58,7 +57,7 @@ class FeatureStore:
         """`feeds` names what contracts say of the feeds: under another clock or authority, features are others."""
         self.folder, self.views, self.places, self.feeds = folder, views, places, feeds
         self.offline = folder / "offline" / feeds
-        self._feast: tuple[object, Any, Mapping[str, View]] | None = None
+        self._feast: tuple[object, Any, Mapping[str, OnlineView]] | None = None
         self._checked: set[tuple[str, ...]] = set()
 
     def view_versions(self, views: Sequence[str]) -> dict[str, str]:
@@ -109,10 +108,11 @@ class FeatureStore:
         views = self._asked(features, spine)
         if spine.num_rows == 0:
             return with_features(spine, features, None)
-        if connection is None:
-            with closing(connect(self.folder / "tmp")) as own:
-                return self._equality(own, views, features, spine)
-        return self._equality(connection, views, features, spine)
+        folders = {name: view_folder(self.offline, view(name, self.views)) for name in views}
+        with closing(connect(self.folder / "tmp")) if connection is None else nullcontext(connection) as reader:
+            rows = rows_of_views(reader, folders, features, spine)
+        check_read_back(rows, spine, views)
+        return with_features(spine, features, rows)
 
     def read_through_feast(self, features: Sequence[str], spine: pa.Table) -> pa.Table:
         """Return what `read` returns by Feast's point-in-time join: the oracle against which `read` is tested.
@@ -175,25 +175,13 @@ class FeatureStore:
                 raise NotInOrder(f"no rows of view {each.name} at its present version", to_do="build features first")
         return views
 
-    def _put_online(self, store: Any, each: View, as_of: datetime, window: timedelta, held: Held) -> int:
-        newest = newest_rows(view_folder(self.offline, each), each, as_of, window)
+    def _put_online(self, store: Any, each: OnlineView, as_of: datetime, window: timedelta, held: Held) -> int:
+        newest = newest_rows(each, as_of, window)
         rows = not_older(store, each, newest)
         for start in range(0, rows.num_rows, ROWS_AT_ONCE):
             held()
             store.write_to_online_store(each.name, rows.slice(start, ROWS_AT_ONCE).to_pandas())
         return int(rows.num_rows)
-
-    def _equality(
-        self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], features: Sequence[str], spine: pa.Table
-    ) -> pa.Table:
-        columns: dict[str, pa.ChunkedArray] = {}
-        for each in (view(name, self.views) for name in views):
-            wanted = [feature for name, _, feature in (f.partition(":") for f in features) if name == each.name]
-            kept = kept_rows(connection, each, wanted, view_folder(self.offline, each), spine)
-            columns |= zip(kept.column_names, kept.columns, strict=True)
-        rows = pa.table(columns)
-        check_read_back(rows, spine, views)
-        return with_features(spine, features, rows)
 
     def _historical(self, store: Any, features: list[str], spine: pa.Table) -> pa.Table:
         ibis: Any = import_module("ibis")
@@ -216,19 +204,25 @@ class FeatureStore:
         return rows.sort_by("spine_row")
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Any, Mapping[str, View]]]:
+    def _opened(self) -> Iterator[tuple[Any, Mapping[str, OnlineView]]]:
         """Feast with the views it knows, for one thread at a time; opened anew after a view or a server has failed."""
         with _feast_alone():
             state = sorted((each.name, each.stat().st_mtime_ns) for each in os.scandir(self.views))
             if self._feast is None or self._feast[0] != state:
                 self.close()
-                known = {name: view(name, self.views) for name in view_names(self.views)}
+                known = {name: self._online_view(name) for name in view_names(self.views)}
                 self._feast = (state, self._open(), known)
             try:
                 yield self._feast[1:]
             except Exception:
                 self.close()
                 raise
+
+    def _online_view(self, name: str) -> OnlineView:
+        each = view(name, self.views)
+        folder = view_folder(self.offline, each)
+        version = str(folder.relative_to(self.folder / "offline"))
+        return OnlineView(name=name, folder=folder, version=version, freshness=each.freshness)
 
     def _open(self) -> Any:
         """Open Feast, with the registry brought in line when what we declare has changed."""
