@@ -43,10 +43,17 @@ class FeastPlaces:
             "ROUNDS_FEATURES": str(folder),
             "ROUNDS_FEATURE_REGISTRY_URL": _with_driver(self.registry_url or ""),
         }
-        settings: dict[str, Any] = yaml.safe_load(Template(file.read_text(encoding="utf-8")).substitute(names))
+        settings: dict[str, Any] = _filled(yaml.safe_load(file.read_text(encoding="utf-8")), names)
         if self.online_url is not None:
             settings["online_store"] = _redis(self.online_url) if self.online == "redis" else _postgres(self.online_url)
         return settings
+
+
+def _filled(said: Any, names: dict[str, str]) -> Any:
+    """Put what ${NAME} stands for into every text."""
+    if isinstance(said, dict):
+        return {key: _filled(value, names) for key, value in said.items()}
+    return Template(said).substitute(names) if isinstance(said, str) else said
 
 
 def _with_driver(url: str) -> str:

@@ -132,7 +132,7 @@ def _with_scheme(url: SecretStr | None, schemes: tuple[str, ...], *, is_needed: 
     except ValueError:
         is_url = False
     if not is_url:
-        raise ValueError("is no URL; what is special in user or password stands percent-encoded")
+        raise ValueError("is no URL; percent-encode what is special in it")
     return url
 
 

@@ -55,3 +55,50 @@ def test_a_wrong_value_names_where_it_stands(tmp_path: Path, text: str, variable
     assert refused.value.what.startswith("setting bucket_count: ")
     assert refused.value.where is not None
     assert refused.value.where.endswith(where)
+
+
+REDIS, POSTGRES = "redis://:hush@store/0", "postgresql://ada:hush@store/features"
+
+
+def test_the_online_store_and_the_registry_lie_where_settings_say(tmp_path: Path) -> None:
+    here = {"ROUNDS_HOME": str(tmp_path)}
+    assert load_settings(here).online_store == "sqlite"
+    settings = load_settings(
+        {
+            **here,
+            "ROUNDS_ONLINE_STORE": "redis",
+            "ROUNDS_ONLINE_STORE_URL": REDIS,
+            "ROUNDS_FEATURE_REGISTRY_URL": POSTGRES,
+        }
+    )
+    assert settings.online_store_url is not None
+    assert settings.online_store_url.get_secret_value() == REDIS
+    assert "hush" not in f"{settings!r} {settings}"
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ({"ONLINE_STORE": "redis"}, "setting online_store_url: Value error, must begin with redis:// or rediss://"),
+        (
+            {"ONLINE_STORE": "postgres", "ONLINE_STORE_URL": REDIS},
+            "setting online_store_url: Value error, must begin with postgresql:// or postgresql+psycopg://",
+        ),
+        ({"ONLINE_STORE_URL": REDIS}, "setting online_store_url: Value error, sqlite has no URL"),
+        (
+            {"FEATURE_REGISTRY_URL": "sqlite:///hush.db"},
+            "setting feature_registry_url: Value error, must begin with postgresql:// or postgresql+psycopg://",
+        ),
+        (
+            {"ONLINE_STORE": "redis", "ONLINE_STORE_URL": "redis://:hu/sh@store:6379"},
+            "setting online_store_url: Value error, is no URL; percent-encode what is special in it",
+        ),
+    ],
+)
+def test_a_url_that_leads_elsewhere_is_refused_without_a_word_of_it(
+    tmp_path: Path, said: dict[str, str], what: str
+) -> None:
+    with pytest.raises(WrongUsage) as refused:
+        load_settings({"ROUNDS_HOME": str(tmp_path), **{f"ROUNDS_{name}": value for name, value in said.items()}})
+    assert refused.value.what == what
+    assert "hush" not in str(refused.value)
