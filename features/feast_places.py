@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import yaml
 
-from integrations.errors import WrongUsage
+from integrations.errors import EnvironmentFault, WrongUsage
 from integrations.only_one import place_of
 
 OnlineKind = Literal["sqlite", "redis", "postgres"]
@@ -108,6 +108,28 @@ def _postgres(url: str) -> dict[str, Any]:
 
 def _without_driver(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+@contextmanager
+def faults_of(places: FeastPlaces) -> Iterator[None]:
+    """Say where the online store is that failed, and not what its client says, which may hold a row."""
+    kinds: tuple[type[Exception], ...] = ()
+    if places.online == "redis":
+        import redis
+
+        kinds = (redis.RedisError,)
+    elif places.online == "postgres":
+        import psycopg
+
+        kinds = (psycopg.Error,)
+    try:
+        yield
+    except kinds as error:
+        raise EnvironmentFault(
+            f"the online store does not answer as it should: {type(error).__name__}",
+            where=places.named,
+            to_do="see that it runs, and that the user of online_store_url may read and write there",
+        ) from None
 
 
 @contextmanager

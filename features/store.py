@@ -32,7 +32,7 @@ from features.definitions import (
     view_folder,
     view_names,
 )
-from features.feast_places import FeastPlaces, disconnect, disconnected
+from features.feast_places import FeastPlaces, disconnect, disconnected, faults_of
 from features.kept_rows import rows_of_views
 from features.online import OnlineView, newest_rows, not_older, online_rows
 from features.parquet_files import drop_covered, replace_file, write_view
@@ -55,7 +55,7 @@ class FeatureStore:
         self, folder: Path, views: Path = VIEWS, places: FeastPlaces = FeastPlaces(), *, feeds: str = ""
     ) -> None:
         """`feeds` names what contracts say of the feeds: under another clock or authority, features are others."""
-        self.folder, self.views, self.places, self.feeds = folder, views, places, feeds
+        self.folder, self.views, self.places = folder, views, places
         self.offline = folder / "offline" / feeds
         self._feast: tuple[object, Any, Mapping[str, OnlineView]] | None = None
         self._checked: set[tuple[str, ...]] = set()
@@ -206,7 +206,7 @@ class FeatureStore:
     @contextmanager
     def _opened(self) -> Iterator[tuple[Any, Mapping[str, OnlineView]]]:
         """Feast with the views it knows, for one thread at a time; opened anew after a view or a server has failed."""
-        with _feast_alone():
+        with _feast_alone(), faults_of(self.places):
             state = sorted((each.name, each.stat().st_mtime_ns) for each in os.scandir(self.views))
             if self._feast is None or self._feast[0] != state:
                 self.close()

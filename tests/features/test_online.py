@@ -2,12 +2,15 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from features.definitions import VIEWS, view
+from features.feast_places import FeastPlaces
 from features.store import FeatureStore
+from integrations.errors import EnvironmentFault
 from tests.features.two_stays import night, spine_at, spine_of
 
 pytestmark = pytest.mark.xdist_group("online stores")
@@ -112,3 +115,15 @@ def test_a_row_of_another_version_of_the_view_is_as_good_as_none(
     assert store.materialize(night(4), LABS) == 1
     assert creatinine(store, night(4))[0] == 2.8
     store.close()
+
+
+@pytest.mark.parametrize(("kind", "scheme"), [("redis", "redis"), ("postgres", "postgresql")])
+def test_a_store_that_does_not_answer_is_named_without_its_password(kind: Any, scheme: str, tmp_path: Path) -> None:
+    places = FeastPlaces(online=kind, online_url=f"{scheme}://ada:hush@127.0.0.1:9/3")
+    store = FeatureStore(tmp_path / "features", places=places)
+    for ask in (lambda: creatinine(store, night(4)), lambda: store.materialize(night(4), LABS)):
+        with pytest.raises(EnvironmentFault) as fault:
+            ask()
+        assert "127.0.0.1:9/3" in fault.value.where
+        assert "hush" not in str(fault.value)
+        assert fault.value.__suppress_context__

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
-from features.store import FeatureStore
 from flows.build_features import build_features, views_of
+from flows.house import House
+from integrations.settings import Settings
 from models.catalog import use_case
 from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
 
@@ -15,7 +17,7 @@ CASE = use_case(USE_CASE)
 
 def told_to_feast(rounds: Rounds) -> dict[str, tuple[str, str, dict[str, str], set[str]]]:
     """Of each service: owner, description, tags and features."""
-    store = FeatureStore(rounds.home / "features")
+    store = House(Settings(home=rounds.home)).store
     with store._opened() as (feast, _):
         services = {
             each.name: (
@@ -35,8 +37,10 @@ def test_a_training_declares_its_version_with_its_features_owner_and_manifest(pl
     assert set(services) == {f"{USE_CASE}_v1"}
     owner, description, tags, features = services[f"{USE_CASE}_v1"]
     assert (owner, description, features) == (CASE.owner, CASE.question, set(CASE.features))
-    manifest = played.rounds.done("versions", USE_CASE, "--json").json["versions"][0]["manifest_hash"]
-    assert tags["manifest_hash"] == manifest
+    engine = create_engine(f"sqlite:///{played.rounds.home / 'records.db'}")
+    with engine.connect() as connection:
+        registered = connection.execute(text("select version, manifest_hash from model_version")).one()
+    assert (tags["version"], tags["manifest_hash"]) == (str(registered.version), registered.manifest_hash)
     assert {name for name in tags if name.startswith("view ")} == {f"view {name}" for name in views_of(CASE)}
 
 
