@@ -1,6 +1,8 @@
 """The feature store, with a real Feast: what is written comes back, for its own prediction_time and nothing else."""
 
 import stat
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -59,6 +61,21 @@ def test_an_own_connection_reads_what_a_given_one_reads(store: FeatureStore, lak
     asked = spine_of(("e2", 3), ("e1", 2), label=[1, 0])
     assert store.read(FEATURES, asked, lake).equals(store.read(FEATURES, asked))
     assert store.read(FEATURES, asked.slice(0, 0), lake).equals(store.read(FEATURES, asked.slice(0, 0)))
+
+
+def test_a_read_does_without_feast(store: FeatureStore, lake: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    store.compute(lake, ALL_VIEWS, spine_of(("e1", 2)), name="night", snapshot_id=1)
+    pq.write_table(spine_of(("e1", 2)), tmp_path / "spine.parquet")
+    script = f"""
+import sys
+from pathlib import Path
+import pyarrow.parquet as pq
+from features.store import FeatureStore
+read = FeatureStore(Path({str(store.folder)!r})).read({FEATURES!r}, pq.read_table({str(tmp_path / "spine.parquet")!r}))
+print(read.num_rows, sorted({{"feast", "ibis"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "1 []\n"
 
 
 def test_files_of_other_times_are_not_read(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:
