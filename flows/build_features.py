@@ -1,6 +1,7 @@
 """Compute and keep the features of cohort rows: the one way to them, for training, scoring and ahead of the round."""
 
 import hashlib
+import json
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
@@ -54,13 +55,19 @@ def put_online(house: House, this: Round) -> int:
 def declare(house: House, case: UseCase, version: int) -> None:
     """Tell Feast what a registered version takes, once, under a name such as aki_48h_v3."""
     from features.definitions import Service
+    from models.artifacts import FEATURES
 
+    taken = json.loads(house.registry.artifact(case.name, version, FEATURES, records=house.records))
+    features = tuple(each for each in case.features if each.partition(":")[2] in taken)
+    if len(features) < len(taken):
+        tell(f"{case.name} version {version} is not declared to Feast: it takes features that the use case has dropped")
+        return
     with house.records.read() as connection:
         registered = find_version(connection, case.name, version)
     house.store.declare(
         Service(
             name=f"{case.name}_v{version}",
-            features=case.features,
+            features=features,
             owner=case.owner,
             description=case.question,
             tags={

@@ -1,11 +1,12 @@
 """What Feast is told of versions: a service of each, declared when it is registered, or else at its first use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
-from flows.build_features import build_features, views_of
+from flows.build_features import build_features, declare, views_of
 from flows.house import House
 from integrations.settings import Settings
 from models.catalog import use_case
@@ -50,6 +51,12 @@ def test_a_version_that_feast_does_not_know_is_declared_at_its_first_use_and_the
     assert set(told_to_feast(challenged)) == {f"{USE_CASE}_v1", f"{USE_CASE}_v2"}
     rounds = copied(played.rounds, tmp_path)
     (rounds.home / "features" / "registry.db").unlink()
+    optional = next(feature for feature in CASE.features if feature not in CASE.required)
+    less = replace(CASE, features=tuple(each for each in CASE.features if each != optional))
+    house = House(Settings(home=rounds.home))
+    declare(house, less, 1)  # it takes a feature that the use case does not name any more
+    house.store.close()
+    assert told_to_feast(rounds) == {}
     monkeypatch.setenv("ROUNDS_HOME", str(rounds.home))
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     build_features.fn(USE_CASE, as_of=played.files.nights[-1].round_at)
