@@ -29,7 +29,6 @@ SERVICE = Service(
 @pytest.fixture(scope="module")
 def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the server."""
-    pytest.importorskip("grpc_health", reason="`feast ui` needs the extra grpcio of feast")
     folder = tmp_path_factory.mktemp("ui") / "features"
     store = FeatureStore(folder)
     store.declare(SERVICE)
