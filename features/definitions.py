@@ -2,7 +2,8 @@
 
 A view is a file views/<view>.sql. Its comment header names codes, hold window, owner and freshness; each feature of its
 last select stands on a line `... as <feature>, -- what it is`, and the name ends in its unit. A code (LOINC) stands
-with the word by which the names of its features begin: `2160-0 creatinine`. Codes may take several lines.
+with the word by which the names of its features begin, and their unit: `2160-0 creatinine mg_dl`. Codes may take
+several lines. What stands in the SQL once for every word is written out: see repeated.py.
 """
 
 import difflib
@@ -15,12 +16,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from features.repeated import Word, expanded, repeated_parts, words_of
 from integrations.errors import WrongUsage
 
 VIEWS = Path(__file__).resolve().parent / "views"
 
 UNITS = {
-    "_mg_dl_per_day": "mg/dL per day",
     "_mg_dl": "mg/dL",
     "_g_dl": "g/dL",
     "_mmol_l": "mmol/L",
@@ -37,7 +38,7 @@ UNITS = {
     "_score": "score",
 }
 _FEATURE = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
-_CODE = re.compile(r"(\S+) ([a-z][a-z0-9_]*)")
+_PATTERN = re.compile(r"\bas (\{word\}[\w{}]+),?\s*-- (.+)$", re.MULTILINE)
 _HEADER = re.compile(r"^-- (codes|hold window|owner|freshness): (.+)$", re.MULTILINE)
 
 
@@ -55,14 +56,25 @@ class View:
     """One feature view. A quarantined row of `codes` within `hold_window` before prediction_time holds its features."""
 
     name: str
-    sql: str
+    sql: str  # with its repeated parts written out
     description: str
-    word_of_code: Mapping[str, str]  # LOINC -> the word by which the names of its features begin
+    words: tuple[Word, ...]  # with their codes (LOINC): the names of the features begin by them
     hold_window: timedelta
     owner: str
     freshness: timedelta
     features: tuple[Feature, ...]
+    patterns: tuple[tuple[str, str], ...]  # name with {word} and {unit}, and description, of what every word has
     reference_tables: tuple[Path, ...]
+
+    @property
+    def word_of_code(self) -> Mapping[str, str]:
+        """By which word the names of the features of a code begin."""
+        return {code: each.word for each in self.words for code in each.codes}
+
+    @property
+    def repeated_features(self) -> tuple[str, ...]:
+        """The names of the features that every word has, word by word."""
+        return tuple(name.format(word=w.word, unit=w.unit) for w in self.words for name, _ in self.patterns)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -70,8 +82,10 @@ class View:
         return tuple(self.word_of_code)
 
     def codes_of(self, feature: str) -> tuple[str, ...]:
-        """Return the codes that one feature of the view draws on; none where the view draws on no codes."""
-        return tuple(code for code, word in self.word_of_code.items() if feature.startswith(f"{word}_"))
+        """Return the codes that a feature of the view draws on: those of its word, or all where it begins with none."""
+        of_its_word = tuple(code for code, word in self.word_of_code.items() if feature.startswith(f"{word}_"))
+        is_of_all = not of_its_word and feature in [each.name for each in self.features]
+        return self.codes if is_of_all else of_its_word
 
     @property
     def version(self) -> str:
@@ -94,26 +108,29 @@ def view(name: str, folder: Path = VIEWS) -> View:
         near = difflib.get_close_matches(name, view_names(folder), 1)
         known = f"did you mean {near[0]}?" if near else f"known: {', '.join(view_names(folder))}"
         raise WrongUsage(f"unknown feature view {name}", where=str(folder), to_do=known)
-    sql = path.read_text(encoding="utf-8")
-    header = "\n".join(takewhile(lambda line: line.startswith("--"), sql.splitlines()))
+    text = path.read_text(encoding="utf-8")
+    header = "\n".join(takewhile(lambda line: line.startswith("--"), text.splitlines()))
     said: dict[str, str] = {}
-    for key, text in _HEADER.findall(header):
-        said[key] = f"{said[key]}, {text}" if key in said else text
+    for key, value in _HEADER.findall(header):
+        said[key] = f"{said[key]}, {value}" if key in said else value
     for key in ("codes", "hold window", "owner", "freshness"):
         if key not in said:
             raise WrongUsage(
                 f"the header of {name} has no line '-- {key}: '", where=str(path), to_do="add it to the header"
             )
     lines = [line.removeprefix("-- ") for line in header.splitlines() if line and not _HEADER.match(line)]
+    words = words_of(said["codes"], path)
+    sql = expanded(text, words, path)
     return View(
         name=name,
         sql=sql,
         description=" ".join(lines),
-        word_of_code=_codes(said["codes"], path),
+        words=words,
         hold_window=_span(said["hold window"], path),
         owner=said["owner"],
         freshness=_span(said["freshness"], path),
         features=_features(sql, path),
+        patterns=tuple(pattern for part in repeated_parts(text) for pattern in _PATTERN.findall(part)),
         reference_tables=tuple(p for p in sorted(folder.glob("*.csv")) if re.search(rf"\bjoin {p.stem}\b", sql)),
     )
 
@@ -250,25 +267,13 @@ def _features(sql: str, path: Path) -> tuple[Feature, ...]:
 def _unit(name: str, path: Path) -> str:
     if name.startswith("is_"):
         return "flag"
+    of, per_day = (name.removesuffix("_per_day"), " per day") if name.endswith("_per_day") else (name, "")
     for suffix, unit in UNITS.items():
-        if name.endswith(suffix):
-            return unit
+        if of.endswith(suffix):
+            return unit + per_day
     raise WrongUsage(
         f"feature {name} does not end in its unit", where=str(path), to_do=f"one of {', '.join(UNITS)}, or is_"
     )
-
-
-def _codes(text: str, path: Path) -> dict[str, str]:
-    if text == "none":
-        return {}
-    pairs = [_CODE.fullmatch(each.strip()) for each in text.split(",")]
-    if not all(pairs):
-        raise WrongUsage(
-            "a code of the header stands without its word",
-            where=str(path),
-            to_do="write `code word`, by whose word the names of its features begin: 2160-0 creatinine",
-        )
-    return {pair[1]: pair[2] for pair in pairs if pair}
 
 
 def _span(text: str, path: Path) -> timedelta:

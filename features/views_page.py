@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from features.definitions import VIEWS, View, view, view_names
+from features.repeated import Word
 from integrations.codes import Analyte, load_analytes
-from integrations.markdown import bullets, code, facts, link, page, plain, span, table
+from integrations.markdown import code, facts, link, page, plain, span, table
 
 STORIES = "../../tests/features/stories"
 ABOUT = """
@@ -42,16 +43,22 @@ def _sections(each: View, analytes: dict[str, Analyte]) -> Iterator[str]:
     yield f"## {each.name}"
     yield plain(each.description)
     yield facts(_about(each))
+    repeated = set(each.repeated_features)
+    if repeated:
+        yield f"Each word of the list below has these features, such as {code(each.features[0].name)}:"
+        yield table(("Feature", "What it is"), [(code(name), plain(told)) for name, told in each.patterns])
+    rows = [one for one in each.features if one.name not in repeated]
     yield table(
-        ("Feature", "Unit", "What it is"),
-        [(code(one.name), plain(one.unit), plain(one.description)) for one in each.features],
+        ("Feature", "Unit", "What it is"), [(code(one.name), plain(one.unit), plain(one.description)) for one in rows]
     )
     if each.codes:
         yield "It draws on these codes (LOINC):"
-        yield bullets(
-            f"{loinc} {plain(analytes[loinc].name if loinc in analytes else '')}: {code(f'{word}_...')}"
-            for loinc, word in each.word_of_code.items()
-        )
+        yield table(("Word", "Unit", "Codes"), [_codes_of(word, analytes) for word in each.words])
+
+
+def _codes_of(word: Word, analytes: dict[str, Analyte]) -> tuple[str, str, str]:
+    named = (f"{loinc} {plain(analytes[loinc].name if loinc in analytes else '')}" for loinc in word.codes)
+    return code(word.word), code(word.unit) if word.unit else "", ", ".join(named)
 
 
 def _about(each: View) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,11 @@
 -- Vital signs of the 24 h before prediction_time, as known then: the last, the lowest and the highest. One row per spine row.
 -- Null when not measured in the window. Of two values of one time the higher stands. Oxygen saturation by pulse oximetry only.
--- codes: 8867-4 heart_rate, 8480-6 systolic_pressure, 9279-1 respiratory_rate, 59408-5 oxygen_saturation
--- codes: 2708-6 oxygen_saturation, 8310-5 temperature
+-- codes: 8867-4 heart_rate per_min
+-- codes: 8480-6 systolic_pressure mm_hg
+-- codes: 9279-1 respiratory_rate per_min
+-- codes: 59408-5 oxygen_saturation percent
+-- codes: 2708-6 oxygen_saturation percent
+-- codes: 8310-5 temperature cel
 -- hold window: 24 hours
 -- owner: clinical informatics
 -- freshness: 6 hours
@@ -22,7 +26,11 @@ person as (
 summed as (
     select
         person.spine_row,
-        case when o.code = '2708-6' then '59408-5' else o.code end as code,
+        case
+            -- for each {word}
+            when o.code in ({codes}) then '{word}'
+            -- end
+        end as sign,
         max(row(o.effective_at, o.value_number))[2] as last_value,
         min(o.value_number) as lowest,
         max(o.value_number) as highest
@@ -34,7 +42,7 @@ summed as (
         and not o.is_retracted
         and o.effective_at <= person.prediction_time
         and o.effective_at > person.prediction_time - interval 24 hours
-    where o.code in ('8867-4', '8480-6', '9279-1', '59408-5', '2708-6', '8310-5')
+    where o.code in ({all_codes})
     and o.value_number is not null
     group by all
 )
@@ -42,36 +50,14 @@ summed as (
 select
     s.encounter_id,
     s.prediction_time,
-    max(v.last_value) filter (where v.code = '8867-4')
-        as heart_rate_last_per_min,             -- last of 24 h
-    max(v.lowest) filter (where v.code = '8867-4')
-        as heart_rate_lowest_per_min,           -- lowest of 24 h
-    max(v.highest) filter (where v.code = '8867-4')
-        as heart_rate_highest_per_min,          -- highest of 24 h
-    max(v.last_value) filter (where v.code = '8480-6')
-        as systolic_pressure_last_mm_hg,        -- last of 24 h
-    max(v.lowest) filter (where v.code = '8480-6')
-        as systolic_pressure_lowest_mm_hg,      -- lowest of 24 h
-    max(v.highest) filter (where v.code = '8480-6')
-        as systolic_pressure_highest_mm_hg,     -- highest of 24 h
-    max(v.last_value) filter (where v.code = '9279-1')
-        as respiratory_rate_last_per_min,       -- last of 24 h
-    max(v.lowest) filter (where v.code = '9279-1')
-        as respiratory_rate_lowest_per_min,     -- lowest of 24 h
-    max(v.highest) filter (where v.code = '9279-1')
-        as respiratory_rate_highest_per_min,    -- highest of 24 h
-    max(v.last_value) filter (where v.code = '59408-5')
-        as oxygen_saturation_last_percent,      -- last of 24 h
-    max(v.lowest) filter (where v.code = '59408-5')
-        as oxygen_saturation_lowest_percent,    -- lowest of 24 h
-    max(v.highest) filter (where v.code = '59408-5')
-        as oxygen_saturation_highest_percent,   -- highest of 24 h
-    max(v.last_value) filter (where v.code = '8310-5')
-        as temperature_last_cel,                -- last of 24 h
-    max(v.lowest) filter (where v.code = '8310-5')
-        as temperature_lowest_cel,              -- lowest of 24 h
-    max(v.highest) filter (where v.code = '8310-5')
-        as temperature_highest_cel              -- highest of 24 h
+    -- for each {word}
+    max(v.last_value) filter (where v.sign = '{word}')
+        as {word}_last_{unit},                  -- last of 24 h
+    max(v.lowest) filter (where v.sign = '{word}')
+        as {word}_lowest_{unit},                -- lowest of 24 h
+    max(v.highest) filter (where v.sign = '{word}')
+        as {word}_highest_{unit},               -- highest of 24 h
+    -- end
 from numbered as s
 left join summed as v on v.spine_row = s.spine_row
 group by s.spine_row, s.encounter_id, s.prediction_time

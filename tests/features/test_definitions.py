@@ -9,6 +9,7 @@ import pytest
 from features.definitions import VIEWS, check_features, feature_names, view, view_names
 from integrations.errors import WrongUsage
 
+DEMOGRAPHICS = (VIEWS / "patient_demographics.sql").read_text(encoding="utf-8")
 VITALS = (VIEWS / "vital_signs.sql").read_text(encoding="utf-8")
 
 
@@ -27,6 +28,7 @@ def test_a_view_is_read_from_its_file() -> None:
     first = labs.features[0]
     assert (first.name, first.unit, first.description) == ("creatinine_last_mg_dl", "mg/dL", "last of 7 d")
     assert {feature.unit for feature in view("vital_signs").features} == {"/min", "mm[Hg]", "%", "Cel"}
+    assert {each.name: each.unit for each in labs.features}["creatinine_slope_48h_mg_dl_per_day"] == "mg/dL per day"
     assert view("comorbidity").codes == ()
 
 
@@ -53,9 +55,9 @@ def test_the_version_changes_with_the_sql_and_with_a_table_that_it_names(tmp_pat
     ("old", "new", "message"),
     [
         ("-- owner: ", "-- from: ", "no line '-- owner: '"),
-        ("8867-4 heart_rate", "8867-4", "a code of the header stands without its word"),
+        ("8867-4 heart_rate per_min", "8867-4", "a code of the header stands without its word"),
         ("-- hold window: 24 hours", "-- hold window: a day", "'a day' is no time span"),
-        ("heart_rate_last_per_min", "heart_rate_last", "does not end in its unit"),
+        ("{word}_last_{unit}", "{word}_last", "feature heart_rate_last does not end in its unit"),
     ],
 )
 def test_a_header_that_lacks_a_line_or_a_feature_without_unit_is_refused(
@@ -67,9 +69,9 @@ def test_a_header_that_lacks_a_line_or_a_feature_without_unit_is_refused(
 
 
 def test_a_view_whose_features_have_no_description_is_refused(tmp_path: Path) -> None:
-    bare = "\n".join(line.split(", ")[0] if " as " in line and "--" in line else line for line in VITALS.splitlines())
+    bare = "\n".join(line.split(" -- ")[0] for line in DEMOGRAPHICS.splitlines())
     with pytest.raises(WrongUsage, match="no feature found"):
-        view("mine", with_view(tmp_path, bare.replace(" -- ", " ")))
+        view("mine", with_view(tmp_path, bare))
 
 
 @pytest.mark.parametrize(
