@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from features.definitions import VIEWS, view
+from features.definitions import VIEWS, View, view
 from features.held_findings import missing_of_site, wrong_results
 
 if TYPE_CHECKING:
@@ -33,11 +33,18 @@ QUARANTINED = pa.schema(
         ("released_at", INSTANT),
     ]
 )
-HOLD_WINDOWS = pa.schema([("view", pa.string()), ("code", pa.string()), ("hold_window", pa.duration("us"))])
+HOLD_WINDOWS = pa.schema(
+    [
+        ("view", pa.string()),
+        ("code", pa.string()),
+        ("features", pa.list_(pa.string())),
+        ("hold_window", pa.duration("us")),
+    ]
+)
 
 HOLDS = """
 with hold as (
-    select s.encounter_id, s.prediction_time, w.view, m.reason, m.released_at
+    select s.encounter_id, s.prediction_time, w.view, w.features, m.reason, m.released_at
     from spine as s
     join missing_of_site as m
         on m.site_id = s.site_id
@@ -46,7 +53,7 @@ with hold as (
     join hold_window as w
         on w.code = m.code
     union all
-    select s.encounter_id, s.prediction_time, w.view, q.reason, q.released_at
+    select s.encounter_id, s.prediction_time, w.view, w.features, q.reason, q.released_at
     from spine as s
     join same_person as p
         on p.patient_id = s.patient_id
@@ -63,10 +70,10 @@ with hold as (
 )
 """
 HELD = """
-select encounter_id, prediction_time, view, reason, count(*) as row_count
+select encounter_id, prediction_time, view, features, reason, count(*) as row_count
 from hold
-group by encounter_id, prediction_time, view, reason
-order by prediction_time, encounter_id, view, reason
+group by encounter_id, prediction_time, view, features, reason
+order by prediction_time, encounter_id, view, reason, features
 """
 RELEASED = """
 select encounter_id, prediction_time, max(released_at) as released_at
@@ -106,8 +113,9 @@ def held_features(
     views: Sequence[str],
     as_of: datetime,
 ) -> pa.Table:
-    """Return encounter_id, prediction_time, view, reason and row_count: each view held for each spine row, and why.
+    """Return encounter_id, prediction_time, view, features, reason and row_count: what is held for whom, and why.
 
+    features: those of the view that draw on the code of what is held back; its other features are as they were.
     `same_person` is open in the DuckDB connection. What was quarantined after as_of is not known yet.
     """
     return _holds(records, connection, spine, views, as_of, HELD)
@@ -152,7 +160,7 @@ def _holds(
     question: str,
 ) -> pa.Table:
     windows = [
-        {"view": each.name, "code": code, "hold_window": each.hold_window}
+        {"view": each.name, "code": code, "features": _drawing_on(each, code), "hold_window": each.hold_window}
         for each in (view(name, VIEWS) for name in views)
         for code in each.codes
     ]
@@ -162,6 +170,10 @@ def _holds(
         **_held_back(records, connection, sorted({str(row["code"]) for row in windows}), as_of),
     }
     return _ask(connection, given, HOLDS + question)
+
+
+def _drawing_on(each: View, code: str) -> list[str]:
+    return [feature.name for feature in each.features if code in each.codes_of(feature.name)]
 
 
 def _ask(

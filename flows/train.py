@@ -112,7 +112,8 @@ def plan_part(house: House, this: Round, part: Part) -> LearntFrom:
     """Count what could be learnt from one part."""
     lake = house.open_snapshot(this.snapshot, part)
     known = label_cohort(lake, this)
-    return LearntFrom.of(known, *rows_to_learn_from(house, lake, this, known))
+    frame = features_of(house, this, part, known.rows)
+    return LearntFrom.of(known, *rows_to_learn_from(house, lake, this, frame))
 
 
 def learn_part(house: House, this: Round, part: Part, scratch: Path) -> LearntFrom:
@@ -121,9 +122,10 @@ def learn_part(house: House, this: Round, part: Part, scratch: Path) -> LearntFr
 
     lake = house.open_snapshot(this.snapshot, part)
     known = label_cohort(lake, this)
-    rows, held = rows_to_learn_from(house, lake, this, known)
+    frame = features_of(house, this, part, known.rows)
+    rows, held = rows_to_learn_from(house, lake, this, frame)
     file = scratch / f"{'all' if part is None else part[0]}.parquet"
-    pq.write_table(features_of(house, this, part, rows), file)
+    pq.write_table(rows, file)
     return replace(LearntFrom.of(known, rows, held), files=(file,))
 
 
@@ -142,23 +144,27 @@ def label_cohort(lake: "duckdb.DuckDBPyConnection", this: Round) -> Labelled:
 
 @step
 def rows_to_learn_from(
-    house: House, lake: "duckdb.DuckDBPyConnection", this: Round, known: Labelled
+    house: House, lake: "duckdb.DuckDBPyConnection", this: Round, frame: "pa.Table"
 ) -> tuple["pa.Table", int]:
-    """Leave out the rows whose features or outcome are held, and count them."""
+    """Leave out the rows that a round would hold, or whose outcome is held, and count them."""
     with house.records.read() as connection:
-        return without_held(known.rows, held_rows(connection, lake, this, known.rows))
+        return without_held(frame, held_rows(connection, lake, this, frame))
 
 
-def held_rows(connection: "Connection", lake: "duckdb.DuckDBPyConnection", this: Round, rows: "pa.Table") -> "pa.Table":
+def held_rows(
+    connection: "Connection", lake: "duckdb.DuckDBPyConnection", this: Round, frame: "pa.Table"
+) -> "pa.Table":
     """Name the rows that nothing can be learnt from: a result in quarantine lies on what is known or on what came."""
     import pyarrow as pa
 
     from features.held import held_features, held_outcomes
+    from models.scoring import is_held_of
 
-    case = this.case
-    features = held_features(connection, lake, rows, views_of(case), this.as_of)
+    case, rows = this.case, frame.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
+    holds = held_features(connection, lake, rows, views_of(case), this.as_of)
     outcomes = held_outcomes(connection, lake, rows, case.outcome_codes, case.horizon, this.as_of)
-    return pa.concat_tables([features.select(outcomes.column_names), outcomes])
+    held = rows.select(outcomes.column_names).filter(pa.array(is_held_of(holds, frame, case)))
+    return pa.concat_tables([held, outcomes])
 
 
 @step

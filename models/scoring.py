@@ -64,7 +64,7 @@ class ScoredRows:
 
 
 def score_rows(scorer: Scorer, frame: pa.Table, use_case: UseCase, holds: pa.Table) -> ScoredRows:
-    """Score every row that is neither held nor excluded. `holds`: encounter_id, prediction_time, view, reason.
+    """Score every row that is neither held nor excluded. `holds`: as features/held.py gives them.
 
     A row is held when a required feature is, or when a held feature has no value: the model would take that for "not
     measured". Any other held feature flags the row. A row is excluded when a required feature was not measured and is
@@ -119,23 +119,27 @@ def rows_to_explain(rows: ScoredRows, *, is_written_back: bool) -> list[int]:
     return found
 
 
+def is_held_of(holds: pa.Table, frame: pa.Table, use_case: UseCase) -> Mask:
+    """Say which rows of a frame are held, by a round and so by a training."""
+    return _apply(holds, frame, use_case)[1]
+
+
 def _apply(holds: pa.Table, frame: pa.Table, use_case: UseCase) -> tuple[dict[int, tuple[str, ...]], Mask]:
     """Return the reasons by row and which rows are held."""
-    is_held, reasons = np.zeros(frame.num_rows, dtype=bool), {}
-    views_of_row: dict[int, set[str]] = {}
+    is_held = np.zeros(frame.num_rows, dtype=bool)
     row_of_key = {key: row for row, key in enumerate(row_keys(frame))} if holds.num_rows else {}
-    found: dict[int, set[str]] = {}
-    for key, view, word in zip(
-        row_keys(holds), holds.column("view").to_pylist(), holds.column("reason").to_pylist(), strict=True
-    ):
+    reasons: dict[int, set[str]] = {}
+    held_of_row: dict[int, set[str]] = {}
+    columns = (holds.column(name).to_pylist() for name in ("view", "features", "reason"))
+    for key, view, names, word in zip(row_keys(holds), *columns, strict=True):
         row = row_of_key.get(key)
+        held = {f"{view}:{name}" for name in names}.intersection(use_case.features)
         if row is not None:
-            found.setdefault(row, set()).add(f"{view}: {word}")
-            views_of_row.setdefault(row, set()).add(view)
-    for row, views in views_of_row.items():
-        reasons[row] = tuple(sorted(found[row]))
-        is_held[row] = _holds_the_score(views, frame, row, use_case)
-    return reasons, is_held
+            reasons.setdefault(row, set()).add(f"{view}: {word}")
+            held_of_row.setdefault(row, set()).update(held)
+    for row, held in held_of_row.items():
+        is_held[row] = _holds_the_score(held, frame, row, use_case)
+    return {row: tuple(sorted(reasons[row])) for row in reasons}, is_held
 
 
 def _unmeasured(frame: pa.Table, use_case: UseCase) -> dict[int, tuple[str, ...]]:
@@ -148,9 +152,8 @@ def _unmeasured(frame: pa.Table, use_case: UseCase) -> dict[int, tuple[str, ...]
     return found
 
 
-def _holds_the_score(views: set[str], frame: pa.Table, row: int, use_case: UseCase) -> bool:
-    held = [feature for feature in use_case.features if feature.split(":")[0] in views]
-    if set(held) & set(use_case.required):
+def _holds_the_score(held: set[str], frame: pa.Table, row: int, use_case: UseCase) -> bool:
+    if held & set(use_case.required):
         return True
     values = (frame.column(feature.split(":")[1])[row].as_py() for feature in held)
     return any(value is None or value != value for value in values)

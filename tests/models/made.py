@@ -98,14 +98,18 @@ def stays(persons: int, *, rows_each: int, seed: int) -> tuple[Floats, Counts, C
     return values, has_outcome[person].astype(np.int64), person
 
 
-def holds(*entries: tuple[str, datetime, str, str]) -> pa.Table:
-    """Return held features: encounter_id, prediction_time, view, reason."""
+def holds(*entries: tuple[str, datetime, str, str], only: tuple[str, ...] = ()) -> pa.Table:
+    """Return what is held: encounter_id, prediction_time, view, reason; of each view all features, or `only` these."""
     columns = list(zip(*entries, strict=True)) or [(), (), (), ()]
+    of_view = [
+        [name for view, _, name in (each.partition(":") for each in FEATURES) if view == of] for of in columns[2]
+    ]
     return pa.table(
         {
             "encounter_id": pa.array(columns[0], pa.string()),
             "prediction_time": pa.array(columns[1], INSTANT),
             "view": pa.array(columns[2], pa.string()),
+            "features": pa.array([only or names for names in of_view], pa.list_(pa.string())),
             "reason": pa.array(columns[3], pa.string()),
         }
     )

@@ -176,6 +176,15 @@ def test_a_held_optional_feature_with_a_value_flags_the_score(frame: pa.Table) -
     assert rows.reasons == {0: ("labs: bad_value", "labs: unknown_unit")}
 
 
+def test_a_result_in_quarantine_holds_only_the_features_that_draw_on_its_code(frame: pa.Table) -> None:
+    optional = replace(USE_CASE, required=())
+    unmeasured = without(frame, "creatinine_mg_dl", 0)
+    of_sodium = holds((*due(frame, 0), "labs", "unknown_unit"), only=("sodium_mmol_l",))
+    of_creatinine = holds((*due(frame, 0), "labs", "unknown_unit"), only=("creatinine_mg_dl",))
+    assert not score_rows(Told([0.05] * 4), unmeasured, optional, of_sodium).is_held.any()
+    assert score_rows(Told([0.05] * 3), unmeasured, optional, of_creatinine).is_held.tolist() == [True, *[False] * 3]
+
+
 @pytest.mark.parametrize("row", [1, 2])
 def test_a_held_feature_without_a_value_is_not_shown_as_not_measured(frame: pa.Table, row: int) -> None:
     optional = replace(USE_CASE, required=("stay:age_years",))
