@@ -5,6 +5,7 @@ from when on a fact of its past counts as known (the history rule).
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -67,7 +68,11 @@ class PatientsOf(BaseModel):
 
 
 class TabularInput(BaseModel):
-    """Files of a tabular extract that mapping SQL sees as one relation of texts; a null word stands for nothing."""
+    """Files of a tabular extract that mapping SQL sees as one relation of texts; a null word stands for nothing.
+
+    record: what one record is, a `line`, or the whole `file`: then the relation has record_id, the file's name without
+    folder and ending, and no column of its lines. if_absent: the columns of files that an extract may come without.
+    """
 
     model_config = STRICT
 
@@ -75,6 +80,8 @@ class TabularInput(BaseModel):
     delimiter: str = Field(",", min_length=1, max_length=1)
     encoding: Literal["utf-8", "windows-1252", "latin-1"] = "utf-8"
     null_words: tuple[str, ...] = ("",)
+    record: Literal["line", "file"] = "line"
+    if_absent: tuple[str, ...] = ()
 
 
 class Messages(BaseModel):
@@ -103,13 +110,18 @@ class Messages(BaseModel):
 
 
 class TableContract(BaseModel):
-    """How the feed fills one canonical table."""
+    """How the feed fills one canonical table.
+
+    records: of several inputs that read these files, the one whose records are the table's. A file of a stay may be one
+    record for the table of stays, and one record a line for that of results.
+    """
 
     model_config = STRICT
 
     files: tuple[str, ...] = Field(min_length=1)
     view: str | None = None
     mapping: str | None = None
+    records: str | None = None
     history: History
     dates_alone: dict[str, Literal["start_of_day", "end_of_day"]] = {}
 
@@ -191,7 +203,12 @@ class Contract(BaseModel):
                 raise ValueError(f"{name} of a tabular feed needs a mapping, such as {name}.sql")
             if unknown := sorted(set(table.files) - declared):
                 raise ValueError(f"{name}: {unknown[0]} belongs to no input")
+            if table.records and not set(table.files) <= set(self._files_of(table.records)):
+                raise ValueError(f"{name}: {table.records} is no input that reads all its files")
         return self
+
+    def _files_of(self, source: str) -> tuple[str, ...]:
+        return self.inputs[source].files if source in self.inputs else ()
 
     @model_validator(mode="after")
     def _export_what_they_know(self) -> Self:
@@ -253,6 +270,11 @@ class Contract(BaseModel):
     def is_past(self, as_of: datetime) -> bool:
         """Whether what arrives at `as_of` is history: the feed is not live yet."""
         return self.go_live_at is None or self.go_live_at > as_of
+
+
+def matches(name: str, globs: Sequence[str]) -> bool:
+    """Whether a file of an extract, packed or not, has a name that one of the globs means; `*` means folders too."""
+    return any(fnmatchcase(name, glob) or fnmatchcase(name.removesuffix(".gz"), glob) for glob in globs)
 
 
 def is_time_zone(name: str) -> bool:

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import duckdb
 from sqlalchemy import Connection
 
-from integrations.contract import Contract
+from integrations.contract import Contract, matches
 from integrations.errors import Refused, WrongUsage
 from integrations.full_disk import full_disk_is_a_fault
 from integrations.ingest import ledger
@@ -31,19 +30,19 @@ def files_of(contract: Contract, table: str, files: Sequence[LandedFile]) -> lis
     """The files that feed a table, by the globs of the contract; deletions of a FHIR server may concern any table."""
     globs = contract.tables[table].files
     if contract.kind != "fhir":
-        return [file for file in files if _matches(file.name, globs)]
+        return [file for file in files if matches(file.name, globs)]
     return [
-        file for file in files if is_deleted(file.name) or (_matches(file.name, globs) and not _is_beside(file.name))
+        file for file in files if is_deleted(file.name) or (matches(file.name, globs) and not _is_beside(file.name))
     ]
 
 
 def is_deleted(name: str) -> bool:
     """Whether a file of a FHIR feed tells of deletions."""
-    return _matches(name, [DELETED])
+    return matches(name, [DELETED])
 
 
 def _is_beside(name: str) -> bool:
-    return _matches(name, list(BESIDE))
+    return matches(name, list(BESIDE))
 
 
 def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[str, list[LandedFile]]:
@@ -56,9 +55,9 @@ def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[
     for file in files:
         if file.name in fed:
             continue
-        globs = [glob for glob in BESIDE if contract.kind == "fhir" and _matches(file.name, [glob])]
-        globs += [glob for glob in contract.files_out_of_scope if _matches(file.name, [glob])]
-        globs += [glob for source in contract.inputs.values() for glob in source.files if _matches(file.name, [glob])]
+        globs = [glob for glob in BESIDE if contract.kind == "fhir" and matches(file.name, [glob])]
+        globs += [glob for glob in contract.files_out_of_scope if matches(file.name, [glob])]
+        globs += [glob for source in contract.inputs.values() for glob in source.files if matches(file.name, [glob])]
         if not globs:
             raise Refused(
                 f"the contract of {contract.source} does not know the file {file.name}",
@@ -72,8 +71,15 @@ def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[
 def needed_part(contract: Contract, path: Path, temp: Path) -> Path:
     """What may be landed of an extract that is brought: all of it, or of a PACS what the tables need, made in `temp`.
 
+    Tables that come in a zip land as the files that are in it.
+
     Raises Refused for a file that the door cannot read, or what is more than the contract allows.
     """
+    if contract.kind == "tabular":
+        from integrations.tabular.brought import without_envelopes
+
+        with full_disk_is_a_fault(temp):
+            return without_envelopes(path, temp / "needed", contract.limits)
     if contract.kind != "dicomweb":
         return path
     from integrations.dicomweb.brought import keep_needed
@@ -192,10 +198,6 @@ def record_count(file: LandedFile) -> int:
 def line_count(kind: str, files: Sequence[LandedFile]) -> int | None:
     """How many records landing counted, where a record is a line; null where only the door can tell."""
     return sum(file.lines for file in files) if kind in OF_LINES else None
-
-
-def _matches(name: str, globs: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, glob) or fnmatchcase(name.removesuffix(".gz"), glob) for glob in globs)
 
 
 def _view(contract: Contract, table: str, sources: Path) -> dict[str, Any] | None:

@@ -22,10 +22,45 @@ def open_input(
 
     Raises Refused when a file cannot be opened, or the files of one input have different columns.
     """
-    if all(path.suffix == ".parquet" for path in files):
+    if not files:
+        _open_absent(connection, name, declared)
+    elif declared.record == "file":
+        _open_whole(connection, name, files, root)
+    elif all(path.suffix == ".parquet" for path in files):
         _open_parquet(connection, name, declared, files, root)
     else:
         _open_csv(connection, name, declared, files, root)
+
+
+def _open_absent(connection: duckdb.DuckDBPyConnection, name: str, declared: TabularInput) -> None:
+    columns = ", ".join(f'null::varchar as "{column}"' for column in declared.if_absent)
+    connection.execute(
+        f"create or replace temp view {name} as "
+        f"select null::varchar as record_file, null::bigint as record_line, {columns} where false"
+    )
+    _make_none_unreadable(connection, name)
+
+
+def _open_whole(connection: duckdb.DuckDBPyConnection, name: str, files: Sequence[Path], root: Path) -> None:
+    import pyarrow as pa
+
+    rows = {
+        "record_file": [path.relative_to(root).as_posix() for path in files],
+        "record_line": [1] * len(files),
+        "record_id": [path.name.split(".")[0] for path in files],
+    }
+    connection.register("whole_files", pa.table(rows))
+    connection.execute(f"create or replace temp table files_of_{name} as from whole_files")
+    connection.unregister("whole_files")
+    connection.execute(f"create or replace temp view {name} as from files_of_{name}")
+    _make_none_unreadable(connection, name)
+
+
+def _make_none_unreadable(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    connection.execute(
+        f"create or replace temp view unreadable_{name} as "
+        "select '' as record_file, 0 as record_line, '' as problem_detail where false"
+    )
 
 
 def _open_csv(
@@ -87,10 +122,7 @@ def _open_parquet(
         f"file_row_number + 1 as record_line, {texts} "
         f"from read_parquet([{listed}], filename = true, file_row_number = true)"
     )
-    connection.execute(
-        f"create or replace temp view unreadable_{name} as "
-        "select '' as record_file, 0 as record_line, '' as problem_detail where false"
-    )
+    _make_none_unreadable(connection, name)
 
 
 def _text(column: str, declared: TabularInput) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from integrations.contract import Contract
+from integrations.contract import Contract, matches
 from integrations.errors import Refused, WrongUsage
 from integrations.tables import DUCKDB_TYPES, TABLES
 from integrations.tabular.inputs import open_input
@@ -37,7 +37,7 @@ def stage_tabular(
     declared = contract.tables[table]
     mapping = folder / (declared.mapping or f"{table}.sql")
     sql = mapping.read_text(encoding="utf-8").strip().removesuffix(";")
-    own = [name for name, source in contract.inputs.items() if set(source.files) & set(declared.files)]
+    own = _own(contract, table)
     read = [name for name in contract.inputs if name in own or re.search(rf"\b{name}\b", sql)]
     for name in read:
         open_input(connection, name, contract.inputs[name], _files(contract, name, root, mapping), root)
@@ -69,9 +69,19 @@ def staged_columns(table: str) -> dict[str, str]:
     return {**PLACE, **VERDICT, **HEAD, **own}
 
 
+def _own(contract: Contract, table: str) -> list[str]:
+    """The inputs whose records the table must account for: all that read its files, or the one that it names."""
+    declared = contract.tables[table]
+    if declared.records:
+        return [declared.records]
+    return [name for name, source in contract.inputs.items() if set(source.files) & set(declared.files)]
+
+
 def _files(contract: Contract, name: str, root: Path, mapping: Path) -> list[Path]:
-    files = sorted({path for pattern in contract.inputs[name].files for path in root.glob(pattern)})
-    if not files:
+    declared = contract.inputs[name]
+    every = (path for path in root.rglob("*") if path.is_file())
+    files = sorted(path for path in every if matches(path.relative_to(root).as_posix(), declared.files))
+    if not files and not declared.if_absent:
         raise Refused(
             f"the extract has no {', '.join(contract.inputs[name].files)}, which {mapping.name} reads",
             where=f"{contract.source}, input {name}",
