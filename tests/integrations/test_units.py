@@ -21,6 +21,8 @@ SPELLINGS = {
     "degF": "[degF]",
     "°C": "Cel",
 }
+# UCUM that the library cannot read: an annotation alone, and the unit of pH. Both stand for a plain number.
+BEYOND_THE_LIBRARY = {"{score}": "1", "[pH]": "1"}
 ATOMIC_WEIGHT = {"H": 1.008, "C": 12.011, "N": 14.007, "O": 15.999, "Ca": 40.078}  # g/mol, IUPAC 2021, abridged
 CREATININE, UREA_NITROGEN, GLUCOSE, CALCIUM = "C4H7N3O", "N2", "C6H12O6", "Ca"
 FORMULA = {
@@ -58,7 +60,7 @@ def _registry() -> Any:
 
 def unit_of(ucum: Any, text: str) -> Any:
     """The unit that a text means."""
-    found = ucum.from_ucum(SPELLINGS.get(text, text))
+    found = ucum.from_ucum(BEYOND_THE_LIBRARY.get(text, SPELLINGS.get(text, text)))
     assert found.magnitude == 1
     return found.units
 
