@@ -3,7 +3,7 @@
 patient_link holds only identifiers of the systems that a contract's person_systems names. Two ids that share
 (system, value) in it are one person while both links were known and not withdrawn; so are the ends of a chain while
 every link of it held. Facts keep the id they came with. An identifier that more than MOST_IDS_OF_A_PERSON ids share is
-a filler after all (4711) and names nobody.
+a filler after all (4711) and names nobody, from when the first of too many was linked: before, nobody could know.
 """
 
 import hashlib
@@ -12,25 +12,41 @@ import duckdb
 
 MOST_IDS_OF_A_PERSON = 50
 
+# An identifier with the instant from which it is known for a filler.
+SHARED_IDENTIFIER = f"""
+first_linked as (
+    select system, value, patient_id, min(available_at) as available_at
+    from {{links}}
+    where not is_retracted
+    group by system, value, patient_id
+),
+of_several as (
+    select system, value, count(*) as id_count
+    from first_linked
+    group by system, value
+    having count(*) > 1
+),
+filler as (
+    select system, value, min(available_at, {MOST_IDS_OF_A_PERSON + 1})[{MOST_IDS_OF_A_PERSON + 1}] as filler_from
+    from first_linked
+    semi join (from of_several where id_count > {MOST_IDS_OF_A_PERSON}) using (system, value)
+    group by system, value
+),
+shared_identifier as (
+    select system, value, coalesce(filler_from, timestamptz 'infinity') as filler_from
+    from of_several
+    left join filler using (system, value)
+)"""
 # Own pairs come first; a person of one id has no more. The recursion walks chains, narrowing the time at every step.
 SAME_PERSON = f"""
 create or replace temp table same_person as
 with recursive
-link as (
-    select patient_id, system, value, available_at, superseded_at
-    from patient_link
-    where not is_retracted and available_at < superseded_at
-),
-shared_identifier as (
-    select system, value
-    from link
-    group by system, value
-    having min(patient_id) < max(patient_id) and count(distinct patient_id) <= {MOST_IDS_OF_A_PERSON}
-),
+{SHARED_IDENTIFIER.format(links="patient_link")},
 shared_link as (
-    select link.*
-    from link
-    semi join shared_identifier using (system, value)
+    select patient_id, system, value, available_at, least(superseded_at, filler_from) as superseded_at
+    from patient_link
+    join shared_identifier using (system, value)
+    where not is_retracted and available_at < least(superseded_at, filler_from)
 ),
 direct as (
     select distinct
@@ -96,10 +112,13 @@ def clusters(connection: duckdb.DuckDBPyConnection, links: str = "patient_link")
     """Return the ids that were ever linked to each other, withdrawn links included; an id alone is left out."""
     groups = connection.execute(
         f"""
+        with {SHARED_IDENTIFIER.format(links=links)}
         select list(distinct patient_id order by patient_id)
         from {links}
+        left join shared_identifier using (system, value)
+        where available_at < coalesce(filler_from, timestamptz 'infinity')
         group by system, value
-        having min(patient_id) < max(patient_id) and count(distinct patient_id) <= {MOST_IDS_OF_A_PERSON}
+        having min(patient_id) < max(patient_id)
         order by all
         """
     ).fetchall()

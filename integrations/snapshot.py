@@ -60,11 +60,12 @@ def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feed
 
 
 def find_copies(connection: duckdb.DuckDBPyConnection, authorities: Sequence[str]) -> None:
-    """Make `copy`: the results that came once more for the same person, and from when on that was known.
+    """Make `copy`: the versions of results that came once more for the same person, and from when on that was known.
 
     The same result: of one person and site, under one order or accession number, of one code and collection time. That
     of an authoritative feed stands; within a feed, which told of it under two numbers of a person who was merged, the
-    later one does.
+    one does that was first told of later than this version of the other. Version by version, so that what is told later
+    changes nothing of what was known before.
     """
     named = ", ".join(quoted(source) for source in authorities) or "null"
     connection.execute(
@@ -83,30 +84,38 @@ def find_copies(connection: duckdb.DuckDBPyConnection, authorities: Sequence[str
             having min(patient_id) <> max(patient_id)
         ),
         of_several as materialized (
-            select
-                source, order_number, code, effective_at, patient_id, observation_id,
-                min(available_at) as first_at, max(available_at) as last_at
+            select source, order_number, code, effective_at, patient_id, observation_id, available_at
             from every_observation semi join shared using (source, order_number, code, effective_at)
+        ),
+        first_told as (
+            select source, order_number, code, effective_at, patient_id, observation_id, min(available_at) as first_at
+            from of_several
             group by all
         ),
         told_again as (
             select
                 other.observation_id,
                 other.patient_id,
+                other.available_at,
                 original.patient_id as other_patient_id,
-                original.available_at
+                original.available_at as again_at
             from every_observation as other
             join original using (site_id, order_number, code, effective_at)
             where other.source not in ({named})
             union all
-            select earlier.observation_id, earlier.patient_id, later.patient_id, later.first_at
+            select earlier.observation_id, earlier.patient_id, earlier.available_at, later.patient_id, later.first_at
             from of_several as earlier
-            join of_several as later using (source, order_number, code, effective_at)
-            where later.first_at > earlier.last_at
+            join first_told as later using (source, order_number, code, effective_at)
+            where later.first_at > earlier.available_at
         )
-        select observation_id, min(greatest(told_again.available_at, same_person.available_at)) as copied_at
-        from told_again join same_person using (patient_id, other_patient_id)
-        group by observation_id
+        select
+            told_again.observation_id,
+            told_again.patient_id,
+            told_again.available_at,
+            min(greatest(told_again.again_at, same_person.available_at)) as copied_at
+        from told_again
+        join same_person using (patient_id, other_patient_id)
+        group by all
         """
     )
 
@@ -163,7 +172,7 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
     superseded_at, with_copies = "superseded_at", ""
     if table.name == "observation":
         superseded_at = "least(superseded_at, coalesce(copied_at, timestamptz 'infinity')) as superseded_at"
-        with_copies = "left join copy using (observation_id)"
+        with_copies = "left join copy using (observation_id, patient_id, available_at)"
     return f"""
     with repeated as (
         select hash({table.key}) as key_hash

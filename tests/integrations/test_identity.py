@@ -158,6 +158,22 @@ def test_a_placeholder_that_many_share_makes_nobody_one_person(connection: duckd
     assert [len(ids) for ids in clusters(connection)] == [MOST_IDS_OF_A_PERSON]
 
 
+def test_a_number_that_becomes_a_filler_joined_those_who_shared_it_until_then(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    """Nobody could know it before: what is told later changes nothing of what was known."""
+    early, late = ("p0", "p1"), [f"q{number}" for number in range(MOST_IDS_OF_A_PERSON - 1)]
+    know(
+        connection,
+        *((name, "4711", "2024-01-01", EVER, False) for name in early),
+        *((name, "4711", f"2024-03-{1 + number // 25:02}", EVER, False) for number, name in enumerate(late)),
+    )
+    assert persons(connection, "2024-02-28") == {"p0 p1", *late}
+    assert len(persons(connection, "2024-03-01")) == 1 + len(late) - 25
+    assert persons(connection, "2024-03-02") == {*early, *late}
+    assert [len(ids) for ids in clusters(connection)] == [2 + 25]
+
+
 def test_sql_and_python_agree_on_the_bucket(connection: duckdb.DuckDBPyConnection) -> None:
     assert bucket_of("demo_ehr/p0000012", 8) == 0xBC617BB8 % 8
     assert connection.execute(f"select {bucket_sql('$id', 13)}", {"id": "demo_ehr/p0000012"}).fetchall() == [

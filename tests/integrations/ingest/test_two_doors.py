@@ -202,6 +202,20 @@ def test_after_a_merge_a_result_is_corrected_or_withdrawn_under_the_number_that_
     assert after == doors.seen(3, "m2") == [("lab", 1.2), *known]
 
 
+def test_a_result_that_is_told_once_more_under_the_old_number_changes_nothing_of_what_was_known_before(
+    doors: TwoDoors,
+) -> None:
+    doors.ward.send(Patient=[patient("p1", "m1"), patient("p2", "m2")])
+    doors.lab(*of_lab(2.2, mrn="m2"))
+    merged = patient("p2", "m2")
+    merged["identifier"].append({"system": MRN, "value": "m1"})
+    doors.ward.send(night=2, Patient=[merged])
+    doors.lab(*of_lab(2.0, status="C"), night=3)
+    assert doors.seen(4) == [("lab", 2.0)]
+    doors.lab(*of_lab(2.4, mrn="m2", status="C"), night=5)
+    assert doors.seen(4) == [("lab", 2.0)]
+
+
 def test_results_that_are_written_alike_wait_and_come_in_each_by_itself(doors: TwoDoors) -> None:
     for mrn, order in (("m5", "A5"), ("m5", "A6"), ("m6", "A7")):
         doors.lab(*of_lab(1.2, order=order, mrn=mrn))
