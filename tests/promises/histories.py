@@ -1,0 +1,297 @@
+"""Generated histories: facts of every canonical table around a time T, and the same past with another future.
+
+What a column may hold comes from the tables' own words and from the SQL of every feature view and use case: a code that
+a new view names is drawn from the day on which the view is there.
+"""
+
+import csv
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import duckdb
+from hypothesis import strategies as st
+
+from features.definitions import VIEWS, view, view_names
+from integrations.duck import connect
+from integrations.snapshot import Feed
+from integrations.tables import TABLES, Column
+from models.cases import SITE, open_facts
+from models.catalog import use_case, use_case_names
+
+Fact = dict[str, object]
+Facts = dict[str, list[Fact]]
+LAKE_BEGINS = datetime(2023, 7, 1, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+FEEDS = (
+    Feed(source="ehr", site_id=SITE, time_zone="America/Chicago", lateness=DAY),
+    Feed(
+        source="lis",
+        site_id=SITE,
+        time_zone="America/Chicago",
+        lateness=DAY,
+        is_authoritative_for=("observation",),
+    ),
+)
+WORDS = {
+    "sex": ("female", "male", "unknown"),
+    "class": ("inpatient", "inpatient", "inpatient", "emergency", "observation", "ambulatory"),
+    "admission_type": ("emergency", "urgent", "elective", None),
+    "admission_source": ("home", "emergency_department", "acute_hospital", "skilled_nursing"),
+    "discharge_disposition": ("home", "home_health", "skilled_nursing", "died", "hospice", "against_advice"),
+    "service": ("medicine", "surgery"),
+    "ward": ("icu", "4 north"),
+    "kind": ("problem", "encounter", "billing"),
+    "category": ("laboratory", "vital_signs", "survey"),
+    "unit": (None,),
+    "comparator": (None, None, None, "<"),
+    "local_system": (None,),
+    "local_code": (None,),
+    "modality": ("CT", "MR", "CR", "US"),
+    "body_site": ("chest", "head"),
+}
+STATUSES = {"observation": ("final", "preliminary", "corrected"), "medication": ("active", "completed", "stopped")}
+CODE_SYSTEMS = {
+    "condition": ("icd-10-cm", "icd-9-cm", "snomed"),
+    "procedure": ("icd-10-pcs", "icd-9-pcs", "cpt", "snomed"),
+    "medication": ("rxnorm", "ndc", "local"),
+}
+FACTS_OF_A_PATIENT = {  # how many at most of a patient's number; an encounter has a stay in a ward besides
+    "encounter": 4,
+    "encounter_location": 4,
+    "condition": 5,
+    "procedure": 3,
+    "observation": 45,
+    "medication": 5,
+    "imaging_study": 3,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What Hypothesis decides: how much there is, how coarse the clock, how often facts are told anew, and the rest."""
+
+    seed: int
+    person_count: int
+    tick: timedelta  # all times are whole ticks, so coarse ones fall together
+    corrected: float  # share of the versions that are followed by another one
+    moved: float  # share of what comes after T that is told otherwise; as much again is dropped
+    hour_of_t: int
+
+    @property
+    def at(self) -> datetime:
+        """T."""
+        return datetime(2024, 2, 15, self.hour_of_t, tzinfo=UTC)
+
+
+SHAPES = st.builds(
+    Shape,
+    seed=st.integers(0, 2**32 - 1),
+    person_count=st.integers(12, 40),
+    tick=st.sampled_from([timedelta(seconds=1), timedelta(minutes=10), HOUR, 6 * HOUR]),
+    corrected=st.sampled_from([0.1, 0.3, 0.6]),
+    moved=st.sampled_from([0.1, 0.4, 0.5]),
+    hour_of_t=st.sampled_from([0, 6, 12, 18]),
+)
+
+
+def open_history(facts: Facts, folder: Path, *, threads: int = 1) -> duckdb.DuckDBPyConnection:
+    """Open the relations of a snapshot that holds these facts."""
+    connection = connect(folder / "tmp", threads=threads)
+    open_facts(connection, facts, FEEDS, folder)
+    return connection
+
+
+def history(shape: Shape) -> Facts:
+    """Persons, some under two numbers, with facts of every canonical table around T, half of them of its last days."""
+    return _History(shape, random.Random(shape.seed)).facts()
+
+
+def with_another_future(facts: Facts, shape: Shape) -> Facts:
+    """The same up to T in another order; of what became available later some is gone, some is other, some is new."""
+    return _History(shape, random.Random(shape.seed + 1)).other_future(facts)
+
+
+class _History:
+    def __init__(self, shape: Shape, chance: random.Random) -> None:
+        self.shape, self.chance = shape, chance
+
+    def facts(self) -> Facts:
+        facts: Facts = {name: [] for name in TABLES}
+        for number in range(self.shape.person_count):
+            for patient in self._numbers_of(number):
+                facts["patient"] += self._versions("patient", patient, {"patient_id": patient}, LAKE_BEGINS)
+                named = {"link_id": f"{patient}#mrn", "system": "mrn", "value": str(number)}
+                facts["patient_link"] += self._versions("patient_link", patient, named, self._sometime())
+                for table, most in FACTS_OF_A_PATIENT.items():
+                    for count in range(self.chance.randint(most // 2, most)):
+                        facts[table] += self._fact(table, patient, count)
+        facts["observation"] += [copy for row in facts["observation"] for copy in self._told_again(row, facts)]
+        return facts
+
+    def other_future(self, facts: Facts) -> Facts:
+        at, moved, chance, changed = self.shape.at, self.shape.moved, self.chance, Facts()
+        for table, rows in facts.items():
+            known = [row for row in rows if row["available_at"] <= at]  # type: ignore[operator]
+            told = [row for row in rows if row["available_at"] > at]  # type: ignore[operator]
+            kept = [row if chance.random() > moved else self._otherwise(table, row) for row in told]
+            kept = [row for row in kept if chance.random() > moved]
+            anew = [self._otherwise(table, row) for row in known if chance.random() < 0.2]
+            strangers = [self._as_new(table, row) for row in known if chance.random() < 0.1]
+            changed[table] = [*known, *kept, *anew, *strangers]
+            chance.shuffle(changed[table])
+        return changed
+
+    def _numbers_of(self, person: int) -> tuple[str, ...]:
+        return (f"ehr/p{person}", self.chance.choice([f"ehr/q{person}", f"lis/r{person}"]))[
+            : 1 + (self.chance.random() < 0.35)
+        ]
+
+    def _fact(self, table: str, patient: str, number: int) -> Iterator[Fact]:
+        key = TABLES[table].key
+        true_at = self._sometime() if self.chance.random() < 0.5 else self._lately()
+        named: Fact = {key: f"{patient}.{table}{number}"}
+        if table != "encounter" and "encounter_id" in _columns(table):
+            named["encounter_id"] = f"{patient}.encounter{self.chance.randint(0, 3)}"
+        yield from self._versions(table, patient, named, true_at)
+
+    def _versions(self, table: str, patient: str, named: Fact, true_at: datetime) -> Iterator[Fact]:
+        """A fact as it is told again and again: late, corrected, withdrawn, brought back, two versions at one time."""
+        known_at = true_at + self._ticks(self.chance.choice([timedelta(0), 2 * HOUR, 30 * HOUR, 20 * DAY]))
+        told = self._told(table, patient, named, true_at, known_at)
+        if table == "encounter":
+            told |= {"ended_at": None, "discharge_disposition": None}
+        yield told
+        while self.chance.random() < (0.7 if table == "encounter" else self.shape.corrected):
+            known_at += self._ticks(self.chance.choice([timedelta(0), 5 * HOUR, 3 * DAY, 30 * DAY]))
+            if self.chance.random() < 0.3:
+                true_at += self._ticks(4 * HOUR) - self._ticks(4 * HOUR)
+            yield self._told(table, patient, named, true_at, known_at)
+
+    def _told(self, table: str, patient: str, named: Fact, true_at: datetime, known_at: datetime) -> Fact:
+        has_time = table not in ("patient", "patient_link")
+        head: Fact = {
+            "source": patient.partition("/")[0],
+            "site_id": SITE,
+            "patient_id": patient,
+            "effective_at": true_at if has_time else None,
+            "available_at": known_at,
+            "is_available_at_inferred": False,
+            "is_retracted": self.chance.random() < 0.12,
+            "extract_id": f"{known_at:%Y%m%dT%H%M%S}.{self.chance.randint(0, 2)}",
+            "source_file": f"{table}.ndjson",
+            "source_line": self.chance.randint(1, 10**6),
+        }
+        columns = [column for column in TABLES[table].columns if column.name not in {*head, *named}]
+        drawn = {column.name: self._value(table, column, true_at) for column in columns}
+        if "code_system" in drawn:
+            drawn["code_system"], drawn["code"] = self.chance.choice(coded(table))
+        return {**head, **drawn, **named}
+
+    def _value(self, table: str, column: Column, true_at: datetime) -> object:
+        chance, name = self.chance, column.name
+        match column.kind:
+            case "number":
+                return None if chance.random() < 0.05 else round(chance.uniform(*chance.choice(SCALES)), 1)
+            case "flag":
+                return chance.random() < 0.1
+            case "count":
+                return chance.choice([1, 2, 3])
+            case "date":
+                return date(chance.randint(1930, 2008), chance.randint(1, 12), chance.randint(1, 28))
+            case "instant":
+                if name == "started_at":
+                    return true_at
+                return None if chance.random() < 0.3 else true_at + self._ticks(9 * DAY)
+        if name == "code" and table == "observation":
+            return chance.choice(loinc())
+        if name == "status":
+            return chance.choice(STATUSES[table])
+        if name in WORDS:
+            return chance.choice(WORDS[name])
+        return chance.choice(literals()) if chance.random() < 0.1 else None
+
+    def _told_again(self, row: Fact, facts: Facts) -> Iterator[Fact]:
+        """Some results come once more: through the laboratory's own feed, or under the other number of the person."""
+        if self.chance.random() > 0.1:
+            return
+        row["order_number"] = f"order {row['observation_id']}"
+        person = str(row["patient_id"]).partition("/")[2][1:]
+        others = {str(each["patient_id"]) for each in facts["patient"] if str(each["patient_id"])[5:] == person}
+        other = self.chance.choice(sorted(others))
+        named: Fact = {name: row[name] for name in ("code", "order_number", "encounter_id")}
+        named["observation_id"] = f"{row['observation_id']}.again"
+        true_at: datetime = row["effective_at"]  # type: ignore[assignment]
+        for again in self._versions("observation", other, named, true_at):
+            yield {**again, "effective_at": true_at, "source": self.chance.choice(["lis", again["source"]])}
+
+    def _otherwise(self, table: str, row: Fact) -> Fact:
+        """The same fact, told otherwise after T; now and then as another patient's."""
+        patient = str(row["patient_id"])
+        if table not in ("patient", "patient_link") and self.chance.random() < 0.1:
+            patient = f"ehr/p{self.chance.randrange(self.shape.person_count)}"
+        key, later = TABLES[table].key, self.shape.at + self._ticks(20 * DAY) + timedelta(microseconds=1)
+        named = {name: row[name] for name in {key, "system", "value", "encounter_id"} & row.keys()}
+        return self._told(table, patient, named, self._lately(), later)
+
+    def _as_new(self, table: str, row: Fact) -> Fact:
+        key = TABLES[table].key
+        named = {} if table == "patient" else {key: f"{row[key]}.new"}
+        return {**self._otherwise(table, row), **named, "is_retracted": False}
+
+    def _sometime(self) -> datetime:
+        return LAKE_BEGINS + self._ticks(self.shape.at + 10 * DAY - LAKE_BEGINS)
+
+    def _lately(self) -> datetime:
+        return self.shape.at - self._ticks(4 * DAY) + self._ticks(12 * HOUR)
+
+    def _ticks(self, most: timedelta) -> timedelta:
+        return self.chance.randint(0, most // self.shape.tick) * self.shape.tick
+
+
+SCALES: Sequence[tuple[float, float]] = ((0.4, 2.0), (0.4, 5.0), (5, 50), (30, 45), (50, 250))
+
+
+def _columns(table: str) -> set[str]:
+    return {column.name for column in TABLES[table].columns}
+
+
+@cache
+def texts() -> tuple[str, ...]:
+    """The SQL of every feature view and every cohort."""
+    return (*(view(name).sql for name in view_names()), *(use_case(name).cohort_sql for name in use_case_names()))
+
+
+@cache
+def literals() -> tuple[str, ...]:
+    """Every word that stands in quotes in them."""
+    return tuple(sorted({each for text in texts() for each in re.findall(r"'([^'\n]{1,40})'", text)}))
+
+
+@cache
+def loinc() -> tuple[str, ...]:
+    """The LOINC codes that they name, those of cohorts the more often."""
+    named = [code for text in texts() for code in re.findall(r"'(\d{1,5}-\d)'", text)]
+    of_cohorts = [
+        code for name in use_case_names() for code in re.findall(r"'(\d{1,5}-\d)'", use_case(name).cohort_sql)
+    ]
+    every = sorted({*named, *of_cohorts})
+    return (*every, *sorted(set(of_cohorts)) * (len(every) // 3))
+
+
+@cache
+def coded(table: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of code system and code: those of the reference tables, and every code in quotes under each system."""
+    pairs = []
+    for path in sorted(VIEWS.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                if row.get("code_system") in CODE_SYSTEMS[table]:
+                    pairs.append((row["code_system"], row.get("code") or row["prefix"]))
+    codes = [word for word in literals() if re.fullmatch(r"[A-Z0-9]{3,9}", word)]
+    spread = [(system, code) for system in CODE_SYSTEMS[table] for code in codes]
+    return tuple(pairs + spread * max(1, len(pairs) // max(1, len(spread))))
