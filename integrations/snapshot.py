@@ -1,8 +1,6 @@
 """A snapshot of the lake as relations: every version of every fact, and until when it was the last one known.
 
-The same result may come through two feeds. Once the feed that a contract calls authoritative has brought it, the copy
-of another feed is superseded: a count or a median must not see it twice. So is what a feed tells again after a merge,
-under the number of the patient who stays.
+A result that came twice for one person is seen once; see copies.py.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from integrations.copies import find_copies
 from integrations.duck import quoted
 from integrations.identity import bucket_of, make_same_person, work_buckets
 from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, Table
@@ -57,67 +56,6 @@ def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feed
         if name == IDENTITY_TABLES[-1]:
             make_same_person(connection)
     _make_feed(connection, feeds)
-
-
-def find_copies(connection: duckdb.DuckDBPyConnection, authorities: Sequence[str]) -> None:
-    """Make `copy`: the versions of results that came once more for the same person, and from when on that was known.
-
-    The same result: of one person and site, under one order or accession number, of one code and collection time. That
-    of an authoritative feed stands; within a feed, which told of it under two numbers of a person who was merged, the
-    one does that was first told of later than this version of the other. Version by version, so that what is told later
-    changes nothing of what was known before.
-    """
-    named = ", ".join(quoted(source) for source in authorities) or "null"
-    connection.execute(
-        f"""
-        create or replace temp table copy as
-        with original as materialized (
-            select distinct site_id, order_number, code, effective_at, patient_id, available_at
-            from every_observation
-            where source in ({named}) and order_number is not null
-        ),
-        shared as (
-            select source, order_number, code, effective_at
-            from every_observation
-            where order_number is not null
-            group by all
-            having min(patient_id) <> max(patient_id)
-        ),
-        of_several as materialized (
-            select source, order_number, code, effective_at, patient_id, observation_id, available_at
-            from every_observation semi join shared using (source, order_number, code, effective_at)
-        ),
-        first_told as (
-            select source, order_number, code, effective_at, patient_id, observation_id, min(available_at) as first_at
-            from of_several
-            group by all
-        ),
-        told_again as (
-            select
-                other.observation_id,
-                other.patient_id,
-                other.available_at,
-                original.patient_id as other_patient_id,
-                original.available_at as again_at
-            from every_observation as other
-            join original using (site_id, order_number, code, effective_at)
-            where other.source not in ({named})
-            union all
-            select earlier.observation_id, earlier.patient_id, earlier.available_at, later.patient_id, later.first_at
-            from of_several as earlier
-            join first_told as later using (source, order_number, code, effective_at)
-            where later.first_at > earlier.available_at
-        )
-        select
-            told_again.observation_id,
-            told_again.patient_id,
-            told_again.available_at,
-            min(greatest(told_again.again_at, same_person.available_at)) as copied_at
-        from told_again
-        join same_person using (patient_id, other_patient_id)
-        group by all
-        """
-    )
 
 
 def _find_moved(connection: duckdb.DuckDBPyConnection, reading: Reading) -> dict[str, int]:
@@ -168,10 +106,11 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
     """
     where = " and ".join(_conditions(table, reading)) or "true"
     by_work_bucket = "" if reading.buckets is None else "left join work_bucket using (patient_id)"
-    columns = ", ".join(f'"{name}"' for name in _column_names(table, reading))
-    superseded_at, with_copies = "superseded_at", ""
+    columns = {name: f'"{name}"' for name in _column_names(table, reading)} | {"superseded_at": "superseded_at"}
+    with_copies = ""
     if table.name == "observation":
-        superseded_at = "least(superseded_at, coalesce(copied_at, timestamptz 'infinity')) as superseded_at"
+        columns["available_at"] = "greatest(available_at, seen_from) as available_at"  # null is no limit
+        columns["superseded_at"] = "least(superseded_at, seen_until) as superseded_at"
         with_copies = "left join copy using (observation_id, patient_id, available_at)"
     return f"""
     with repeated as (
@@ -194,7 +133,7 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
         from every_{table.name}
         where hash({table.key}) in (from repeated)
     )
-    select {columns}, {superseded_at}
+    select {', '.join(columns.values())}
     from known
     {by_work_bucket}
     {with_copies}

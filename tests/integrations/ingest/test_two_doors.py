@@ -145,7 +145,7 @@ def test_a_number_that_two_feeds_use_for_two_people_joins_nobody(doors: TwoDoors
     assert doors.seen(2, "m1") == [("lab", 0.9), ("ward", 1.1)]
 
 
-def test_a_merge_joins_two_records_and_its_undo_parts_them_again(doors: TwoDoors) -> None:
+def test_a_merge_joins_two_records_and_a_number_that_is_no_longer_sent_joins_them_still(doors: TwoDoors) -> None:
     doors.ward.send(Patient=[patient("p1", "m1"), patient("p2", "m2")])
     doors.lab(*of_lab(1.2))
     doors.lab(*of_lab(2.2, order="A2", mrn="m2"))
@@ -155,7 +155,7 @@ def test_a_merge_joins_two_records_and_its_undo_parts_them_again(doors: TwoDoors
     doors.ward.send(night=4, Patient=[patient("p2", "m2")])
     assert doors.seen(1) == [("lab", 1.2)]
     assert doors.seen(3) == [("lab", 1.2), ("lab", 2.2)]
-    assert doors.seen(3, "m2") == doors.seen(3)
+    assert doors.seen(3, "m2") == doors.seen(3) == doors.seen(5)
 
 
 def test_a_result_that_precedes_its_patient_is_known_from_its_uptake_on(doors: TwoDoors) -> None:
@@ -226,13 +226,7 @@ def test_results_that_are_written_alike_wait_and_come_in_each_by_itself(doors: T
 
 
 def test_a_merge_in_messages_is_a_link_and_an_unlinking_takes_it_back(doors: TwoDoors) -> None:
-    folder = doors.ward.places.sources / "lab" / "contract.yaml"
-    own = folder.read_text().replace("source: ward}", "source: lab}") + (
-        '  patient: {files: ["*.hl7"], history: {available_at: always}}\n'
-    )
-    folder.write_text(own)
-    for mrn in ("m1", "m2"):
-        doors.lab(f"PID|1||{mrn}^^^{OURS}^MR||||19500101|F", kind="ADT^A04")
+    registers_patients(doors)
     for mrn, value, order in (("m1", 1.2, "A1"), ("m2", 2.2, "A2")):
         doors.lab(*of_lab(value, order=order, mrn=mrn))
     doors.lab(f"PID|1||m1^^^{OURS}^MR", f"MRG|m2^^^{OURS}^MR", night=2, kind="ADT^A40")
@@ -240,3 +234,25 @@ def test_a_merge_in_messages_is_a_link_and_an_unlinking_takes_it_back(doors: Two
     assert doors.seen(1) == [("lab", 1.2)]
     assert doors.seen(3) == doors.seen(3, "m2") == [("lab", 1.2), ("lab", 2.2)]
     assert (doors.seen(4), doors.seen(4, "m2")) == ([("lab", 1.2)], [("lab", 2.2)])
+
+
+def test_a_copy_is_seen_again_once_the_merge_is_undone_by_which_it_was_one(doors: TwoDoors) -> None:
+    registers_patients(doors)
+    doors.ward.send(Patient=[patient("p2", "m2")], Observation=[of_ehr(1.1, of="p2")])
+    doors.lab(f"PID|1||m1^^^{OURS}^MR", f"MRG|m2^^^{OURS}^MR", night=2, kind="ADT^A40")
+    doors.lab(*of_lab(1.2), night=3)
+    doors.lab(f"PID|1||m1^^^{OURS}^MR", f"PID|2||m2^^^{OURS}^MR", night=5, kind="ADT^A37")
+    assert doors.seen(2, "m2") == doors.seen(2) == [("ward", 1.1)]
+    assert doors.seen(3, "m2") == doors.seen(3) == [("lab", 1.2)]
+    assert (doors.seen(5), doors.seen(5, "m2")) == ([("lab", 1.2)], [("ward", 1.1)])
+
+
+def registers_patients(doors: TwoDoors) -> None:
+    """The laboratory tells of patients itself: of m1 and m2 at first."""
+    folder = doors.ward.places.sources / "lab" / "contract.yaml"
+    own = folder.read_text().replace("source: ward}", "source: lab}") + (
+        '  patient: {files: ["*.hl7"], history: {available_at: always}}\n'
+    )
+    folder.write_text(own)
+    for mrn in ("m1", "m2"):
+        doors.lab(f"PID|1||{mrn}^^^{OURS}^MR||||19500101|F", kind="ADT^A04")
