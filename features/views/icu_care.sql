@@ -1,5 +1,6 @@
--- Who is cared for and how, in the 48 h before prediction_time in intensive care, as known then: age and weight as sent, urine,
--- ventilation. One row per spine row; null when nothing was charted, which is not the same as none: no urine charted is not 0.
+-- Who is cared for, where and how, in the 48 h before prediction_time in intensive care, as known then: the kind of unit by the
+-- service of the stay, age and weight as sent, urine, ventilation. One row per spine row; null when nothing was charted, which is
+-- not the same as none: no urine charted is not 0. A kind of unit is null when the service is none of intensive care.
 -- codes: 30525-0 age years, 29463-7 weight kg, 9187-6 urine ml, 20124-4 ventilation hours
 -- hold window: 49 hours
 -- owner: intensive care
@@ -36,11 +37,31 @@ charted as (
         and o.effective_at <= person.prediction_time
         and o.effective_at >= person.prediction_time - interval 48 hours
     where o.code in ('30525-0', '29463-7', '9187-6', '20124-4')
+),
+
+unit as (
+    select s.spine_row, max(e.service) as service
+    from numbered as s
+    join encounter as e
+        on e.encounter_id = s.encounter_id
+        and e.available_at <= s.prediction_time
+        and s.prediction_time < e.superseded_at
+        and not e.is_retracted
+    where e.service in ('coronary_care_unit', 'cardiac_surgery_recovery_unit', 'medical_icu', 'surgical_icu')
+    group by s.spine_row
 )
 
 select
     s.encounter_id,
     s.prediction_time,
+    max((unit.service = 'coronary_care_unit')::double)
+        as is_coronary_care,                    -- coronary care unit
+    max((unit.service = 'cardiac_surgery_recovery_unit')::double)
+        as is_cardiac_surgery_recovery,         -- cardiac surgery recovery unit
+    max((unit.service = 'medical_icu')::double)
+        as is_medical_icu,                      -- medical intensive care unit
+    max((unit.service = 'surgical_icu')::double)
+        as is_surgical_icu,                     -- surgical intensive care unit
     max(c.value) filter (where c.code = '30525-0')
         as age_charted_years,                   -- age in years as it was sent
     -(min(row(c.effective_at, -c.value)) filter (where c.code = '29463-7' and c.value is not null))[2]
@@ -57,4 +78,5 @@ select
         as ventilation_since_last_hours,        -- hours since ventilation was charted last
 from numbered as s
 left join charted as c on c.spine_row = s.spine_row
+left join unit on unit.spine_row = s.spine_row
 group by s.spine_row, s.encounter_id, s.prediction_time
