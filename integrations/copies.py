@@ -10,6 +10,8 @@ import duckdb
 
 from integrations.duck import quoted
 
+# Of two versions of one moment one may be a copy and the other not: both its key and what makes it the same result.
+VERSION = "observation_id, patient_id, available_at, order_number, code, effective_at"
 COPY = """
 create or replace temp table copy as
 with original as materialized (
@@ -40,22 +42,32 @@ told_again as (
         other.observation_id,
         other.patient_id,
         other.available_at,
+        order_number,
+        code,
+        effective_at,
         original.patient_id as other_patient_id,
         original.available_at as again_at
     from every_observation as other
     join original using (site_id, order_number, code, effective_at)
     where other.source not in ({authorities})
     union all
-    select earlier.observation_id, earlier.patient_id, earlier.available_at, later.patient_id, later.first_at
+    select
+        earlier.observation_id,
+        earlier.patient_id,
+        earlier.available_at,
+        order_number,
+        code,
+        effective_at,
+        later.patient_id,
+        later.first_at
     from of_several as earlier
     join first_told as later using (source, order_number, code, effective_at)
-    where later.first_at > earlier.available_at
+    where later.patient_id <> earlier.patient_id
+    and later.first_at > earlier.available_at
 ),
 covered as (
     select
-        told_again.observation_id,
-        told_again.patient_id,
-        told_again.available_at,
+        told_again.* exclude (other_patient_id, again_at),
         greatest(told_again.again_at, same_person.available_at) as copied_at,
         same_person.superseded_at as parted_at
     from told_again
@@ -66,19 +78,19 @@ reach as (
     select
         *,
         max(parted_at) over (
-            partition by observation_id, patient_id, available_at
+            partition by {version}
             order by copied_at, parted_at
             rows between unbounded preceding and 1 preceding
         ) as covered_until
     from covered
 )
-select observation_id, patient_id, available_at, covered_until as seen_from, copied_at as seen_until
+select {version}, covered_until as seen_from, copied_at as seen_until
 from reach
 where covered_until is null or covered_until < copied_at
 union all
-select observation_id, patient_id, available_at, max(parted_at), timestamptz 'infinity'
+select {version}, max(parted_at), timestamptz 'infinity'
 from covered
-group by observation_id, patient_id, available_at
+group by {version}
 having max(parted_at) < timestamptz 'infinity'
 """
 
@@ -92,4 +104,4 @@ def find_copies(connection: duckdb.DuckDBPyConnection, authorities: Sequence[str
     later changes nothing of what was known before.
     """
     named = ", ".join(quoted(source) for source in authorities) or "null"
-    connection.execute(COPY.format(authorities=named))
+    connection.execute(COPY.format(authorities=named, version=VERSION))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from integrations.copies import find_copies
+from integrations.copies import VERSION, find_copies
 from integrations.duck import quoted
 from integrations.identity import bucket_of, make_same_person, work_buckets
 from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, Table
@@ -111,7 +111,7 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
     if table.name == "observation":
         columns["available_at"] = "greatest(available_at, seen_from) as available_at"  # null is no limit
         columns["superseded_at"] = "least(superseded_at, seen_until) as superseded_at"
-        with_copies = "left join copy using (observation_id, patient_id, available_at)"
+        with_copies = f"left join copy using ({VERSION})"
     return f"""
     with repeated as (
         select hash({table.key}) as key_hash
@@ -133,7 +133,7 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
         from every_{table.name}
         where hash({table.key}) in (from repeated)
     )
-    select {', '.join(columns.values())}
+    select {", ".join(columns.values())}
     from known
     {by_work_bucket}
     {with_copies}

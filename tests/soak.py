@@ -26,6 +26,8 @@ SUITES = (
     "tests/integrations/hl7v2/test_power_loss.py",
     "tests/integrations/hl7v2/test_times.py",
     "tests/crash/test_full_disk.py",
+    "tests/promises/test_no_look_ahead.py",
+    "tests/properties/test_as_of_oracle.py",
 )
 
 

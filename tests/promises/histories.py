@@ -126,7 +126,8 @@ class _History:
             for patient in self._numbers_of(number):
                 facts["patient"] += self._versions("patient", patient, {"patient_id": patient}, LAKE_BEGINS)
                 named = {"link_id": f"{patient}#mrn", "system": "mrn", "value": str(number)}
-                facts["patient_link"] += self._versions("patient_link", patient, named, self._sometime())
+                linked_at = self._sometime() if self.chance.random() < 0.5 else self._lately()
+                facts["patient_link"] += self._versions("patient_link", patient, named, linked_at)
                 for table, most in FACTS_OF_A_PATIENT.items():
                     for count in range(self.chance.randint(most // 2, most)):
                         facts[table] += self._fact(table, patient, count)
@@ -181,7 +182,7 @@ class _History:
             "effective_at": true_at if has_time else None,
             "available_at": known_at,
             "is_available_at_inferred": False,
-            "is_retracted": self.chance.random() < 0.12,
+            "is_retracted": self.chance.random() < (0.3 if table == "patient_link" else 0.12),
             "extract_id": f"{known_at:%Y%m%dT%H%M%S}.{self.chance.randint(0, 2)}",
             "source_file": f"{table}.ndjson",
             "source_line": self.chance.randint(1, 10**6),
@@ -198,7 +199,7 @@ class _History:
             case "number":
                 return None if chance.random() < 0.05 else round(chance.uniform(*chance.choice(SCALES)), 1)
             case "flag":
-                return chance.random() < 0.1
+                return chance.random() < 0.2
             case "count":
                 return chance.choice([1, 2, 3])
             case "date":
@@ -224,10 +225,11 @@ class _History:
         others = {str(each["patient_id"]) for each in facts["patient"] if str(each["patient_id"])[5:] == person}
         other = self.chance.choice(sorted(others))
         named: Fact = {name: row[name] for name in ("code", "order_number", "encounter_id")}
-        named["observation_id"] = f"{row['observation_id']}.again"
+        source = self.chance.choice(["lis", other.partition("/")[0]])
+        named |= {"observation_id": f"{source}/{row['observation_id']}.again", "source": source}
         true_at: datetime = row["effective_at"]  # type: ignore[assignment]
         for again in self._versions("observation", other, named, true_at):
-            yield {**again, "effective_at": true_at, "source": self.chance.choice(["lis", again["source"]])}
+            yield {**again, "effective_at": true_at}
 
     def _otherwise(self, table: str, row: Fact) -> Fact:
         """The same fact, told otherwise after T; now and then as another patient's."""
@@ -235,7 +237,7 @@ class _History:
         if table not in ("patient", "patient_link") and self.chance.random() < 0.1:
             patient = f"ehr/p{self.chance.randrange(self.shape.person_count)}"
         key, later = TABLES[table].key, self.shape.at + self._ticks(20 * DAY) + timedelta(microseconds=1)
-        named = {name: row[name] for name in {key, "system", "value", "encounter_id"} & row.keys()}
+        named = {name: row[name] for name in (key, "source", "system", "value", "encounter_id") if name in row}
         return self._told(table, patient, named, self._lately(), later)
 
     def _as_new(self, table: str, row: Fact) -> Fact:
