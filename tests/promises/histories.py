@@ -14,17 +14,20 @@ from functools import cache
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from features.definitions import VIEWS, view, view_names
 from integrations.duck import connect
-from integrations.snapshot import Feed
+from integrations.snapshot import Feed, Reading, open_relations
 from integrations.tables import TABLES, Column
-from models.cases import SITE, open_facts
+from models.cases import ARROW_TYPES, SITE
 from models.catalog import use_case, use_case_names
 
 Fact = dict[str, object]
 Facts = dict[str, list[Fact]]
+Tables = dict[str, pa.Table]
 LAKE_BEGINS = datetime(2023, 7, 1, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 FEEDS = (
@@ -81,6 +84,7 @@ class Shape:
     corrected: float  # share of the versions that are followed by another one
     moved: float  # share of what comes after T that is told otherwise; as much again is dropped
     hour_of_t: int
+    lately: timedelta = 4 * DAY  # half of the facts are of this time before T
 
     @property
     def at(self) -> datetime:
@@ -101,8 +105,36 @@ SHAPES = st.builds(
 
 def open_history(facts: Facts, folder: Path, *, threads: int = 1) -> duckdb.DuckDBPyConnection:
     """Open the relations of a snapshot that holds these facts."""
-    connection = connect(folder / "tmp", threads=threads)
-    open_facts(connection, facts, FEEDS, folder)
+    return open_tables(as_tables(facts), folder, threads=threads)
+
+
+def as_tables(facts: Facts) -> Tables:
+    """The rows of each canonical table as they lie in a file of the lake."""
+    tables = {}
+    for name, table in TABLES.items():
+        schema = pa.schema([(c.name, ARROW_TYPES[c.kind]) for c in table.all_columns if c.name != "bucket"])
+        tables[name] = pa.Table.from_pylist(facts.get(name, []), schema=schema)
+    return tables
+
+
+def open_tables(tables: Tables, folder: Path, *, threads: int = 1) -> duckdb.DuckDBPyConnection:
+    """Write the tables as files of one bucket, and open the relations of a snapshot of them."""
+    files = {}
+    for name, rows in tables.items():
+        path = folder / name / "bucket=0" / "rows.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(rows, path)
+        files[name] = [str(path)]
+    return open_files(files, folder / "tmp", threads=threads)
+
+
+def open_files(files: dict[str, list[str]], temp: Path, *, threads: int = 1) -> duckdb.DuckDBPyConnection:
+    """Open the relations of a snapshot that lies in these files."""
+    connection = connect(temp, threads=threads)
+    reading = Reading(
+        files=files, bucket_count=1, buckets=None, tables=tuple(TABLES), codes=None, columns={}, materialize=True
+    )
+    open_relations(connection, reading, FEEDS)
     return connection
 
 
@@ -249,7 +281,7 @@ class _History:
         return LAKE_BEGINS + self._ticks(self.shape.at + 10 * DAY - LAKE_BEGINS)
 
     def _lately(self) -> datetime:
-        return self.shape.at - self._ticks(4 * DAY) + self._ticks(12 * HOUR)
+        return self.shape.at - self._ticks(self.shape.lately) + self._ticks(12 * HOUR)
 
     def _ticks(self, most: timedelta) -> timedelta:
         return self.chance.randint(0, most // self.shape.tick) * self.shape.tick
