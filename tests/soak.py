@@ -28,6 +28,7 @@ SUITES = (
     "tests/crash/test_full_disk.py",
     "tests/promises/test_no_look_ahead.py",
     "tests/properties/test_as_of_oracle.py",
+    "tests/properties/test_everywhere_the_same.py",
 )
 
 

@@ -28,7 +28,7 @@ from tests.promises.clauses import mutants
 from tests.promises.histories import HOUR, SHAPES, Facts, Shape, history, open_history, with_another_future
 
 IS_SOAK = "ROUNDS_SOAK" in os.environ
-EXAMPLES = 300 if IS_SOAK else 10
+EXAMPLES = 300 if IS_SOAK else 8
 PLANTED_ON = (
     Shape(seed=5, person_count=40, tick=timedelta(minutes=10), corrected=0.3, moved=0.5, hour_of_t=18),
     Shape(seed=6, person_count=40, tick=HOUR, corrected=0.6, moved=0.5, hour_of_t=6),

@@ -1,0 +1,74 @@
+"""All features of a folder of facts, and the scores of a model fitted on them, as hashes: one process of several.
+
+`python -m tests.properties.everywhere FOLDER THREADS` prints them as JSON.
+"""
+
+import hashlib
+import json
+import sys
+import zlib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from features.definitions import view, view_names
+from features.parquet_files import view_rows
+from models.catalog import use_case, use_case_names
+from models.cohort import cohort
+from models.estimators import CalibratedGradientBoosting
+from tests.promises.histories import open_files
+from tests.promises.test_no_look_ahead import as_bytes, spine_of
+
+KEYS = [("encounter_id", "ascending"), ("prediction_time", "ascending")]
+Rows = dict[str, pa.Table]
+
+
+def main(folder: Path, threads: int) -> None:
+    """Open the facts as a process of its own, with so many threads, and print the hash of all that comes of them."""
+    files = {path.parents[1].name: [str(path)] for path in sorted(folder.glob("*/bucket=0/*.parquet"))}
+    lake = open_files(files, folder / f"tmp{threads}", threads=threads)
+    lake.execute("pragma verify_parallelism")  # few rows are shared out among the threads as well
+    at = datetime.fromisoformat((folder / "at").read_text())
+    rows = all_rows(lake, at, spine_of(lake, at))
+    scored = matrix(rows)
+    scores = fitted(scored).predict_proba(scored)[:, 1]
+    sys.stdout.write(json.dumps(hashes({**rows, "scores": pa.table({"score": scores})}), sort_keys=True))
+
+
+def all_rows(lake: duckdb.DuckDBPyConnection, at: datetime, spine: pa.Table) -> Rows:
+    """Every cohort and every view, in the order of their keys."""
+    found = {name: cohort(lake, use_case(name), at) for name in use_case_names()}
+    found |= {name: view_rows(lake, view(name), spine) for name in view_names()}
+    return {name: rows.sort_by(KEYS) for name, rows in found.items()}
+
+
+def hashes(rows: Rows) -> dict[str, str]:
+    """The sha256 of each column."""
+    return {
+        f"{name}.{column}": hashlib.sha256(as_bytes(table, column)).hexdigest()
+        for name, table in rows.items()
+        for column in table.column_names
+    }
+
+
+def matrix(rows: Rows) -> Any:
+    """The features of all views side by side, null as NaN."""
+    columns = [column for name in view_names() for column in rows[name].columns[2:]]
+    return np.column_stack([column.to_numpy().astype(np.float64) for column in columns])
+
+
+def fitted(features: Any) -> CalibratedGradientBoosting:
+    """A small model of an outcome that each row's features decide, whatever process reads them."""
+    labels = [zlib.crc32(row.tobytes()) % 3 == 0 for row in np.nan_to_num(features[:, :12])]
+    model = CalibratedGradientBoosting(
+        seed=3, tree_count=15, min_leaf_rows=8, fold_count=3, calibration_person_count=1_000
+    )
+    return model.fit(features, np.array(labels, np.int64))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
