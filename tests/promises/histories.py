@@ -46,7 +46,7 @@ WORDS = {
     "admission_type": ("emergency", "urgent", "elective", None),
     "admission_source": ("home", "emergency_department", "acute_hospital", "skilled_nursing"),
     "discharge_disposition": ("home", "home_health", "skilled_nursing", "died", "hospice", "against_advice"),
-    "service": ("medicine", "surgery"),
+    "service": ("medical_icu", "surgery"),
     "ward": ("icu", "4 north"),
     "kind": ("problem", "encounter", "billing"),
     "category": ("laboratory", "vital_signs", "survey"),
