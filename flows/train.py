@@ -194,7 +194,8 @@ def scratch_folder(house: House, run_id: str) -> Iterator[Path]:
 @step
 def fit(this: Round, frame: "pa.Table", held: int, seed: int) -> Candidate:
     """Fit the use case's model on every row."""
-    return fit_candidate(this.case, frame, seed=seed, held_row_count=held)
+    time_is_usable = not _has_shifted_dates(frame)
+    return fit_candidate(this.case, frame, seed=seed, held_row_count=held, time_is_usable=time_is_usable)
 
 
 @step

@@ -21,7 +21,12 @@ from models.matrix import as_matrix
 
 # What a model file may contain beyond scikit-learn's public classes; a file that names anything else is not loaded.
 TRUSTED_TYPES = (
+    "models.choice.ChosenByCrossValidation",
     "models.estimators.CalibratedGradientBoosting",
+    "models.linear.CalibratedLinear",
+    "models.linear.KinkedLines",
+    "models.mean.CalibratedMean",
+    "models.mean.MeanMargin",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
 )
 

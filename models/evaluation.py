@@ -105,7 +105,7 @@ def _held_out(use_case: UseCase, frame: pa.Table, start: datetime | None, seed: 
     def predict(fold: int) -> None:
         asked, known = is_held_out & (folds == fold), is_earlier & (folds != fold)
         if asked.any() and len(np.unique(labels[known])) == 2:
-            model = fit(use_case, frame.filter(pa.array(known)), seed=seed)
+            model = fit(use_case, frame.filter(pa.array(known)), seed=seed, time_is_usable=start is not None)
             matrix = as_matrix(frame.filter(pa.array(asked)), use_case.feature_names)
             risk[asked] = model.predict_proba(matrix)[:, 1]
 

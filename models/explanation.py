@@ -9,7 +9,10 @@ import pyarrow as pa
 
 from models.artifacts import RegisteredModel
 from models.calibration import Floats
+from models.choice import ChosenByCrossValidation
+from models.linear import KinkedLines
 from models.matrix import as_matrix
+from models.mean import MeanMargin
 
 SHOWN = 3
 
@@ -17,8 +20,9 @@ SHOWN = 3
 def explain(model: RegisteredModel, frame: pa.Table, rows: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """Return, for each row asked, the features that moved it most: feature, value (none: not measured), contribution.
 
-    Contributions are Shapley values of the trees (Lundberg 2020) on the log odds before calibration; all of them and
-    the mean log odds add up to the margin. Calibration is a straight line, so signs and order are those of the risk.
+    Contributions are Shapley values of the trees (Lundberg 2020), or of the lines, on the log odds before calibration;
+    all of them and the mean log odds add up to the margin. Calibration is a straight line, so signs and order are those
+    of the risk.
     """
     if not rows:
         return {}
@@ -40,9 +44,18 @@ def explain(model: RegisteredModel, frame: pa.Table, rows: Sequence[int]) -> dic
 
 def contributions_of(estimator: Any, matrix: Floats) -> Floats:
     """Return what each feature adds to the margin of each row."""
-    if estimator.model_ is None:
-        return np.zeros(matrix.shape)
-    explainer = _shap().TreeExplainer(estimator.model_, feature_perturbation="tree_path_dependent")
+    if isinstance(estimator, ChosenByCrossValidation):
+        return contributions_of(estimator.chosen_, matrix)
+    return np.zeros(matrix.shape) if estimator.model_ is None else _of_ranker(estimator.model_, matrix)
+
+
+def _of_ranker(ranker: Any, matrix: Floats) -> Floats:
+    if isinstance(ranker, MeanMargin):
+        mean: Floats = np.mean([_of_ranker(each, matrix) for each in ranker.rankers], axis=0)
+        return mean
+    if isinstance(ranker, KinkedLines):
+        return ranker.contributions(matrix)
+    explainer = _shap().TreeExplainer(ranker, feature_perturbation="tree_path_dependent")
     values: Floats = explainer.shap_values(matrix, check_additivity=False)
     return values
 

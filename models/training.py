@@ -12,7 +12,7 @@ from integrations.errors import Refused
 from models.calibration import Counts
 from models.folds import person_numbers
 from models.matrix import as_matrix
-from models.rows import row_keys
+from models.rows import instants, row_keys
 from models.use_case import UseCase
 
 
@@ -32,7 +32,9 @@ class Candidate:
     last_prediction_time: datetime
 
 
-def train(use_case: UseCase, frame: pa.Table, *, seed: int, held_row_count: int = 0) -> Candidate:
+def train(
+    use_case: UseCase, frame: pa.Table, *, seed: int, held_row_count: int = 0, time_is_usable: bool = True
+) -> Candidate:
     """Fit on every row of a training frame, from which held rows have been dropped.
 
     Raises Refused when there is none.
@@ -47,7 +49,7 @@ def train(use_case: UseCase, frame: pa.Table, *, seed: int, held_row_count: int 
     span = pc.min_max(frame.column("prediction_time")).as_py()
     return Candidate(
         use_case=use_case.name,
-        estimator=fit(use_case, frame, seed=seed),
+        estimator=fit(use_case, frame, seed=seed, time_is_usable=time_is_usable),
         feature_names=use_case.feature_names,
         seed=seed,
         row_count=len(labels),
@@ -69,10 +71,16 @@ def without_held(frame: pa.Table, held: pa.Table) -> tuple[pa.Table, int]:
     return frame.filter(pa.array(keep, pa.bool_())), keep.count(False)
 
 
-def fit(use_case: UseCase, frame: pa.Table, *, seed: int) -> Any:
-    """Return the use case's model, fitted; rows of one person count as belonging together."""
+def fit(use_case: UseCase, frame: pa.Table, *, seed: int, time_is_usable: bool = True) -> Any:
+    """Return the use case's model, fitted; rows of one person count as belonging together.
+
+    Where the dates of a source are moved, time is not usable: then the choice between models is by patient alone.
+    """
     matrix = as_matrix(frame, use_case.feature_names)
-    return use_case.estimator(seed).fit(matrix, labels_of(frame), groups=persons_of(frame))
+    times = instants(frame, "prediction_time").astype(np.float64) if time_is_usable else None
+    return use_case.estimator(seed).fit(
+        matrix, labels_of(frame), groups=persons_of(frame), feature_names=use_case.feature_names, times=times
+    )
 
 
 def labels_of(frame: pa.Table) -> Counts:
