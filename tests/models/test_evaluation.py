@@ -40,7 +40,7 @@ class Diary:
 
     fits: list[tuple[list[int], list[int]]] = field(default_factory=list)
 
-    def fit(self, matrix: Any, labels: Any, groups: Any) -> Self:
+    def fit(self, matrix: Any, labels: Any, groups: Any, **_: Any) -> Self:
         self.known = matrix[:, 0].astype(int).tolist()
         assert len(self.known) == len(labels) == len(groups)
         return self

@@ -89,7 +89,7 @@ def test_risks_of_new_patients_are_neither_timid_nor_bold_though_each_patient_gi
 def test_folds_are_left_out_until_enough_patients_with_the_outcome_have_been(enough: int, share: float) -> None:
     values, labels, persons = stays(100, rows_each=10, seed=1)  # 180 rows with the outcome, of 18 patients
     model = CalibratedGradientBoosting(tree_count=5, calibration_person_count=enough)
-    margins, known = model._left_out_margins(values, labels, persons)
+    margins, known = model.left_out_margins(values, labels, persons, np.zeros(values.shape[1], np.int64))
     assert len(margins) == len(known) == share * len(labels)
 
 
