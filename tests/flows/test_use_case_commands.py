@@ -26,7 +26,9 @@ FILES = (
     "README.md",
 )
 DEPLOYMENTS = (CHECKOUT / "prefect.yaml").read_text(encoding="utf-8")
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "var", "__pycache__", ".*_cache", "*.egg-info")
+LEFT_OUT = shutil.ignore_patterns(
+    ".git", ".venv", "var", "__pycache__", ".*_cache", ".hypothesis", ".coverage*", "*.egg-info"
+)
 
 
 @pytest.fixture
