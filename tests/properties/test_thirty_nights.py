@@ -28,7 +28,7 @@ from models.cohort import cohort, eligible
 from tests.promises.histories import DAY, FEEDS, HOUR, Facts, Shape, Tables, as_tables, history
 from tests.promises.test_no_look_ahead import as_bytes, known_early, relations_of
 
-SHAPE = Shape(seed=30, person_count=22, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)
+SHAPE = Shape(seed=30, person_count=30, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)
 NIGHTS = [SHAPE.at - (29 - number) * DAY for number in range(30)]
 COHORT = (*KEYS, "excluded_reason", "horizon_starts_at")
 
@@ -49,7 +49,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("nights")
     facts = history(SHAPE)
     tables = as_tables(facts)
-    lake, store = Lake(folder / "lake", bucket_count=2), FeatureStore(folder / "features")
+    lake, store = Lake(folder / "lake", bucket_count=3), FeatureStore(folder / "features")
     lake.create()
     known_until, cohorts, spines = None, {name: list[pa.Table]() for name in use_case_names()}, []
     for number, night in enumerate(NIGHTS, 1):
@@ -78,7 +78,7 @@ def test_the_cohorts_of_30_nights_are_those_of_the_full_lake(name: str, lived: L
 @pytest.mark.parametrize("name", view_names())
 def test_features_stored_on_30_nights_are_those_of_the_full_lake(name: str, lived: Lived) -> None:
     references = [f"{name}:{feature.name}" for feature in view(name).features]
-    stored = lived.store.look_back(lived.last, references, lived.spine)
+    stored = lived.store.read(references, lived.spine, lived.last)
     afterwards = view_rows(lived.last, view(name), lived.spine)
     assert stored.num_rows > 200
     assert in_bytes(stored.select(afterwards.column_names)) == in_bytes(afterwards)
@@ -91,7 +91,7 @@ def test_features_that_ignore_when_a_fact_became_available_are_others(name: str,
     early = ", ".join(known_early(relation) for relation in relations_of(honest.sql))
     ignorant = dataclasses.replace(honest, sql=f"with {early}\nselect * from (\n{honest.sql}\n)")
     references = [f"{name}:{feature.name}" for feature in honest.features]
-    stored = lived.store.look_back(lived.last, references, lived.spine)
+    stored = lived.store.read(references, lived.spine, lived.last)
     afterwards = view_rows(lived.last, ignorant, lived.spine)
     assert in_bytes(stored.select(afterwards.column_names)) != in_bytes(afterwards)
 
