@@ -9,7 +9,7 @@ import sys
 import typer
 import typer.exceptions
 
-from flows.commands import care, data, findings, governance, listening, model, rounding, source, use_case, watch
+from flows.commands import care, data, features, findings, governance, listening, model, rounding, source, use_case, watch
 from flows.faults import without_message
 from flows.screen import print_error
 from integrations.errors import EnvironmentFault, RoundsError, WrongUsage
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for module in (source, use_case, listening, data, findings, model, governance, rounding, watch, care):
+for module in (source, use_case, listening, data, features, findings, model, governance, rounding, watch, care):
     module.add_to(app)
 
 
