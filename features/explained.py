@@ -1,9 +1,10 @@
 """Why a feature has its value: the facts that it came from, and what was known only later.
 
 By counterfactual, so that it works for any feature view: a fact counts for a feature if the value changes once that
-fact alone is taken away. Where no single one does, because several each suffice, all facts of one code are taken away
-together, then all of one table, and those are listed that make a difference by themselves once the others are gone.
-A fact of which the value would be the same with and without it is not listed, though the SQL may have read it.
+fact alone is taken away (`needed`). Where no single one does, all facts of one code are taken away together, then all
+of one table: listed are those by which alone the value would be the same (`enough`), as where a lowest value was
+measured twice; and where there are none, those that make a difference once the others are gone (`together`).
+A fact with and without which the value is the same is not listed, though the SQL may have read it.
 
 What was known only later: facts true at prediction_time or before that came, were corrected or were withdrawn after it,
 in the state of today; what ended after prediction_time counts as not ended. `today` is the value with all of them.
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -22,12 +23,13 @@ from features.definitions import Feature, View
 from features.known_facts import KnownFacts, known_facts
 from features.worlds import State, Values, World, Worlds
 
+Counts = Literal["needed", "enough", "together"]
 MOST_FACTS = 300  # of one view that are taken away one by one: the newest
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """One version of one fact, where it came from, and how it counts: alone, or with others of its kind."""
+    """One version of one fact, where it came from, and how it counts. The table same_person holds who a patient is."""
 
     table: str
     fact_id: str
@@ -39,7 +41,7 @@ class Fact:
     extract_id: str | None
     source_file: str | None
     source_line: int | None
-    is_alone: bool
+    counts: Counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +94,19 @@ def _explained(view: View, known: KnownFacts, ask: Ask) -> Iterator[ExplainedFea
     for feature in view.features:
         name = feature.name
         value, today = effects.then[name], effects.today[name]
-        alone = [number for number, values in effects.single.items() if values[name] != value]
-        together = _together(name, known, effects, alone)
-        later = [number for number, values in effects.later.items() if values[name] != value]
+        facts = _counted(name, known, effects)
+        later: dict[int, Counts] = {
+            number: "needed" for number, values in effects.later.items() if values[name] != value
+        }
+        if value != today and not later:
+            later = dict.fromkeys(known.later, "together")
         yield ExplainedFeature(
             view=view.name,
             feature=feature,
             value=value,
-            facts=_facts(known, "then", alone, together),
+            facts=_facts(known, "then", facts),
             value_today=today,
-            later=_facts(known, "today", later, () if later or value == today else known.later),
+            later=_facts(known, "today", later),
             uncounted=uncounted,
         )
 
@@ -128,16 +133,19 @@ def _effects(known: KnownFacts, ask: Ask) -> tuple[_Effects, int]:
     return found, len(newest_first) - len(looked_at)
 
 
-def _together(name: str, known: KnownFacts, effects: _Effects, alone: Sequence[int]) -> list[int]:
-    """The facts that count for a feature only together: of a code or table of which no single one does."""
-    found: list[int] = []
+def _counted(name: str, known: KnownFacts, effects: _Effects) -> dict[int, Counts]:
+    """The facts that count for a feature: each for itself, else the facts of one code or table together."""
+    value = effects.then[name]
+    found: dict[int, Counts] = {n: "needed" for n, values in effects.single.items() if values[name] != value}
     for by in (known.of_code, known.of_table):
         for each in by:
-            values = effects.without.get(each)
-            if values is None or values[name] == effects.then[name] or {*alone, *found} & {*each}:
+            without = effects.without.get(each)
+            if without is None or without[name] == value or found.keys() & {*each}:
                 continue
-            sufficing = [n for n in each if (n, each) in effects.only and effects.only[n, each][name] != values[name]]
-            found += sufficing or each
+            alone = {n: effects.only[n, each][name] for n in each if (n, each) in effects.only}
+            enough = [n for n, given in alone.items() if given == value]
+            of_use = [n for n, given in alone.items() if given != without[name]]
+            found |= dict.fromkeys(enough, "enough") if enough else dict.fromkeys(of_use or each, "together")
     return found
 
 
@@ -145,10 +153,7 @@ def _without(numbers: Sequence[int]) -> World:
     return World(states=dict.fromkeys(numbers, "none"))
 
 
-def _facts(known: KnownFacts, state: State, alone: Sequence[int], together: Sequence[int]) -> tuple[Fact, ...]:
-    counted = sorted({*alone, *together}, key=known.place)
-    return tuple(_fact(known.row(number, state), is_alone=number in alone) for number in counted)
-
-
-def _fact(row: Mapping[str, Any], *, is_alone: bool) -> Fact:
-    return Fact(is_alone=is_alone, **row)
+def _facts(known: KnownFacts, state: State, counted: Mapping[int, Counts]) -> tuple[Fact, ...]:
+    return tuple(
+        Fact(counts=counted[number], **known.row(number, state)) for number in sorted(counted, key=known.place)
+    )

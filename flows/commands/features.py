@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from flows.explained import Explained
 
 features_app = typer.Typer(help="What the models are told of a patient: why each feature has its value.")
-SHOWN = 8  # facts of one feature on a screen; --json gives all
+SHOWN = 5  # facts of one kind, of one feature on a screen; --json gives all
+LEFT_OUT = ("category", "local_system", "local_code", "order_number", "code_system", "kind", "service")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -65,54 +67,71 @@ def _document(use_case: str, found: "Explained") -> dict[str, Any]:
 
 
 def _lines(use_case: str, found: "Explained") -> Iterator[str]:
-    row = found.row
+    """The screen: each feature with its facts, numbered; then, once, where each of those came from."""
+    row, numbers = found.row, dict[tuple[object, ...], int]()
     yield f"{use_case}: patient {row['patient_id']}, stay {row['encounter_id']}"
     state = f"excluded, {row['excluded_reason']}" if row["excluded_reason"] else "eligible"
     yield f"prediction time {row['prediction_time']:%Y-%m-%d %H:%M} UTC, {state}; snapshot {found.snapshot_id}"
     for each in found.features:
-        yield ""
         feature = each.feature
+        yield ""
         yield f"{each.view}:{feature.name} = {_value(each.value)} ({feature.unit}; {feature.description})"
-        yield from _facts_of(each)
-        if each.is_other_today:
-            yield f"  with what is known today: {_value(each.value_today)}, for later came"
-        elif each.later:
-            yield "  known only later, the value is the same today:"
-        yield from _listed(each.later)
-    changed = sum(each.is_other_today for each in found.features)
+        yield from _facts_of(each, numbers)
     yield ""
-    yield f"{len(found.features)} features, {changed} of them would be others with what is known today"
+    yield "where these facts came from:"
+    for (*_, place), number in numbers.items():
+        yield f"  [{number}] {place}"
+    changed = sum(each.is_other_today for each in found.features)
+    yield f"{len(found.features)} features, {changed} of them are others with what is known today"
 
 
-def _facts_of(each: "ExplainedFeature") -> Iterator[str]:
-    alone = [fact for fact in each.facts if fact.is_alone]
-    together = [fact for fact in each.facts if not fact.is_alone]
+WORDS = {
+    "needed": "",
+    "enough": "  each of these is enough by itself:",
+    "together": "  these together, and no single one:",
+}
+
+
+def _facts_of(each: "ExplainedFeature", numbers: dict[tuple[object, ...], int]) -> Iterator[str]:
     if not each.facts:
         yield "  no fact that was known makes a difference"
-    yield from _listed(alone)
-    if together:
-        yield "  no single one of these makes a difference, all of them together do:"
-        yield from _listed(together)
+    yield from _by_counts(each.facts, numbers)
     if each.uncounted:
         yield f"  {each.uncounted:,} older facts of the view were not looked at one by one"
+    if each.is_other_today:
+        yield f"  with what is known today: {_value(each.value_today)}; known only later:"
+    elif each.later:
+        yield "  known only later, and the same in all:"
+    yield from _by_counts(each.later, numbers)
 
 
-def _listed(facts: "list[Fact] | tuple[Fact, ...]") -> Iterator[str]:
-    for fact in facts[:SHOWN]:
-        yield f"    {_sentence(fact)}"
-    if len(facts) > SHOWN:
-        yield f"    and {len(facts) - SHOWN:,} more: --json"
+def _by_counts(facts: "tuple[Fact, ...]", numbers: dict[tuple[object, ...], int]) -> Iterator[str]:
+    for counts, word in WORDS.items():
+        listed = [fact for fact in facts if fact.counts == counts]
+        if listed and word:
+            yield word
+        for fact in listed[:SHOWN]:
+            yield f"    [{numbers.setdefault(_place(fact), len(numbers) + 1)}] {_sentence(fact)}"
+        if len(listed) > SHOWN:
+            yield f"    and {len(listed) - SHOWN:,} more: --json"
 
 
 def _sentence(fact: "Fact") -> str:
-    content = ", ".join(f"{name} {_value(value)}" for name, value in fact.content.items() if value is not False)
-    what = " ".join(part for part in (fact.table, fact.code, fact.fact_id) if part)
-    true_at = f"true {fact.effective_at:%Y-%m-%d %H:%M}, " if fact.effective_at else ""
-    place = f"; {fact.extract_id}, {fact.source_file} line {fact.source_line}" if fact.extract_id else ""
-    withdrawn = "withdrawn; " if fact.is_retracted else ""
-    return (
-        f"{what}: {withdrawn}{content}{'; ' if content else ''}{true_at}known {fact.available_at:%Y-%m-%d %H:%M}{place}"
-    )
+    """What a fact says, as short as a clinician wants it; --json has all of its columns."""
+    content = {name: value for name, value in fact.content.items() if name not in LEFT_OUT and value is not False}
+    if fact.table == "observation":
+        said = [" ".join(_value(value) for name, value in content.items() if (name, value) != ("status", "final"))]
+    else:
+        said = [f"{name.removeprefix('is_')} {_value(value)}" for name, value in content.items()]
+    said += ["withdrawn"] if fact.is_retracted else []
+    said += [f"true {fact.effective_at:%Y-%m-%d %H:%M}"] if fact.effective_at else []
+    what = " ".join(part for part in (fact.table, fact.code) if part)
+    return f"{what}: {', '.join([*said, f'known {fact.available_at:%Y-%m-%d %H:%M}'])}"
+
+
+def _place(fact: "Fact") -> tuple[object, ...]:
+    lies = f"; {fact.extract_id}, {fact.source_file} line {fact.source_line}" if fact.extract_id else ""
+    return (fact.table, fact.available_at, f"{fact.table} {fact.fact_id}{lies}")
 
 
 def _value(value: object) -> str:
@@ -120,4 +139,4 @@ def _value(value: object) -> str:
         return "not known"
     if isinstance(value, float):
         return f"{value:.6g}"
-    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "hour") else str(value)
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else str(value)
