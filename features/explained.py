@@ -1,9 +1,11 @@
 """Why a feature has its value: the facts that it came from, and what was known only later.
 
-By counterfactual, so that it works for any feature view: a fact counts for a feature if the value changes once that
-fact alone is taken away (`needed`). Where no single one does, all facts of one code are taken away together, then all
-of one table: listed are those by which alone the value would be the same (`enough`), as where a lowest value was
-measured twice; and where there are none, those that make a difference once the others are gone (`together`).
+By counterfactual, so that it works for any feature view: a fact counts for a feature if the value is another once that
+fact is taken away (`needed`), or once its number is a millionth higher or lower: then the value came from it, and is
+the same without it since another fact gives it too (`enough`), as where a lowest value was measured twice. Where no
+fact of a code does so, all of that code are taken away together, then all of one table: listed are those by which alone
+the value would be the same (`enough`), and where there are none, those that make a difference by themselves
+(`together`).
 A fact with and without which the value is the same is not listed, though the SQL may have read it.
 
 What was known only later: facts true at prediction_time or before that came, were corrected or were withdrawn after it,
@@ -24,6 +26,7 @@ from features.known_facts import KnownFacts, known_facts
 from features.worlds import State, Values, World, Worlds
 
 Counts = Literal["needed", "enough", "together"]
+NUDGES: tuple[State, State] = ("higher", "lower")
 MOST_FACTS = 300  # of one view that are taken away one by one: the newest
 
 
@@ -85,6 +88,7 @@ class _Effects:
     today: Values
     without: Mapping[tuple[int, ...], Values]  # sets of one code or of one table
     single: Mapping[int, Values]
+    nudged: Mapping[int, Sequence[Values]]  # with a number a little higher, and a little lower
     only: Mapping[tuple[int, tuple[int, ...]], Values]  # the set without all of it but one fact
     later: Mapping[int, Values]
 
@@ -119,6 +123,8 @@ def _effects(known: KnownFacts, ask: Ask) -> tuple[_Effects, int]:
     newest_first = [number for number in known.newest_first if any(number in each for each in mattering)]
     looked_at = newest_first[:MOST_FACTS]
     single = ask([_without((number,)) for number in looked_at])
+    measured = [number for number in looked_at if "value_number" in known.row(number, "then")["content"]]
+    higher, lower = (ask([World(states={number: state}) for number in measured]) for state in NUDGES)
     pairs = [(number, each) for each in mattering for number in looked_at if number in each and len(each) > 1]
     only = ask([_without(tuple(n for n in each if n != number)) for number, each in pairs])
     later = ask([World(states={number: "today" if known.has(number, "today") else "none"}) for number in known.later])
@@ -127,6 +133,7 @@ def _effects(known: KnownFacts, ask: Ask) -> tuple[_Effects, int]:
         today=today,
         without=mattering,
         single=dict(zip(looked_at, single, strict=True)),
+        nudged={number: pair for number, *pair in zip(measured, higher, lower, strict=True)},
         only=dict(zip(pairs, only, strict=True)),
         later=dict(zip(known.later, later, strict=True)),
     )
@@ -136,7 +143,11 @@ def _effects(known: KnownFacts, ask: Ask) -> tuple[_Effects, int]:
 def _counted(name: str, known: KnownFacts, effects: _Effects) -> dict[int, Counts]:
     """The facts that count for a feature: each for itself, else the facts of one code or table together."""
     value = effects.then[name]
-    found: dict[int, Counts] = {n: "needed" for n, values in effects.single.items() if values[name] != value}
+    found: dict[int, Counts] = {}
+    for number, pair in effects.nudged.items():
+        if any(values[name] != value for values in pair):
+            found[number] = "enough"
+    found |= {number: "needed" for number, values in effects.single.items() if values[name] != value}
     for by in (known.of_code, known.of_table):
         for each in by:
             without = effects.without.get(each)

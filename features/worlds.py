@@ -16,9 +16,10 @@ from features.parquet_files import view_rows
 from integrations.duck import connect
 from integrations.tables import TABLES
 
-State = Literal["then", "today", "none"]  # as known at prediction_time; as known today; missing
+# As known at prediction_time; as known today; missing; as known then, but its number a millionth higher or lower.
+State = Literal["then", "today", "none", "higher", "lower"]
 Values = Mapping[str, float | None]
-FACT, STATE = "fact_number", "fact_state"
+FACT, STATE, STATE_THERE = "fact_number", "fact_state", "exception.state"
 MOST_ROWS = 300_000  # that lie in memory at once: worlds times facts
 # What parts the id of a copy from its world sorts before every other character, so ids keep their order.
 _ID = "chr(1) || world"
@@ -89,6 +90,10 @@ def _relation(name: str) -> str:
         named = {column.name for column in TABLES[name].columns}
         ids = list(dict.fromkeys(["patient_id", TABLES[name].key, *({"encounter_id"} & named)]))
     copied = ", ".join(f"{each} || {_ID} as {each}" for each in ids)
+    nudged = f"case {STATE_THERE} when 'higher' then 1 when 'lower' then -1 else 0 end"
+    if name in TABLES:
+        for column in (column.name for column in TABLES[name].columns if column.kind == "number"):
+            copied += f", {column} + {nudged} * (1e-9 + abs({column}) * 1e-6) as {column}"
     known = "timestamptz 'infinity' as superseded_at"
     if name not in TABLES:
         known += ", timestamptz '-infinity' as available_at"
@@ -98,5 +103,7 @@ def _relation(name: str) -> str:
     from fact_of_{name} as f
     cross join world
     left join exception using (world, {FACT})
-    where f.{STATE} = coalesce(exception.state, world.default_state)
+    where f.{STATE} = case
+        when {STATE_THERE} in ('higher', 'lower') then 'then' else coalesce({STATE_THERE}, world.default_state)
+    end
     """

@@ -87,7 +87,7 @@ def _lines(use_case: str, found: "Explained") -> Iterator[str]:
 
 WORDS = {
     "needed": "",
-    "enough": "  each of these is enough by itself:",
+    "enough": "  the same without any single one of these:",
     "together": "  these together, and no single one:",
 }
 

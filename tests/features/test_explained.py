@@ -78,6 +78,12 @@ def test_of_two_results_each_of_which_is_enough_both_are_listed_and_no_third(exp
     assert told(lowest.facts) == [("b", 1.0, "enough"), ("a", 1.0, "enough")]
 
 
+def test_a_last_value_that_had_been_the_same_before_came_from_the_last_result_alone(explain: Explain) -> None:
+    results = [result(1.0, "2024-01-02", id="a"), result(1.0, "2024-01-03", id="b")]
+    last = explain("recent_labs", observation=results)["creatinine_last_mg_dl"]
+    assert told(last.facts) == [("b", 1.0, "enough")]
+
+
 def test_diagnoses_that_only_say_that_somebody_was_coded_stand_together_for_a_no(explain: Explain) -> None:
     coded = [{"patient": "p1", "code": code, "effective_at": "2024-01-02", "id": code} for code in ("I10", "R079")]
     found = explain("comorbidity", condition=coded)
