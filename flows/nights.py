@@ -1,7 +1,7 @@
 """What was scored, round by round, and which rounds are late or missing."""
 
 from bisect import bisect_right
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
@@ -56,9 +56,18 @@ def scheduled_rounds(name: str, first: datetime, last: datetime) -> list[datetim
     zone, hours = hospital_zone(), sorted(use_case(name).schedule_hours)
     day, rounds = first.astimezone(zone).date() - timedelta(days=1), list[datetime]()
     while day <= last.astimezone(zone).date():
-        rounds += [datetime.combine(day, time(hour), zone).astimezone(UTC) for hour in hours]
+        rounds += [round_at(day, hour, zone) for hour in hours]
         day += timedelta(days=1)
     return [at for at in rounds[bisect_right(rounds, first) - 1 :] if at <= last]
+
+
+def round_at(day: date, hour: int, zone: ZoneInfo) -> datetime:
+    """Return when it is this hour of a day by the hospital's clock, in UTC, as the SQL of a cohort has it.
+
+    Of an hour that a clock change repeats the later one; for one that it leaves out, as much after the change.
+    """
+    wall = datetime.combine(day, time(hour), zone)
+    return max(wall.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
 
 
 def hospital_zone() -> ZoneInfo:

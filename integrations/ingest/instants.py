@@ -1,9 +1,9 @@
 """How a time that a feed wrote becomes an instant in UTC.
 
-With an offset, the offset counts. Without one, the time zone of the feed (an hour that a clock change repeats is the
-later one's offset by the tz database). A date alone is no instant, but where the contract allows one for a column it
-stands for the start or the end of that day in the feed's time zone. Anything else is null, which the contract step
-calls bad_time.
+With an offset, the offset counts. Without one, the time zone of the feed: of an hour that a clock change repeats the
+later one, so that nothing counts as known too early; one that it leaves out lies as much after the change. A date
+alone is no instant, but where the contract allows one for a column it stands for the start or the end of that day in
+the feed's time zone. Anything else is null, which the contract step calls bad_time.
 """
 
 from datetime import time
