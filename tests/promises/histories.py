@@ -29,7 +29,7 @@ Fact = dict[str, object]
 Facts = dict[str, list[Fact]]
 Tables = dict[str, pa.Table]
 LAKE_BEGINS = datetime(2023, 7, 1, tzinfo=UTC)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FEEDS = (
     Feed(source="ehr", site_id=SITE, time_zone="America/Chicago", lateness=DAY),
     Feed(
@@ -96,7 +96,7 @@ SHAPES = st.builds(
     Shape,
     seed=st.integers(0, 2**32 - 1),
     person_count=st.integers(12, 40),
-    tick=st.sampled_from([timedelta(seconds=1), timedelta(minutes=10), HOUR, 6 * HOUR]),
+    tick=st.sampled_from([timedelta(seconds=1), 10 * MINUTE, HOUR, 6 * HOUR]),
     corrected=st.sampled_from([0.1, 0.3, 0.6]),
     moved=st.sampled_from([0.1, 0.4, 0.5]),
     hour_of_t=st.sampled_from([0, 6, 12, 18]),

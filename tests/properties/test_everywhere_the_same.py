@@ -78,7 +78,7 @@ def test_shuffled_facts_and_spines_give_the_same_features_and_scores(hospital: H
     chance, here = random.Random(SHAPE.seed), hashes(hospital.rows)
     model = fitted(matrix(hospital.rows))
     scores = model.predict_proba(matrix(hospital.rows))[:, 1]
-    assert len(np.unique(scores)) > 10
+    assert len(np.unique(scores)) > 5
     for number in range(SHUFFLES):
         lake, spine = shuffled(hospital, chance)
         rows = all_rows(lake, SHAPE.at, spine)

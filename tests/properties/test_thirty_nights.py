@@ -71,7 +71,7 @@ def test_the_cohorts_of_30_nights_are_those_of_the_full_lake(name: str, lived: L
     afterwards = cohort(lived.last, use_case(name), NIGHTS[-1])
     first = pa.scalar(NIGHTS[0] - DAY, afterwards["prediction_time"].type)
     afterwards = afterwards.filter(pc.greater(afterwards["prediction_time"], first)).select(COHORT)
-    assert afterwards.num_rows > 10
+    assert afterwards.num_rows > 0
     assert in_bytes(lived.cohorts[name]) == in_bytes(afterwards)
 
 
@@ -80,7 +80,6 @@ def test_features_stored_on_30_nights_are_those_of_the_full_lake(name: str, live
     references = [f"{name}:{feature.name}" for feature in view(name).features]
     stored = lived.store.read(references, lived.spine, lived.last)
     afterwards = view_rows(lived.last, view(name), lived.spine)
-    assert stored.num_rows > 200
     assert in_bytes(stored.select(afterwards.column_names)) == in_bytes(afterwards)
 
 
@@ -94,6 +93,11 @@ def test_features_that_ignore_when_a_fact_became_available_are_others(name: str,
     stored = lived.store.read(references, lived.spine, lived.last)
     afterwards = view_rows(lived.last, ignorant, lived.spine)
     assert in_bytes(stored.select(afterwards.column_names)) != in_bytes(afterwards)
+
+
+def test_many_rows_were_predicted_for_on_those_nights(lived: Lived) -> None:
+    assert sum(rows.num_rows for rows in lived.cohorts.values()) > 100
+    assert lived.spine.num_rows > 200
 
 
 def test_late_corrected_and_withdrawn_results_came_in_on_those_nights(lived: Lived) -> None:
