@@ -95,7 +95,7 @@ class Shape:
 SHAPES = st.builds(
     Shape,
     seed=st.integers(0, 2**32 - 1),
-    person_count=st.integers(12, 40),
+    person_count=st.integers(12, 30),
     tick=st.sampled_from([timedelta(seconds=1), 10 * MINUTE, HOUR, 6 * HOUR]),
     corrected=st.sampled_from([0.1, 0.3, 0.6]),
     moved=st.sampled_from([0.1, 0.4, 0.5]),

@@ -28,7 +28,7 @@ from tests.promises.clauses import mutants
 from tests.promises.histories import HOUR, MINUTE, SHAPES, Facts, Shape, history, open_history, with_another_future
 
 IS_SOAK = "ROUNDS_SOAK" in os.environ
-EXAMPLES = 300 if IS_SOAK else 8
+EXAMPLES = 300 if IS_SOAK else 5
 # Where leaks are planted: one hospital after the other until each is caught, most in the first.
 PLANTED_ON = [
     Shape(seed=seed, person_count=40, tick=tick, corrected=0.5, moved=0.5, hour_of_t=hour)

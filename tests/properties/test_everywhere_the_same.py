@@ -35,7 +35,7 @@ PROCESSES = (
     ("6", "America/St_Johns", 1, "8", "C.UTF-8"),
     ("random", "Pacific/Pago_Pago", 16, "1", "C"),
 )
-SHAPE = Shape(seed=42 + SOAK, person_count=14, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=12)
+SHAPE = Shape(seed=42 + SOAK, person_count=9, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=12)
 # What a view must not do: the sum of doubles depends on the order in which they are added.
 SUM_OF_DOUBLES = """
 select s.encounter_id, s.prediction_time, sum(o.value_number / 7) as sum_count

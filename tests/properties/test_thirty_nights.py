@@ -28,7 +28,7 @@ from models.cohort import cohort, eligible
 from tests.promises.histories import DAY, FEEDS, HOUR, Facts, Shape, Tables, as_tables, history
 from tests.promises.test_no_look_ahead import as_bytes, known_early, relations_of
 
-SHAPE = Shape(seed=30, person_count=30, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)
+SHAPE = Shape(seed=30, person_count=16, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)
 NIGHTS = [SHAPE.at - (29 - number) * DAY for number in range(30)]
 COHORT = (*KEYS, "excluded_reason", "horizon_starts_at")
 
@@ -49,7 +49,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("nights")
     facts = history(SHAPE)
     tables = as_tables(facts)
-    lake, store = Lake(folder / "lake", bucket_count=3), FeatureStore(folder / "features")
+    lake, store = Lake(folder / "lake", bucket_count=2), FeatureStore(folder / "features")
     lake.create()
     known_until, cohorts, spines = None, {name: list[pa.Table]() for name in use_case_names()}, []
     for number, night in enumerate(NIGHTS, 1):
