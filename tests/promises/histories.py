@@ -16,7 +16,6 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
-from hypothesis import strategies as st
 
 from features.definitions import VIEWS, view, view_names
 from integrations.duck import connect
@@ -90,17 +89,6 @@ class Shape:
     def at(self) -> datetime:
         """T."""
         return datetime(2024, 2, 15, self.hour_of_t, tzinfo=UTC)
-
-
-SHAPES = st.builds(
-    Shape,
-    seed=st.integers(0, 2**32 - 1),
-    person_count=st.integers(12, 30),
-    tick=st.sampled_from([timedelta(seconds=1), 10 * MINUTE, HOUR, 6 * HOUR]),
-    corrected=st.sampled_from([0.1, 0.3, 0.6]),
-    moved=st.sampled_from([0.1, 0.4, 0.5]),
-    hour_of_t=st.sampled_from([0, 6, 12, 18]),
-)
 
 
 def open_history(facts: Facts, folder: Path, *, threads: int = 1) -> duckdb.DuckDBPyConnection:

@@ -18,23 +18,32 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from features.definitions import View, view, view_names
 from features.parquet_files import view_rows
-from integrations.tables import TABLES
 from models.catalog import use_case, use_case_names
-from models.cohort import COHORT_COLUMNS, cohort, eligible, run_sql
+from models.cohort import COHORT_COLUMNS, cohort, run_sql
 from tests.promises.clauses import mutants
-from tests.promises.histories import HOUR, MINUTE, SHAPES, Facts, Shape, history, open_history, with_another_future
+from tests.promises.compared import differing, known_early, relations_of, spine_of
+from tests.promises.histories import HOUR, MINUTE, Facts, Shape, history, open_history, with_another_future
 
 IS_SOAK = "ROUNDS_SOAK" in os.environ
 EXAMPLES = 300 if IS_SOAK else 5
+SHAPES = st.builds(
+    Shape,
+    seed=st.integers(0, 2**32 - 1),
+    person_count=st.integers(12, 30),
+    tick=st.sampled_from([timedelta(seconds=1), 10 * MINUTE, HOUR, 6 * HOUR]),
+    corrected=st.sampled_from([0.1, 0.3, 0.6]),
+    moved=st.sampled_from([0.1, 0.4, 0.5]),
+    hour_of_t=st.sampled_from([0, 6, 12, 18]),
+)
 # Where leaks are planted: one hospital after the other until each is caught, most in the first.
 PLANTED_ON = [
     Shape(seed=seed, person_count=40, tick=tick, corrected=0.5, moved=0.5, hour_of_t=hour)
     for seed, tick, hour in zip(range(5, 17), (10 * MINUTE, HOUR, 6 * HOUR) * 4, (18, 6, 0, 12) * 3, strict=True)
 ]
-RELATIONS = (*TABLES, "same_person")
 LATER = timedelta(days=40)
 
 
@@ -62,22 +71,6 @@ def futures_of(shape: Shape, folder: Path) -> Futures:
 def opened_futures(at: datetime, both: Sequence[Facts], folder: Path) -> Futures:
     first, second = (open_history(facts, folder / str(number)) for number, facts in enumerate(both))
     return Futures(at=at, opened=(first, second), spine=spine_of(first, at))
-
-
-def spine_of(lake: duckdb.DuckDBPyConnection, at: datetime) -> pa.Table:
-    known = lake.sql(
-        "select distinct site_id, patient_id, encounter_id, $at as prediction_time from encounter "
-        "where available_at <= $at and $at < superseded_at order by encounter_id",
-        params={"at": at},
-    ).to_arrow_table()
-    rows = [eligible(cohort(lake, use_case(name), at)).select(known.column_names) for name in use_case_names()]
-    keys = ["encounter_id", "prediction_time"]
-    return (
-        pa.concat_tables([known, *(each.cast(known.schema) for each in rows)])
-        .group_by(keys)
-        .aggregate([("site_id", "min"), ("patient_id", "min")])
-        .rename_columns([*keys, "site_id", "patient_id"])
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,37 +168,8 @@ def without_lapsed(rows: pa.Table) -> pa.Table:
     return rows.drop_columns(["lapsed_reason"])
 
 
-def differing(first: pa.Table, second: pa.Table) -> list[str]:
-    """The columns whose bytes differ; "rows" where there are others."""
-    if first.num_rows != second.num_rows:
-        return ["rows"]
-    return [name for name in first.column_names if as_bytes(first, name) != as_bytes(second, name)]
-
-
-def as_bytes(table: pa.Table, name: str) -> bytes:
-    sink = pa.BufferOutputStream()
-    column = table.select([name]).combine_chunks()
-    with pa.ipc.new_stream(sink, column.schema) as stream:
-        stream.write_table(column)
-    return bytes(sink.getvalue())
-
-
 def is_caught(each: View, planted_on: PlantedOn) -> bool:
     return any(futures.differ(each) for futures in planted_on)
-
-
-def relations_of(sql: str) -> list[str]:
-    """The canonical tables that an SQL text names, and same_person."""
-    bare = re.sub(r"--.*|'[^'\n]*'", "", sql)
-    return [name for name in RELATIONS if re.search(rf"\b(from|join) {name}\b", bare)]
-
-
-def known_early(relation: str) -> str:
-    """A relation in front of that of the snapshot, in which every version counts as known from when it was true."""
-    early = "timestamptz '-infinity'"
-    if relation != "same_person":
-        early = f"least(available_at, coalesce(effective_at, {early}))"
-    return f"{relation} as (select * replace ({early} as available_at) from temp.main.{relation})"
 
 
 def close(futures: Futures) -> None:

@@ -20,8 +20,8 @@ from features.parquet_files import view_rows
 from models.catalog import use_case, use_case_names
 from models.cohort import cohort
 from models.estimators import CalibratedGradientBoosting
+from tests.promises.compared import as_bytes, spine_of
 from tests.promises.histories import open_files
-from tests.promises.test_no_look_ahead import as_bytes, spine_of
 
 KEYS = [("encounter_id", "ascending"), ("prediction_time", "ascending")]
 Rows = dict[str, pa.Table]

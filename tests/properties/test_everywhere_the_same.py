@@ -17,8 +17,8 @@ import pytest
 
 from features.definitions import view, view_names
 from features.parquet_files import view_rows
+from tests.promises.compared import spine_of
 from tests.promises.histories import HOUR, Shape, Tables, as_tables, history, open_tables
-from tests.promises.test_no_look_ahead import spine_of
 from tests.properties.everywhere import KEYS, Rows, all_rows, fitted, hashes, matrix
 
 SOAK = int(os.environ.get("ROUNDS_SOAK", "0"))  # the seed of its round

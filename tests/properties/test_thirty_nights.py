@@ -25,11 +25,12 @@ from integrations.duck import connect
 from integrations.lake import Lake
 from models.catalog import use_case, use_case_names
 from models.cohort import cohort, eligible
+from tests.promises.compared import as_bytes, known_early, relations_of
 from tests.promises.histories import DAY, FEEDS, HOUR, Facts, Shape, Tables, as_tables, history
-from tests.promises.test_no_look_ahead import as_bytes, known_early, relations_of
 
 SHAPE = Shape(seed=30, person_count=16, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)
 NIGHTS = [SHAPE.at - (29 - number) * DAY for number in range(30)]
+INSTANT = pa.timestamp("us", "UTC")
 COHORT = (*KEYS, "excluded_reason", "horizon_starts_at")
 
 
@@ -49,7 +50,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("nights")
     facts = history(SHAPE)
     tables = as_tables(facts)
-    lake, store = Lake(folder / "lake", bucket_count=2), FeatureStore(folder / "features")
+    lake, store = Lake(folder / "lake", bucket_count=1), FeatureStore(folder / "features")
     lake.create()
     known_until, cohorts, spines = None, {name: list[pa.Table]() for name in use_case_names()}, []
     for number, night in enumerate(NIGHTS, 1):
@@ -117,15 +118,13 @@ def take_in(lake: Lake, tables: Tables, since: datetime | None, until: datetime,
     """Add what became available in (since, until] to the lake, one commit a table."""
     with connect(folder / "tmp", threads=1) as connection:
         for name, rows in tables.items():
-            connection.register("rows", rows)
-            lake.write(
-                connection,
-                name,
-                f"select * from rows where available_at <= timestamptz '{until}'"
-                + (f" and available_at > timestamptz '{since}'" if since else ""),
-                extract_id=f"{name}{until:%Y%m%d}",
-            )
-            connection.unregister("rows")
+            is_new = pc.less_equal(rows["available_at"], pa.scalar(until, INSTANT))
+            if since:
+                is_new = pc.and_(is_new, pc.greater(rows["available_at"], pa.scalar(since, INSTANT)))
+            if pc.any(is_new).as_py():
+                connection.register("rows", rows.filter(is_new))
+                lake.write(connection, name, "from rows", extract_id=f"{name}{until:%Y%m%d}")
+                connection.unregister("rows")
 
 
 def opened(lake: Lake, folder: Path) -> duckdb.DuckDBPyConnection:
@@ -157,6 +156,6 @@ def in_bytes(rows: pa.Table) -> list[bytes]:
     ordered = ordered.set_column(
         ordered.column_names.index("prediction_time"),
         "prediction_time",
-        ordered["prediction_time"].cast(pa.timestamp("us", "UTC")),
+        ordered["prediction_time"].cast(INSTANT),
     )
     return [as_bytes(ordered, name) for name in ordered.column_names]
