@@ -12,40 +12,41 @@ import duckdb
 
 MOST_IDS_OF_A_PERSON = 50
 
-# An identifier with the instant from which it is known for a filler.
-SHARED_IDENTIFIER = f"""
-first_linked as (
+FILLER = """
+create or replace temp table filler as
+with first_linked as (
     select system, value, patient_id, min(available_at) as available_at
-    from {{links}}
+    from {links}
     where not is_retracted
     group by system, value, patient_id
 ),
-of_several as (
-    select system, value, count(*) as id_count
+crowded as (
+    select system, value
     from first_linked
     group by system, value
-    having count(*) > 1
-),
-filler as (
-    select system, value, min(available_at, {MOST_IDS_OF_A_PERSON + 1})[{MOST_IDS_OF_A_PERSON + 1}] as filler_from
-    from first_linked
-    semi join (from of_several where id_count > {MOST_IDS_OF_A_PERSON}) using (system, value)
-    group by system, value
-),
-shared_identifier as (
-    select system, value, coalesce(filler_from, timestamptz 'infinity') as filler_from
-    from of_several
-    left join filler using (system, value)
-)"""
+    having count(*) > {most}
+)
+select system, value, min(available_at, {most} + 1)[{most} + 1] as filler_from
+from first_linked
+semi join crowded using (system, value)
+group by system, value
+"""
 # Own pairs come first; a person of one id has no more. The recursion walks chains, narrowing the time at every step.
-SAME_PERSON = f"""
+SAME_PERSON = """
 create or replace temp table same_person as
 with recursive
-{SHARED_IDENTIFIER.format(links="patient_link")},
+shared_identifier as (
+    select system, value
+    from patient_link
+    where not is_retracted
+    group by system, value
+    having min(patient_id) < max(patient_id)
+),
 shared_link as (
     select patient_id, system, value, available_at, least(superseded_at, filler_from) as superseded_at
     from patient_link
-    join shared_identifier using (system, value)
+    semi join shared_identifier using (system, value)
+    left join filler using (system, value)
     where not is_retracted and available_at < least(superseded_at, filler_from)
 ),
 direct as (
@@ -103,19 +104,26 @@ group by patient_id, other_patient_id, stretch_number
 """
 
 
+def find_fillers(connection: duckdb.DuckDBPyConnection, links: str) -> None:
+    """Make filler (system, value, filler_from) from the links of all patients: no bucket shows how many share one."""
+    connection.execute(FILLER.format(links=links, most=MOST_IDS_OF_A_PERSON))
+
+
 def make_same_person(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make same_person (patient_id, other_patient_id, available_at, superseded_at) from all versions."""
+    """Make same_person (patient_id, other_patient_id, available_at, superseded_at) from all versions and filler."""
     connection.execute(SAME_PERSON)
 
 
 def clusters(connection: duckdb.DuckDBPyConnection, links: str = "patient_link") -> list[list[str]]:
-    """Return the ids that were ever linked to each other, withdrawn links included; an id alone is left out."""
+    """Return the ids that were ever linked to each other, withdrawn links included; an id alone is left out.
+
+    find_fillers has been called: who shares a filler from when it was known for one belongs to nobody by it.
+    """
     groups = connection.execute(
         f"""
-        with {SHARED_IDENTIFIER.format(links=links)}
         select list(distinct patient_id order by patient_id)
         from {links}
-        left join shared_identifier using (system, value)
+        left join filler using (system, value)
         where available_at < coalesce(filler_from, timestamptz 'infinity')
         group by system, value
         having min(patient_id) < max(patient_id)

@@ -12,7 +12,7 @@ import duckdb
 
 from integrations.copies import VERSION, find_copies
 from integrations.duck import quoted
-from integrations.identity import bucket_of, make_same_person, work_buckets
+from integrations.identity import bucket_of, find_fillers, make_same_person, work_buckets
 from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, Table
 
 IDENTITY_TABLES = ("patient", "patient_link")
@@ -59,10 +59,11 @@ def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feed
 
 
 def _find_moved(connection: duckdb.DuckDBPyConnection, reading: Reading) -> dict[str, int]:
-    """Find the ids that work in another bucket than they lie in, and keep them as work_bucket for the join."""
+    """Find fillers, and the ids that work in another bucket than they lie in, which work_bucket keeps for the join."""
     moved: dict[str, int] = {}
+    _read_files(connection, TABLES["patient_link"], reading.files.get("patient_link", ()))
+    find_fillers(connection, "every_patient_link")
     if reading.buckets is not None:
-        _read_files(connection, TABLES["patient_link"], reading.files.get("patient_link", ()))
         placed = work_buckets(connection, reading.bucket_count, "every_patient_link")
         moved = {name: bucket for name, bucket in placed.items() if bucket_of(name, reading.bucket_count) != bucket}
         connection.execute(

@@ -7,7 +7,15 @@ import duckdb
 import pytest
 
 from integrations.duck import connect
-from integrations.identity import MOST_IDS_OF_A_PERSON, bucket_of, bucket_sql, clusters, make_same_person, work_buckets
+from integrations.identity import (
+    MOST_IDS_OF_A_PERSON,
+    bucket_of,
+    bucket_sql,
+    clusters,
+    find_fillers,
+    make_same_person,
+    work_buckets,
+)
 
 Link = tuple[str, str, str, str, bool]  # patient, identifier, known from, until, withdrawn
 EVER = "infinity"
@@ -31,6 +39,7 @@ def know(connection: duckdb.DuckDBPyConnection, *links: Link) -> None:
             "values (?, ?, ?, ?, ?)",
             list(link),
         )
+    find_fillers(connection, "patient_link")
     make_same_person(connection)
 
 

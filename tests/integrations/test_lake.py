@@ -10,6 +10,7 @@ import pytest
 
 from integrations.duck import connect
 from integrations.errors import NotInOrder, WrongUsage
+from integrations.identity import MOST_IDS_OF_A_PERSON
 from integrations.lake import Lake
 from integrations.snapshot import Feed
 from integrations.tables import TABLES
@@ -230,6 +231,18 @@ def test_work_buckets_hold_every_fact_once_and_whole_persons(lake: Lake, connect
     assert len(facts) == len(set(facts)) == 41
     lake.open_snapshot(connection, lake.versions(), buckets=[])
     assert seen(connection) == []
+
+
+def test_a_filler_joins_nobody_in_any_bucket_though_few_of_those_who_share_it_lie_there(
+    lake: Lake, connection: duckdb.DuckDBPyConnection
+) -> None:
+    names = [f"demo_ehr/p{number}" for number in range(MOST_IDS_OF_A_PERSON + 1)]
+    lake.write(connection, "patient_link", links(*((name, "4711") for name in names)), extract_id="demo_ehr-1")
+    found: list[tuple[object, ...]] = []
+    for bucket in range(4):
+        lake.open_snapshot(connection, lake.versions(), buckets=[bucket])
+        found += connection.execute("select patient_id, other_patient_id from same_person").fetchall()
+    assert sorted(found) == sorted((name, name) for name in names)
 
 
 def test_a_commit_that_no_record_names_is_undone_and_the_next_one_works(

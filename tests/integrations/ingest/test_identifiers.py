@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from integrations.duck import connect
-from integrations.identity import make_same_person
+from integrations.identity import find_fillers, make_same_person
 from integrations.ingest import ledger
 from tests.integrations.ingest.conftest import MRN, NATIONAL, Ward, patient
 
@@ -24,6 +24,7 @@ def persons(ward: Ward) -> set[str]:
     with ward.records.read() as db, connect(ward.places.temp, memory_limit_mb=100, threads=1) as connection:
         _, versions = ledger.newest_snapshot(db)
         ward.places.lake.open_snapshot(connection, versions, tables=["patient", "patient_link"], materialize=False)
+        find_fillers(connection, "patient_link")
         make_same_person(connection)
         rows = connection.execute(
             "select distinct string_agg(other_patient_id, ' ' order by other_patient_id) "
