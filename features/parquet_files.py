@@ -14,6 +14,8 @@ from features.definitions import View
 from integrations.duck import quoted
 from integrations.errors import NotInOrder
 
+ROW_GROUP_ROWS = 20_480  # each thread keeps one group in memory, and a view may have some hundred columns
+
 
 def write_view(
     connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table, path: Path, *, snapshot_id: int
@@ -41,7 +43,7 @@ def write_view(
                         {columns}
                     from ({view.sql}) as v
                     join spine as s on s.encounter_id = v.encounter_id and s.prediction_time = v.prediction_time
-                ) to {quoted(temporary)} (format parquet, compression zstd)
+                ) to {quoted(temporary)} (format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})
                 """
             )
         _check_rows(connection, view, spine, temporary)

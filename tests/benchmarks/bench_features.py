@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.definitions import view, view_names
+from features.parquet_files import ROW_GROUP_ROWS
 from integrations.duck import connect, quoted
 from tests.benchmarks.row import Row
 
@@ -101,7 +102,9 @@ def _by_hand(connection: duckdb.DuckDBPyConnection, spine: pa.Table, folder: Pat
             connection.execute(
                 f"create or replace table {path.stem} as from read_csv({quoted(path)}, all_varchar = true)"
             )
-        connection.execute(f"copy ({each.sql}) to {quoted(folder / f'{each.name}_by_hand.parquet')} (format parquet)")
+        connection.execute(
+            f"copy ({each.sql}) to {quoted(folder / f'{each.name}_by_hand.parquet')} (format parquet, row_group_size {ROW_GROUP_ROWS})"
+        )
 
 
 def _peak_mb() -> float:
