@@ -102,9 +102,9 @@ def _by_hand(connection: duckdb.DuckDBPyConnection, spine: pa.Table, folder: Pat
             connection.execute(
                 f"create or replace table {path.stem} as from read_csv({quoted(path)}, all_varchar = true)"
             )
-        connection.execute(
-            f"copy ({each.sql}) to {quoted(folder / f'{each.name}_by_hand.parquet')} (format parquet, row_group_size {ROW_GROUP_ROWS})"
-        )
+        path = folder / f"{each.name}_by_hand.parquet"
+        options = f"format parquet, row_group_size {ROW_GROUP_ROWS}"
+        connection.execute(f"copy ({each.sql}) to {quoted(path)} ({options})")
 
 
 def _peak_mb() -> float:
