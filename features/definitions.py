@@ -3,7 +3,8 @@
 A view is a file views/<view>.sql. Its comment header names codes, hold window, owner and freshness; each feature of its
 last select stands on a line `... as <feature>, -- what it is`, and the name ends in its unit. A code (LOINC) stands
 with the word by which the names of its features begin, and their unit: `2160-0 creatinine mg_dl`. Codes may take
-several lines. What stands in the SQL once for every word is written out: see repeated.py.
+several lines. What stands in the SQL once for every word is written out: see repeated.py. A feature that begins with
+no word draws on all codes, unless the header names it under `-- no codes: `.
 """
 
 import difflib
@@ -44,7 +45,7 @@ UNITS = {
 }
 _FEATURE = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
 _PATTERN = re.compile(r"\bas (\{word\}[\w{}]+),?\s*-- (.+)$", re.MULTILINE)
-_HEADER = re.compile(r"^-- (codes|hold window|owner|freshness): (.+)$", re.MULTILINE)
+_HEADER = re.compile(r"^-- (codes|no codes|hold window|owner|freshness): (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ class View:
     sql: str  # with its repeated parts written out
     description: str
     words: tuple[Word, ...]  # with their codes (LOINC): the names of the features begin by them
+    without_codes: frozenset[str]  # features that begin with no word and draw on no code
     hold_window: timedelta
     owner: str
     freshness: timedelta
@@ -87,9 +89,12 @@ class View:
         return tuple(self.word_of_code)
 
     def codes_of(self, feature: str) -> tuple[str, ...]:
-        """Return the codes that a feature of the view draws on: those of its word, or all where it begins with none."""
+        """Return the codes that a feature of the view draws on: those of its word, or all where it begins with none.
+
+        None, where the header says so, for a feature of another view, and where the view draws on no codes.
+        """
         of_its_word = tuple(code for code, word in self.word_of_code.items() if feature.startswith(f"{word}_"))
-        is_of_all = not of_its_word and feature in [each.name for each in self.features]
+        is_of_all = not of_its_word and feature in {each.name for each in self.features} - self.without_codes
         return self.codes if is_of_all else of_its_word
 
     @property
@@ -126,15 +131,17 @@ def view(name: str, folder: Path = VIEWS) -> View:
     lines = [line.removeprefix("-- ") for line in header.splitlines() if line and not _HEADER.match(line)]
     words = words_of(said["codes"], path)
     sql = expanded(text, words, path)
+    features = _features(sql, path)
     return View(
         name=name,
         sql=sql,
         description=" ".join(lines),
         words=words,
+        without_codes=_without_codes(said.get("no codes", ""), features, path),
         hold_window=_span(said["hold window"], path),
         owner=said["owner"],
         freshness=_span(said["freshness"], path),
-        features=_features(sql, path),
+        features=features,
         patterns=tuple(pattern for part in repeated_parts(text) for pattern in _PATTERN.findall(part)),
         reference_tables=tuple(p for p in sorted(folder.glob("*.csv")) if re.search(rf"\bjoin {p.stem}\b", sql)),
     )
@@ -279,6 +286,18 @@ def _unit(name: str, path: Path) -> str:
     raise WrongUsage(
         f"feature {name} does not end in its unit", where=str(path), to_do=f"one of {', '.join(UNITS)}, or is_"
     )
+
+
+def _without_codes(text: str, features: Sequence[Feature], path: Path) -> frozenset[str]:
+    names = frozenset(each.strip() for each in text.split(",") if each.strip())
+    unknown = sorted(names - {feature.name for feature in features})
+    if unknown:
+        raise WrongUsage(
+            f"'-- no codes: ' names {', '.join(unknown)}",
+            where=str(path),
+            to_do="name features of the last select there",
+        )
+    return names
 
 
 def _span(text: str, path: Path) -> timedelta:

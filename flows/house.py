@@ -216,6 +216,7 @@ def feeds() -> list["Feed"]:
             go_live_at=contract.go_live_at,
             is_date_shifted=contract.is_date_shifted,
             is_authoritative_for=contract.is_authoritative_for,
+            tables=tuple(contract.tables),
         )
         for contract in map(load_contract, known_sources())
     ]

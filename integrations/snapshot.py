@@ -29,6 +29,7 @@ class Feed:
     go_live_at: datetime | None = None
     is_date_shifted: bool = False  # every patient's dates are moved: "now" is after all of them
     is_authoritative_for: tuple[str, ...] = ()
+    tables: tuple[str, ...] = tuple(TABLES)  # what it may bring: of another table nothing is known, which is not zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,10 +173,18 @@ def _replace(connection: duckdb.DuckDBPyConnection, name: str, sql: str, *, mate
 def _make_feed(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed]) -> None:
     connection.execute(
         "create or replace temp table feed (source varchar, site_id varchar, time_zone varchar, lateness interval, "
-        "go_live_at timestamptz, is_date_shifted boolean)"
+        "go_live_at timestamptz, is_date_shifted boolean, tables varchar[])"
     )
     for feed in feeds:
         connection.execute(
-            "insert into feed values (?, ?, ?, ?, ?, ?)",
-            [feed.source, feed.site_id, feed.time_zone, feed.lateness, feed.go_live_at, feed.is_date_shifted],
+            "insert into feed values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                feed.source,
+                feed.site_id,
+                feed.time_zone,
+                feed.lateness,
+                feed.go_live_at,
+                feed.is_date_shifted,
+                list(feed.tables),
+            ],
         )

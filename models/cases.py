@@ -61,10 +61,14 @@ class Case(Strict):
 
 
 class Cases(Strict):
-    """The stories of one use case, with the clock of the hospital and how late each feed may be."""
+    """The stories of one use case, with the clock of the hospital and how late each feed may be.
+
+    A bare site has one feed, of its own name, which brings these tables and no others.
+    """
 
     time_zone: str
     lateness_hours: dict[str, int]
+    bare_sites: dict[str, list[str]] = Field(default_factory=dict)
     as_of: str
     cases: list[Case]
 
@@ -97,6 +101,10 @@ def open_stories(connection: duckdb.DuckDBPyConnection, cases: Cases, folder: Pa
     feeds = [
         Feed(source=source, site_id=SITE, time_zone=cases.time_zone, lateness=timedelta(hours=hours))
         for source, hours in cases.lateness_hours.items()
+    ]
+    feeds += [
+        Feed(source=site, site_id=site, time_zone=cases.time_zone, lateness=timedelta(days=1), tables=tuple(tables))
+        for site, tables in cases.bare_sites.items()
     ]
     open_facts(connection, rows, feeds, folder)
 

@@ -25,10 +25,12 @@ PATIENT = "'ehr/p' || p as patient_id"
 TABLES = {
     "same_person": f"""select {PATIENT}, patient_id as other_patient_id, timestamptz '-infinity' as available_at,
         timestamptz 'infinity' as superseded_at from stay""",
-    "feed": "select 'ehr' as source, 'demo' as site_id, 'America/Chicago' as time_zone, interval 1 day as lateness",
+    "feed": """select 'ehr' as source, 'demo' as site_id, 'America/Chicago' as time_zone, interval 1 day as lateness,
+        ['medication', 'procedure', 'imaging_study'] as tables""",
     "patient": f"""select 'ehr' as source, {PATIENT}, date '1950-01-01' as birth_date, 'female' as sex,
         timestamptz '2000-01-01' as available_at, {KNOWN} from stay""",
-    "encounter": f"""select {PATIENT}, 'ehr/e' || p as encounter_id, 'inpatient' as class,
+    "encounter": f"""select 'ehr' as source, {PATIENT}, 'ehr/e' || p as encounter_id, 'inpatient' as class,
+        'Oncology' as service,
         'emergency' as admission_type, 'home' as admission_source, null as discharge_disposition, started_at,
         null::timestamptz as ended_at, started_at as available_at, {KNOWN} from stay""",
     "condition": f"""select {PATIENT}, 'icd-10-cm' as code_system, ['I509', 'N183', 'I10'][1 + p % 3] as code,
@@ -36,6 +38,16 @@ TABLES = {
     "observation": f"""select {PATIENT}, ['2160-0', '2823-3', '718-7', '8867-4', '8480-6'][1 + n % 5] as code,
         1 + (hash(p, n) % 400) / 100 as value_number, started_at + to_hours(4 * n) as effective_at,
         started_at + to_hours(4 * n + 1) as available_at, {KNOWN} from stay, range({RESULTS_EACH}) as r (n)""",
+    "medication": f"""select {PATIENT}, 'ehr/e' || p as encounter_id, 'rxnorm' as code_system, (n % 7)::varchar as code,
+        null::varchar as name, 'completed' as status, started_at + to_hours(9 * n) as started_at,
+        started_at + to_hours(12 * n + 24) as ended_at, started_at + to_hours(9 * n) as effective_at,
+        started_at + to_hours(9 * n) as available_at, {KNOWN} from stay, range(10) as r (n)""",
+    "procedure": f"""select {PATIENT}, 'ehr/e' || p as encounter_id, 'cpt' as code_system, n::varchar as code,
+        started_at + to_hours(30 * n) as effective_at, started_at + to_hours(30 * n + 2) as available_at, {KNOWN}
+        from stay, range(3) as r (n)""",
+    "imaging_study": f"""select {PATIENT}, 'ehr/e' || p as encounter_id, ['CT', 'MR', 'DX'][1 + n] as modality,
+        started_at + to_hours(30 * n) as effective_at, started_at + to_hours(30 * n + 2) as available_at, {KNOWN}
+        from stay, range(3) as r (n)""",
     "spine": f"""select 'demo' as site_id, {PATIENT}, 'ehr/e' || p as encounter_id,
         started_at + to_hours(20 * n + 12) as prediction_time from stay, range({SPINE_ROWS_EACH}) as r (n)""",
 }

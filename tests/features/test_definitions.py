@@ -98,3 +98,21 @@ def test_the_charlson_table_holds_all_17_conditions_in_both_systems_with_their_w
         (condition, system) for condition in weights for system in ("icd-9-cm", "icd-10-cm")
     }
     assert len({(system, prefix, condition) for condition, system, prefix, _ in lines}) == len(lines)
+
+
+def test_the_points_of_lace_stand_for_conditions_of_the_charlson_table() -> None:
+    charlson, lace = (
+        {line.split(",")[0] for line in (VIEWS / name).read_text().splitlines()[1:]}
+        for name in ("charlson.csv", "lace_points.csv")
+    )
+    assert charlson - lace == {"hemiplegia_or_paraplegia", "peptic_ulcer_disease"}  # LACE gives no points for these
+    assert lace <= charlson
+
+
+def test_a_feature_without_a_word_draws_on_all_codes_unless_the_header_says_on_none(tmp_path: Path) -> None:
+    risk = view("readmission_risk")
+    assert risk.codes_of("hospital_score") == ("718-7", "2951-2")
+    assert risk.codes_of("sodium_hospital_score") == ("2951-2",)
+    assert risk.codes_of("lace_score") == ()
+    with pytest.raises(WrongUsage, match="'-- no codes: ' names nothing_of_ours"):
+        view("mine", with_view(tmp_path, VITALS.replace("-- owner: ", "-- no codes: nothing_of_ours\n-- owner: ")))

@@ -14,6 +14,7 @@ import pyarrow as pa
 from features.definitions import View
 from features.parquet_files import view_rows
 from features.repeated import Word
+from features.spine import KEYS
 from models.case_runner import expanded, is_same, keyed
 from models.cases import SITE, Case, Cases, Expected, encounter_key, load_cases
 
@@ -64,15 +65,14 @@ def spine_of(cases: Cases) -> pa.Table:
     """Ask for every stay and time that a story expects something of."""
     rows = []
     for number, case in enumerate(cases.cases):
-        patient_of = {str(fact["id"]): str(fact["patient"]) for fact in case.facts["encounter"]}
+        stays = {str(fact["id"]): fact for fact in case.facts["encounter"]}
         for name in case.expect.features:
             for (encounter_id, at), _ in expanded(number, {name: case.expect.features[name]}):
-                patient_id = encounter_key(number, patient_of[name])
-                rows.append({"patient_id": patient_id, "encounter_id": encounter_id, "prediction_time": at})
-    instants = pa.timestamp("us", "UTC")
-    schema = pa.schema([("patient_id", pa.string()), ("encounter_id", pa.string()), ("prediction_time", instants)])
-    table = pa.Table.from_pylist(rows, schema=schema)
-    return table.append_column("site_id", pa.array([SITE] * table.num_rows, pa.string()))
+                patient_id = encounter_key(number, str(stays[name]["patient"]))
+                site_id = stays[name].get("site_id", SITE)
+                rows.append(dict(zip(KEYS, (site_id, patient_id, encounter_id, at), strict=True)))
+    kinds = (pa.string(), pa.string(), pa.string(), pa.timestamp("us", "UTC"))
+    return pa.Table.from_pylist(rows, schema=pa.schema(zip(KEYS, kinds, strict=True)))
 
 
 def differences(connection: duckdb.DuckDBPyConnection, view: View, cases: Cases) -> dict[str, list[str]]:

@@ -201,11 +201,16 @@ def test_a_reader_may_take_only_some_tables_and_columns(
 def test_feeds_are_a_relation(lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:
     live = datetime(2024, 7, 1, 5, tzinfo=UTC)
     feed = Feed(
-        source="demo_ehr", site_id="demo", time_zone="America/Chicago", lateness=timedelta(hours=36), go_live_at=live
+        source="demo_ehr",
+        site_id="demo",
+        time_zone="America/Chicago",
+        lateness=timedelta(hours=36),
+        go_live_at=live,
+        tables=("patient", "encounter"),
     )
     lake.open_snapshot(connection, {}, feeds=[feed])
     assert connection.table("feed").fetchall() == [
-        ("demo_ehr", "demo", "America/Chicago", timedelta(hours=36), live, False)
+        ("demo_ehr", "demo", "America/Chicago", timedelta(hours=36), live, False, ["patient", "encounter"])
     ]
 
 

@@ -11,11 +11,13 @@ import pytest
 
 from features.definitions import UNITS, View, view, view_names
 from features.parquet_files import view_rows
+from integrations.codes import load_analytes
 from integrations.duck import connect
 from models.cases import Cases, open_stories
 from tests.features.view_stories import differences, spine_of, stories_of
 from tests.promises.clauses import mutants
 
+IN_WORDS = {"a": "years", "{score}": "score"}  # units that people do not say in UCUM
 Opened = tuple[View, Cases, duckdb.DuckDBPyConnection]
 
 
@@ -80,9 +82,9 @@ def test_a_view_with_codes_says_which_of_them_each_feature_draws_on(opened: Open
     each, _, _ = opened
     if each.codes:
         drawn_on = {feature.name: each.codes_of(feature.name) for feature in each.features}
-        assert [name for name, codes in drawn_on.items() if not codes] == []
+        assert {name for name, codes in drawn_on.items() if not codes} == each.without_codes
         assert {code for codes in drawn_on.values() for code in codes} == set(each.codes)
-        for name, codes in drawn_on.items():
+        for name, codes in ((name, codes) for name, codes in drawn_on.items() if codes):
             words = {each.word_of_code[code] for code in codes}
             assert len(words) == 1 or codes == each.codes, f"{name} begins with two words"
 
@@ -108,3 +110,13 @@ def test_a_view_is_lower_case_and_knows_no_clock(opened: Opened) -> None:
 def test_every_sql_file_of_the_views_folder_is_a_view_and_has_its_stories() -> None:
     stories = Path(__file__).resolve().parents[1] / "features" / "stories"
     assert {path.stem for path in stories.glob("*.yaml")} == set(view_names())
+
+
+def test_what_is_told_of_every_analyte_has_limits_and_the_unit_of_its_name(opened: Opened) -> None:
+    each, _, _ = opened
+    analytes = load_analytes()
+    for word in each.words if each.patterns else ():
+        for code in word.codes:
+            assert code in analytes, f"{code} of {each.name} has no limits in integrations/analytes.csv"
+            unit = analytes[code].unit
+            assert word.unit is None or UNITS[f"_{word.unit}"] == IN_WORDS.get(unit, unit)
