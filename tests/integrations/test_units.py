@@ -20,6 +20,8 @@ SPELLINGS = {
     "K/uL": "10*3/uL",
     "degF": "[degF]",
     "°C": "Cel",
+    "IU/L": "[IU]/L",
+    "U/L": "[IU]/L",  # of an enzyme: laboratories write U for the international unit
 }
 # UCUM that the library cannot read: an annotation alone, and the unit of pH. Both stand for a plain number.
 BEYOND_THE_LIBRARY = {"{score}": "1", "[pH]": "1"}
