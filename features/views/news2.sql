@@ -1,5 +1,5 @@
--- National Early Warning Score 2 (NEWS2) at prediction_time, by its parts: Royal College of Physicians, 2017,
--- https://www.rcp.ac.uk/improving-care/resources/national-early-warning-score-news-2/. One row per spine row.
+-- National Early Warning Score 2 (NEWS2) at prediction_time, by its parts: Royal College of Physicians. National Early Warning Score
+-- (NEWS) 2. London: RCP, 2017. For adults who are not pregnant. One row per spine row.
 -- Each part takes the last value of 12 h, the longest that NEWS2 lets a ward wait for the next set; of two values of one time the
 -- higher stands. Values are rounded as on the chart: temperature to a tenth, the others to whole numbers.
 -- A part that was not measured is null and so is the score, never zero. Where some parts are missing, the score is at least the
