@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.house import feeds
 from integrations.codes import load_codes
 from integrations.contract import SOURCES, known_sources, load_contract
 from integrations.tables import TABLES
@@ -21,6 +22,13 @@ def test_a_contract_can_be_read_and_names_its_owner(source: str) -> None:
     contract = load_contract(source)
     assert contract.owner.strip()
     assert all(reason.strip() for reason in contract.files_out_of_scope.values())
+
+
+@EVERY_SOURCE
+def test_features_may_ask_which_tables_a_feed_may_bring(source: str) -> None:
+    tables = {feed.source: feed.tables for feed in feeds()}
+    assert set(tables[source]) == load_contract(source).tables.keys()
+    assert set(tables[source]) <= TABLES.keys()
 
 
 @EVERY_SOURCE
