@@ -217,6 +217,7 @@ def feeds() -> list["Feed"]:
             is_date_shifted=contract.is_date_shifted,
             is_authoritative_for=contract.is_authoritative_for,
             tables=tuple(contract.tables),
+            not_told=tuple(f"{name}:{what}" for name, table in contract.tables.items() for what in table.not_told),
         )
         for contract in map(load_contract, known_sources())
     ]

@@ -22,6 +22,8 @@ from integrations.tables import TABLES
 
 SOURCES = Path(__file__).resolve().parent / "sources"
 FILE_NAME = "contract.yaml"
+# What of a table a feed may say that it does not tell: features cannot take it for none.
+NOT_TOLD = {"encounter": {"emergency", "observation", "ambulatory"}, "procedure": {"of_this_stay"}}
 # What messages and studies bring.
 FED_BY = {
     "hl7v2": {"patient", "patient_link", "encounter", "encounter_location", "observation"},
@@ -124,6 +126,7 @@ class TableContract(BaseModel):
     records: str | None = None
     history: History
     dates_alone: dict[str, Literal["start_of_day", "end_of_day"]] = {}
+    not_told: tuple[str, ...] = ()  # classes of encounters; procedures of_this_stay, coded after it
 
 
 class Contract(BaseModel):
@@ -184,6 +187,8 @@ class Contract(BaseModel):
             ended = [] if table.history.ended is None else [table.history.ended]
             if wrong := sorted({*ended, *table.dates_alone} - instants):
                 raise ValueError(f"{name}: {wrong[0]} is no instant of it")
+            if wrong := sorted(set(table.not_told) - NOT_TOLD.get(name, set())):
+                raise ValueError(f"{name}: not_told cannot say {wrong[0]}; it can say {NOT_TOLD}")
         return value
 
     @model_validator(mode="before")

@@ -30,6 +30,7 @@ class Feed:
     is_date_shifted: bool = False  # every patient's dates are moved: "now" is after all of them
     is_authoritative_for: tuple[str, ...] = ()
     tables: tuple[str, ...] = tuple(TABLES)  # what it may bring: of another table nothing is known, which is not zero
+    not_told: tuple[str, ...] = ()  # what it does not tell of them, as encounter:emergency
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,11 +174,11 @@ def _replace(connection: duckdb.DuckDBPyConnection, name: str, sql: str, *, mate
 def _make_feed(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed]) -> None:
     connection.execute(
         "create or replace temp table feed (source varchar, site_id varchar, time_zone varchar, lateness interval, "
-        "go_live_at timestamptz, is_date_shifted boolean, tables varchar[])"
+        "go_live_at timestamptz, is_date_shifted boolean, tables varchar[], not_told varchar[])"
     )
     for feed in feeds:
         connection.execute(
-            "insert into feed values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into feed values (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 feed.source,
                 feed.site_id,
@@ -186,5 +187,6 @@ def _make_feed(connection: duckdb.DuckDBPyConnection, feeds: Iterable[Feed]) -> 
                 feed.go_live_at,
                 feed.is_date_shifted,
                 list(feed.tables),
+                list(feed.not_told),
             ],
         )

@@ -145,10 +145,11 @@ def _history(contract: Contract, said: Mapping[Place, str]) -> str:
             code(each.history.ended) if each.history.ended else "",
             "; ".join(f"{code(column)}: {DAY_ALONE[day]}" for column, day in each.dates_alone.items()),
             plain(said.get(("tables", name, "history"), "")),
+            codes(each.not_told),
         )
         for name, each in contract.tables.items()
     ]
-    return table(("Table", "Known from", "Its end known from", "A date alone stands for", "Why"), rows)
+    return table(("Table", "Known from", "Its end known from", "A date alone stands for", "Why", "Not told"), rows)
 
 
 def _known_from(history: History) -> str:

@@ -60,15 +60,22 @@ class Case(Strict):
     expect: Expected
 
 
+class BareSite(Strict):
+    """What a feed brings, and what of it it does not tell, where that is less than all."""
+
+    tables: tuple[str, ...] = tuple(TABLES)
+    not_told: tuple[str, ...] = ()
+
+
 class Cases(Strict):
     """The stories of one use case, with the clock of the hospital and how late each feed may be.
 
-    A bare site has one feed, of its own name, which brings these tables and no others.
+    A bare site has one feed, of its own name.
     """
 
     time_zone: str
     lateness_hours: dict[str, int]
-    bare_sites: dict[str, list[str]] = Field(default_factory=dict)
+    bare_sites: dict[str, BareSite] = Field(default_factory=dict)
     as_of: str
     cases: list[Case]
 
@@ -103,8 +110,8 @@ def open_stories(connection: duckdb.DuckDBPyConnection, cases: Cases, folder: Pa
         for source, hours in cases.lateness_hours.items()
     ]
     feeds += [
-        Feed(source=site, site_id=site, time_zone=cases.time_zone, lateness=timedelta(days=1), tables=tuple(tables))
-        for site, tables in cases.bare_sites.items()
+        Feed(source=site, site_id=site, time_zone=cases.time_zone, lateness=timedelta(days=1), **told.model_dump())
+        for site, told in cases.bare_sites.items()
     ]
     open_facts(connection, rows, feeds, folder)
 

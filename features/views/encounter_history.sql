@@ -1,7 +1,7 @@
 -- This stay and the contacts before it, as known at prediction_time. One row per spine row; null when the stay is not known.
 -- An episode is this inpatient stay with the earlier ones joined to it: less than 24 h from an end to the next start.
 -- Earlier contacts are counted back from the start of the episode. An emergency visit begun less than 24 h before it led to it and
--- is not counted.
+-- is not counted. Where no feed of the site tells of emergency visits, their counts are null.
 -- codes: none
 -- hold window: 0 hours
 -- owner: clinical informatics
@@ -101,6 +101,11 @@ counted as (
         max(ended_at) filter (where class = 'inpatient') as last_discharged_at
     from earlier
     group by encounter_id, prediction_time
+),
+
+-- sites of which a feed tells of emergency visits
+visiting as (
+    select distinct site_id from feed where not list_contains(not_told, 'encounter:emergency')
 )
 
 select
@@ -110,9 +115,9 @@ select
         as prior_inpatient_stay_365d_count,     -- inpatient stays that ended in the 365 d before the episode
     case when t.contact_id is not null then coalesce(c.observation_stays, 0) end::double
         as prior_observation_stay_365d_count,   -- observation stays that ended in the 365 d before the episode
-    case when t.contact_id is not null then coalesce(c.emergency_visits_180d, 0) end::double
+    case when t.contact_id is not null and visiting.site_id is not null then coalesce(c.emergency_visits_180d, 0) end::double
         as prior_emergency_visit_180d_count,    -- emergency visits begun in the 180 d before the episode
-    case when t.contact_id is not null then coalesce(c.emergency_visits_365d, 0) end::double
+    case when t.contact_id is not null and visiting.site_id is not null then coalesce(c.emergency_visits_365d, 0) end::double
         as prior_emergency_visit_365d_count,    -- emergency visits begun in the 365 d before the episode
     (epoch(t.episode_started_at) - epoch(c.last_discharged_at)) / 86400
         as since_last_discharge_days,           -- from the last inpatient discharge to the episode; null when there was none
@@ -135,6 +140,7 @@ select
     (t.discharge_disposition in ('skilled_nursing', 'rehab', 'long_term_care', 'psychiatric'))::int::double
         as is_discharged_to_facility            -- to a facility that is no acute hospital; null while in the house
 from spine as s
+left join visiting on visiting.site_id = s.site_id
 left join this_stay as t
     on t.encounter_id = s.encounter_id
     and t.prediction_time = s.prediction_time

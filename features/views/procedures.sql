@@ -1,6 +1,6 @@
 -- Procedures known at prediction_time: in this stay and in the year. One row per spine row. Null when no feed of the site brings
 -- procedures: what is not sent is not "none". In the stay: null too when the stay is not known.
--- Many feeds code procedures only after discharge (mimic4_demo: a week after): then those of the stay itself are never known in it.
+-- Where all feeds of the site code procedures after discharge, those of the stay are null until one is known.
 -- A procedure that does not say its stay belongs to the one in whose time it was done.
 -- codes: none
 -- hold window: 0 hours
@@ -27,7 +27,10 @@ stay as (
 
 -- sites of which a feed brings procedures
 bringing as (
-    select distinct site_id from feed where list_contains(tables, 'procedure')
+    select site_id, bool_or(not list_contains(not_told, 'procedure:of_this_stay')) as is_in_stay
+    from feed
+    where list_contains(tables, 'procedure')
+    group by site_id
 ),
 
 done as (
@@ -67,7 +70,7 @@ counted as (
 select
     s.encounter_id,
     s.prediction_time,
-    case when bringing.site_id is not null and stay.started_at is not null then coalesce(c.of_stay, 0) end::double
+    case when stay.started_at is not null then coalesce(nullif(c.of_stay, 0), case when bringing.is_in_stay then 0 end) end::double
         as procedure_in_stay_count,             -- procedures of this stay
     case when bringing.site_id is not null then coalesce(c.of_365d, 0) end::double
         as procedure_365d_count,                -- procedures of 365 d

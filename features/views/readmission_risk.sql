@@ -4,10 +4,9 @@
 -- LACE: van Walraven et al., CMAJ 2010;182:551-7, https://doi.org/10.1503/cmaj.091117. Comorbidity counts as LACE counts it
 -- (lace_points.csv, over the lists of charlson.csv); the lists do not tell mild from severe renal disease: two points.
 -- HOSPITAL: Donze et al., JAMA Intern Med 2013;173:632-8, https://doi.org/10.1001/jamainternmed.2013.3023.
--- What each part needs: length of stay, the stay; acute and urgent, an admission type; comorbidity, a diagnosis in ICD; emergency
--- visits and admissions, the stay; hemoglobin and sodium, a result of this episode, of the last 7 d; oncology, a service of
--- clinical_services.csv; procedure, a feed of the site that brings procedures.
--- What a feed does not tell cannot be told from nothing: emergency visits that it does not send, procedures coded after discharge.
+-- What each part needs: length of stay and admissions, the stay; acute and urgent, an admission type; comorbidity, a diagnosis in
+-- ICD; emergency visits, a feed of the site that tells of them; hemoglobin and sodium, a result of this episode, of the last 7 d;
+-- oncology, a service of clinical_services.csv; procedure, one of this stay, or a feed of the site that tells of them in the stay.
 -- Beyond the hold window, 180 days: emergency visits, which no code holds. Beyond the hold window, 365 days: admissions, likewise.
 -- codes: 718-7 hemoglobin g_dl
 -- codes: 2951-2 sodium mmol_l
@@ -176,9 +175,14 @@ operated as (
         and coalesce(p.encounter_id = t.encounter_id, p.effective_at between t.started_at and t.until_at)
 ),
 
--- sites of which a feed brings procedures
-operating as (
-    select distinct site_id from feed where list_contains(tables, 'procedure')
+-- what the feeds of a site tell: emergency visits, and procedures while the stay lasts
+telling as (
+    select
+        site_id,
+        bool_or(not list_contains(not_told, 'encounter:emergency')) as is_of_visits,
+        bool_or(list_contains(tables, 'procedure') and not list_contains(not_told, 'procedure:of_this_stay')) as is_of_procedures
+    from feed
+    group by site_id
 ),
 
 part as (
@@ -193,11 +197,18 @@ part as (
         end as lace_length,
         (t.admission_type in ('emergency', 'urgent'))::int * 3 as lace_acute,
         case when comorbid.points >= 4 then 5 else comorbid.points end as lace_comorbidity,
-        case when counted.emergency_visits >= 4 then 4 else counted.emergency_visits end as lace_emergency,
+        case
+            when not telling.is_of_visits then null
+            when counted.emergency_visits > 4 then 4
+            else counted.emergency_visits
+        end as lace_emergency,
         (result.hemoglobin < 12)::int as hemoglobin,
         services.is_oncology::int * 2 as oncology,
         (result.sodium < 135)::int as sodium,
-        case when operating.site_id is not null and t.contact_id is not null then (operated.encounter_id is not null)::int end as operation,
+        case
+            when operated.encounter_id is not null then 1
+            when telling.is_of_procedures and t.contact_id is not null then 0
+        end as operation,
         (t.admission_type in ('emergency', 'urgent'))::int as urgent,
         case
             when counted.admissions > 5 then 5
@@ -222,7 +233,7 @@ part as (
     left join operated
         on operated.encounter_id = s.encounter_id
         and operated.prediction_time = s.prediction_time
-    left join operating on operating.site_id = s.site_id
+    left join telling on telling.site_id = s.site_id
 )
 
 select

@@ -26,7 +26,7 @@ TABLES = {
     "same_person": f"""select {PATIENT}, patient_id as other_patient_id, timestamptz '-infinity' as available_at,
         timestamptz 'infinity' as superseded_at from stay""",
     "feed": """select 'ehr' as source, 'demo' as site_id, 'America/Chicago' as time_zone, interval 1 day as lateness,
-        ['medication', 'procedure', 'imaging_study'] as tables""",
+        ['medication', 'procedure', 'imaging_study'] as tables, []::varchar[] as not_told""",
     "patient": f"""select 'ehr' as source, {PATIENT}, date '1950-01-01' as birth_date, 'female' as sex,
         timestamptz '2000-01-01' as available_at, {KNOWN} from stay""",
     "encounter": f"""select 'ehr' as source, {PATIENT}, 'ehr/e' || p as encounter_id, 'inpatient' as class,

@@ -72,6 +72,7 @@ def test_before_go_live_all_is_history(tmp_path: Path) -> None:
         ("  encounter:", "  encounters:", 7, "encounters is no canonical table"),
         ("available_at: started_at", "available_at: begun_at", 7, "begun_at is no instant"),
         ("ended: ended_at", "ended: left_at", 7, "left_at is no instant"),
+        ("ended: ended_at}", "ended: ended_at}\n    not_told: [births]", 7, "cannot say births"),
         ('["Encounter*.ndjson"]', "[]", 9, "at least 1"),
         ('["Encounter*.ndjson"]', '\n      - "*.ndjson"\n      - 7', 11, "valid string"),
         ("owner: the ward\n", "", 1, "Field required"),

@@ -207,10 +207,20 @@ def test_feeds_are_a_relation(lake: Lake, connection: duckdb.DuckDBPyConnection)
         lateness=timedelta(hours=36),
         go_live_at=live,
         tables=("patient", "encounter"),
+        not_told=("encounter:emergency",),
     )
     lake.open_snapshot(connection, {}, feeds=[feed])
     assert connection.table("feed").fetchall() == [
-        ("demo_ehr", "demo", "America/Chicago", timedelta(hours=36), live, False, ["patient", "encounter"])
+        (
+            "demo_ehr",
+            "demo",
+            "America/Chicago",
+            timedelta(hours=36),
+            live,
+            False,
+            ["patient", "encounter"],
+            ["encounter:emergency"],
+        )
     ]
 
 
