@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from features.definitions import View
+from features.definitions import View, view
 from features.parquet_files import view_rows
 from features.repeated import Word
 from features.spine import KEYS
@@ -21,22 +21,22 @@ from models.cases import SITE, Case, Cases, Expected, encounter_key, load_cases
 STORIES = Path(__file__).parent / "stories"
 
 
-def stories_of(view: View, folder: Path = STORIES) -> Cases:
+def stories_of(name: str) -> Cases:
     """Read the stories of one view, those of one analyte told of every other one too."""
-    cases = load_cases(folder / f"{view.name}.yaml")
-    again = [each for case in cases.cases for each in _told_again(view, case)]
+    cases = load_cases(STORIES / f"{name}.yaml")
+    again = [each for case in cases.cases for each in _told_again(view(name), case)]
     return cases.model_copy(update={"cases": [*cases.cases, *again]})
 
 
-def _told_again(view: View, case: Case) -> Iterator[Case]:
+def _told_again(each: View, case: Case) -> Iterator[Case]:
     """Tell a story of one analyte of every other code: the two change places in facts and features."""
     expected = {name for by_time in case.expect.features.values() for values in by_time.values() for name in values}
-    told = [word for word in view.words if expected & set(_names(view, word))]
+    told = [word for word in each.words if expected & set(_names(each, word))]
     if len(told) != 1 or "observation" not in case.facts:
         return
-    others = [(word, code) for word in view.words for code in word.codes if word != told[0]]
+    others = [(word, code) for word in each.words for code in word.codes if word != told[0]]
     for word, code in others:
-        renamed = dict(zip(_names(view, told[0]), _names(view, word), strict=True))
+        renamed = dict(zip(_names(each, told[0]), _names(each, word), strict=True))
         places = {code: told[0].codes[0], **dict.fromkeys(told[0].codes, code)}
         yield Case(
             story=f"{case.story}: {word.word}, {code}",
@@ -53,8 +53,8 @@ def _told_again(view: View, case: Case) -> Iterator[Case]:
         )
 
 
-def _names(view: View, word: Word) -> list[str]:
-    return [name.format(word=word.word, unit=word.unit) for name, _ in view.patterns]
+def _names(each: View, word: Word) -> list[str]:
+    return [name.format(word=word.word, unit=word.unit) for name, _ in each.patterns]
 
 
 def _in_place(fact: dict[str, Any], places: dict[str, str]) -> dict[str, Any]:
@@ -75,9 +75,9 @@ def spine_of(cases: Cases) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(zip(KEYS, kinds, strict=True)))
 
 
-def differences(connection: duckdb.DuckDBPyConnection, view: View, cases: Cases) -> dict[str, list[str]]:
+def differences(connection: duckdb.DuckDBPyConnection, each: View, cases: Cases) -> dict[str, list[str]]:
     """Return for each story where the view answers otherwise; the facts are open in the connection."""
-    rows = keyed(view_rows(connection, view, spine_of(cases)))
+    rows = keyed(view_rows(connection, each, spine_of(cases)))
     found: dict[str, list[str]] = {}
     for number, case in enumerate(cases.cases):
         found[case.story] = [

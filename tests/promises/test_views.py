@@ -26,7 +26,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A view, its stories, and the hospital of all of them."""
     folder = tmp_path_factory.mktemp(request.param)
     each = view(request.param)
-    stories = stories_of(each)
+    stories = stories_of(request.param)
     connection = connect(folder / "tmp", threads=1)
     open_stories(connection, stories, folder)
     yield each, stories, connection
