@@ -105,7 +105,7 @@ def test_a_row_of_another_version_of_the_view_is_as_good_as_none(
     assert creatinine(store, night(4))[0] == 1.4
     path.write_text(
         path.read_text(encoding="utf-8").replace(
-            "last_value\n        as creatinine_last", "last_value * 2\n        as creatinine_last"
+            "last_value\n        as {word}_last", "last_value * 2\n        as {word}_last"
         ),
         encoding="utf-8",
     )
