@@ -9,7 +9,19 @@ import sys
 import typer
 import typer.exceptions
 
-from flows.commands import care, data, features, findings, governance, listening, model, rounding, source, use_case, watch
+from flows.commands import (
+    care,
+    data,
+    features,
+    findings,
+    governance,
+    listening,
+    model,
+    rounding,
+    source,
+    use_case,
+    watch,
+)
 from flows.faults import without_message
 from flows.screen import print_error
 from integrations.errors import EnvironmentFault, RoundsError, WrongUsage

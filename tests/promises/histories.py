@@ -296,13 +296,13 @@ def literals() -> tuple[str, ...]:
 
 @cache
 def loinc() -> tuple[str, ...]:
-    """The LOINC codes that they name, those of cohorts the more often."""
-    named = [code for text in texts() for code in re.findall(r"'(\d{1,5}-\d)'", text)]
-    of_cohorts = [
-        code for name in use_case_names() for code in re.findall(r"'(\d{1,5}-\d)'", use_case(name).cohort_sql)
-    ]
-    every = sorted({*named, *of_cohorts})
-    return (*every, *sorted(set(of_cohorts)) * (len(every) // 3))
+    """The LOINC codes that they name, as many of one view as of another, and those of cohorts the more often."""
+    of_views = [codes for name in view_names() if (codes := view(name).codes)]
+    most = max(map(len, of_views))
+    evenly = [code for codes in of_views for code in codes * (most // len(codes))]
+    of_use_cases = [use_case(name).cohort_sql for name in use_case_names()]
+    of_cohorts = sorted({code for sql in of_use_cases for code in re.findall(r"'(\d{1,5}-\d)'", sql)})
+    return (*sorted(evenly), *of_cohorts * (len(evenly) // 3))
 
 
 @cache
