@@ -154,6 +154,8 @@ def redis_url() -> Iterator[str]:
         str(port),
         "--save",
         "",
+        "--databases",
+        "1000",  # one for each story
         "--requirepass",
         REDIS_PASSWORD,
         "--dir",

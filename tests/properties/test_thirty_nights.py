@@ -28,7 +28,8 @@ from models.cohort import cohort, eligible
 from tests.promises.compared import as_bytes, known_early, relations_of
 from tests.promises.histories import DAY, FEEDS, HOUR, Facts, Shape, Tables, as_tables, history
 
-SHAPE = Shape(seed=30, person_count=16, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)
+pytestmark = pytest.mark.xdist_group("thirty nights")  # they are lived once
+SHAPE = Shape(seed=31, person_count=16, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)
 NIGHTS = [SHAPE.at - (29 - number) * DAY for number in range(30)]
 INSTANT = pa.timestamp("us", "UTC")
 COHORT = (*KEYS, "excluded_reason", "horizon_starts_at")
