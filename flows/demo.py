@@ -191,14 +191,17 @@ def load_history(demo: Demo) -> None:
 
 
 def train_and_approve(demo: Demo) -> dict[str, int]:
-    """Train each use case, and let two people sign what passed the gate and take it live."""
-    from flows.train import train
+    """Train each use case that asks about patients of this hospital; what passed the gate, two people sign for."""
+    from flows.train import plan, train
     from models.catalog import use_case_names
 
     keys = make_people(demo)
     approvers = {name: key for name, key in keys.items() if name != TRAINER}
     versions = {}
     for name in use_case_names():
+        if not plan(demo.house, name, demo.files.history_taken_at)["rows"]:
+            demo.progress.console.print(f"{name}: this hospital has nobody whom it asks about", markup=False)
+            continue
         with progress_step(demo.progress, f"train {name}"):
             run = train(name, as_of=demo.files.history_taken_at, trained_by=TRAINER)
         versions[name] = run.version
