@@ -240,6 +240,7 @@ def _fields(each: View) -> list[Any]:
     common = {"owner": each.owner, "freshness_hours": _hours(each.freshness)}
     of_the_row = (
         ("feature_prediction_time", UnixTimestamp, "instant, UTC", "the prediction_time that the row is of"),
+        ("feature_prediction_time_us", Int64, "us since 1970", "the same to the microsecond; online only"),
         ("feature_snapshot_id", Int64, "snapshot number", "the snapshot that the row was computed from; online only"),
         ("feature_view_version", String, "shortened sha256", "the version of feeds, view and SQL; online only"),
     )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 INSTANT = pa.timestamp("us", "UTC")
-OF_THE_ROW = ("feature_prediction_time", "feature_snapshot_id", "feature_view_version")
+OF_THE_ROW = ("feature_prediction_time_us", "feature_snapshot_id", "feature_view_version")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,12 @@ def newest_rows(view: OnlineView, as_of: datetime, window: timedelta) -> pa.Tabl
     ids = rows["encounter_id"].to_pylist()
     rows = rows.filter(pa.array([index == 0 or ids[index - 1] != each for index, each in enumerate(ids)], pa.bool_()))
     # a row's created time is its prediction_time and a microsecond for each snapshot
-    snapshots = pc.subtract(rows["created_at"].cast(pa.int64()), rows["prediction_time"].cast(pa.int64()))
-    return rows.append_column("feature_snapshot_id", snapshots).append_column(
-        "feature_view_version", pa.array([view.version] * rows.num_rows, pa.string())
-    )
+    time_us = rows["prediction_time"].cast(INSTANT).cast(pa.int64())
+    snapshots = pc.subtract(rows["created_at"].cast(INSTANT).cast(pa.int64()), time_us)
+    versions = pa.array([view.version] * rows.num_rows, pa.string())
+    for name, values in zip(OF_THE_ROW, (time_us, snapshots, versions), strict=True):
+        rows = rows.append_column(name, values)
+    return rows
 
 
 def not_older(store: Any, view: OnlineView, rows: pa.Table) -> pa.Table:
@@ -101,7 +103,8 @@ def _is_ours(held: pa.Table, view: OnlineView) -> pa.ChunkedArray:
 
 
 def _time(held: pa.Table, view: OnlineView) -> pa.ChunkedArray:
-    return held[f"{view.name}__feature_prediction_time"].cast(INSTANT)
+    """Of when each row is, to the microsecond: the instants that Feast keeps are cut to the second."""
+    return held[f"{view.name}__feature_prediction_time_us"].cast(pa.int64()).cast(INSTANT)
 
 
 def _only(is_shown: pa.ChunkedArray, value: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 
 from integrations.duck import quoted
 
-Changes = Callable[[int], pa.Table]  # snapshot_id -> patient_id, available_at, snapshot_id of what came in after it
+# snapshot_id -> patient_id, available_at, snapshot_id of what came in after it; None where nobody can tell
+Changes = Callable[[int], pa.Table | None]
 
 KEPT = """
 select s.spine_row, max(epoch_us(k.created_at) - epoch_us(k.prediction_time)) as snapshot_id
@@ -55,8 +56,11 @@ def stale_rows(
         ).to_arrow_table()
         if not kept.num_rows:
             return spine
+        came = changes(pc.min(kept["snapshot_id"]).as_py())
+        if came is None:
+            return spine
         connection.register("kept", kept)
-        connection.register("change", changes(pc.min(kept["snapshot_id"]).as_py()))
+        connection.register("change", came)
         return spine.take(connection.sql(STALE).to_arrow_table()["spine_row"])
     finally:
         for name in ("numbered_spine", "kept", "change"):

@@ -1,7 +1,7 @@
 """Who is due: the rows of one round, by the version that will score them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,28 @@ ROUND_PURPOSES = ("live", "silent")  # what a round of the champion scores the n
 
 
 @dataclass(frozen=True, kw_only=True)
+class Before:
+    """The rounds that were made before this one: when the last was, and the first prediction time that any scored."""
+
+    last_at: datetime | None = None
+    first_time: datetime | None = None
+
+    @classmethod
+    def of(cls, connection: Connection, use_case: str) -> "Before":
+        """Look once, before any part of this round is written: its own rows must not count for its later parts."""
+        last_at = select(func.max(s.run.c.as_of)).where(
+            s.run.c.kind == "score",
+            s.run.c.use_case == use_case,
+            s.run.c.status == "done",
+            s.run.c.purpose.in_(ROUND_PURPOSES),
+        )
+        first_time = select(func.min(s.score.c.prediction_time)).where(
+            s.score.c.use_case == use_case, s.score.c.purpose.in_(ROUND_PURPOSES)
+        )
+        return cls(last_at=connection.execute(last_at).scalar(), first_time=connection.execute(first_time).scalar())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Round:
     """One round of one use case: for when, by which version, over which snapshot."""
 
@@ -39,6 +61,7 @@ class Round:
     version: int | None
     is_champion: bool
     all_due: bool
+    before: Before = field(default_factory=Before)
     window: Window | None = None  # only the past between two instants, silently; nobody is due live
 
     @classmethod
@@ -54,7 +77,7 @@ class Round:
     ) -> "Round":
         """Name the round. `version` None is the champion, if there is one."""
         with house.records.read() as connection:
-            current = champion(connection, name)
+            current, before = champion(connection, name), Before.of(connection, name)
         return cls(
             case=use_case(name),
             as_of=as_of,
@@ -62,6 +85,7 @@ class Round:
             version=current if version is None else version,
             is_champion=version is None or version == current,
             all_due=all_due,
+            before=before,
             window=window,
         )
 
@@ -109,9 +133,9 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
     import pyarrow.compute as pc
 
     with house.records.read() as connection:
-        rows = cohort(lake, this.case, this.as_of, since=_looked_back(connection, this))
+        rows = cohort(lake, this.case, this.as_of, since=_looked_back(this))
         rows = _within(rows, this.window) if this.window else with_released(connection, lake, this, rows)
-        scored, since = _scored(connection, this, rows), _since(connection, this)
+        scored = _scored(connection, this, rows)
         stages = {site: stage_of(connection, site, this.case.name) for site in pc.unique(rows["site_id"]).to_pylist()}
     found = due(lake, rows, this.case, scored, this.as_of, latest_only=False)
     live, backfill = found.live, found.backfill
@@ -124,24 +148,19 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
         live = live.filter(pc.is_in(live["site_id"], on))
         backfill = backfill.filter(pc.is_in(backfill["site_id"], on))
     if not this.all_due:
-        backfill = (
-            backfill.filter(pc.greater_equal(backfill["prediction_time"], since)) if since else backfill.slice(0, 0)
-        )
+        # rows missed since rounds are made are caught up; before that, nobody was to be scored
+        since = pa.scalar(this.before.first_time, backfill["prediction_time"].type)
+        backfill = backfill.filter(pc.fill_null(pc.greater_equal(backfill["prediction_time"], since), False))
     return DueRows(live=live, backfill=backfill, stages=stages)
 
 
-def _looked_back(connection: Connection, this: Round) -> datetime | None:
+def _looked_back(this: Round) -> datetime | None:
     """How far back somebody may still be due: a week before the last round, or max_age. None: all the past."""
     if this.window:
         return this.window[0] - timedelta(microseconds=1)
     if this.all_due or not this.is_champion:
         return None
-    last = connection.execute(
-        select(func.max(s.run.c.as_of)).where(
-            s.run.c.kind == "score", s.run.c.use_case == this.case.name, s.run.c.status == "done"
-        )
-    ).scalar()
-    return min(last or this.as_of, this.as_of) - max(A_WEEK, this.case.max_age)
+    return min(this.before.last_at or this.as_of, this.as_of) - max(A_WEEK, this.case.max_age)
 
 
 def with_released(
@@ -166,12 +185,15 @@ def with_released(
 
 
 def _within(rows: "pa.Table", window: Window) -> "pa.Table":
+    """The rows of a window, as they were then: what has lapsed since was not known."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     first, last = (pa.scalar(each, pa.timestamp("us", "UTC")) for each in window)
     at = rows["prediction_time"]
-    return rows.filter(pc.and_(pc.greater_equal(at, first), pc.less(at, last)))
+    found = rows.filter(pc.and_(pc.greater_equal(at, first), pc.less(at, last)))
+    position = found.column_names.index("lapsed_reason")
+    return found.set_column(position, "lapsed_reason", pa.nulls(found.num_rows, pa.string()))
 
 
 def _scored(connection: Connection, this: Round, rows: "pa.Table") -> "pa.Table":
@@ -203,17 +225,6 @@ def _scored(connection: Connection, this: Round, rows: "pa.Table") -> "pa.Table"
             "is_by_round": pa.array(is_by_round, pa.bool_()),
         }
     )
-
-
-def _since(connection: Connection, this: Round) -> "pa.Scalar | None":
-    """Since when rounds are made: rows missed after that are caught up."""
-    import pyarrow as pa
-
-    rounds = select(func.min(s.score.c.prediction_time)).where(
-        s.score.c.use_case == this.case.name, s.score.c.purpose.in_(ROUND_PURPOSES)
-    )
-    since = connection.execute(rounds).scalar()
-    return pa.scalar(since, pa.timestamp("us", "UTC")) if since else None
 
 
 def _is_withdrawn(this: Round) -> ColumnElement[bool]:

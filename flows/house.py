@@ -129,7 +129,7 @@ class House:
         lock(connection, self.settings.temp, self.settings.lake, self.settings.features)
         return connection
 
-    def changes(self, snapshot: Snapshot, spine: "pa.Table", views: Sequence[str], since: int) -> "pa.Table":
+    def changes(self, snapshot: Snapshot, spine: "pa.Table", views: Sequence[str], since: int) -> "pa.Table | None":
         """What has come into the tables of these views since a snapshot, of the persons of a spine."""
         from features.definitions import view
         from integrations.changes import changes

@@ -24,6 +24,8 @@ from models.score_records import (
     Written,
     account_of,
     add_to_run,
+    is_counted,
+    recorded_account,
     stand_in_run,
     write_scores,
 )
@@ -99,20 +101,27 @@ def score(use_case: UseCaseName, as_of: AsOf = None, version: Version = None, al
 
 def score_round(house: House, this: Round, run_id: str, *, dry_run: bool) -> ScoringRun:
     """Score one round, part after part; a dry run does the same work and writes nothing but features."""
-    return sum(in_parts(house, score_part, this, run_id, dry_run), none_yet(this))
+    run = sum(in_parts(house, score_part, this, run_id, dry_run), none_yet(this))
+    return run if dry_run else _as_recorded(house, run, run_id)
 
 
 def score_part(house: House, this: Round, part: Part, run_id: str, dry_run: bool) -> ScoringRun:
     """Score those of one part who are due. What was written of it before its worker was lost is not due again."""
     model = approved_model(house, this)
     lake = house.open_snapshot(this.snapshot, part)
-    run, all_rows = none_yet(this), due_rows(house, lake, this)
-    for rows in slices(all_rows):
-        frame, holds = known_of(house, lake, this, part, rows.spine)
-        scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
-        run += keep(house, this, rows, scored, run_id, dry_run)
-        if all_rows.count > ROWS_AT_ONCE:
-            tell(f"{run.due:,} of {all_rows.count:,} rows of this part done")
+    run, is_done = none_yet(this), False
+    while not is_done:
+        all_rows, is_done = due_rows(house, lake, this), True
+        for rows in slices(all_rows):
+            frame, holds = known_of(house, lake, this, part, rows.spine)
+            scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
+            kept = keep(house, this, rows, scored, run_id, dry_run)
+            if kept is None:
+                is_done = False
+                break
+            run += kept
+            if all_rows.count > ROWS_AT_ONCE:
+                tell(f"{run.due:,} of {all_rows.count:,} rows of this part done")
     return run
 
 
@@ -121,6 +130,13 @@ def slices(rows: DueRows) -> Iterator[DueRows]:
     yield replace(rows, backfill=rows.backfill.slice(0, ROWS_AT_ONCE))
     for first in range(ROWS_AT_ONCE, rows.backfill.num_rows, ROWS_AT_ONCE):
         yield replace(rows, live=rows.live.slice(0, 0), backfill=rows.backfill.slice(first, ROWS_AT_ONCE))
+
+
+def _as_recorded(house: House, run: ScoringRun, run_id: str) -> ScoringRun:
+    """A run as its row in records has it: a part that was tried again says only what its last try came to."""
+    with house.records.read() as connection:
+        account, written = recorded_account(connection, run_id)
+    return replace(run, due=account.due, account=account, new_scores=written.scores, queued=written.outbox)
 
 
 def none_yet(this: Round) -> ScoringRun:
@@ -164,10 +180,10 @@ def live_purpose(this: Round, stage: str) -> str:
 
 def purpose_of(this: Round, rows: DueRows) -> str:
     """One word for the run: what its newest rows were for, else what the use case's stage would make them."""
-    purposes = {live_purpose(this, stage) for stage in rows.stages.values()} - {"off"}
-    if rows.live.num_rows == 0 and rows.backfill.num_rows:
+    if this.window or (rows.live.num_rows == 0 and rows.backfill.num_rows):
         return "backfill"
-    return next((word for word in ("live", "silent", "shadow", "backfill") if word in purposes), "silent")
+    purposes = {live_purpose(this, stage) for stage in rows.stages.values()} - {"off"}
+    return max(purposes or {live_purpose(this, "silent")}, key=PURPOSES.index)
 
 
 @step
@@ -208,13 +224,20 @@ def score_batch(
 
 
 @step
-def keep(house: House, this: Round, rows: DueRows, scored: list[ScoredBatch], run_id: str, dry_run: bool) -> ScoringRun:
-    """Scores, outbox rows and their account come to rest in one transaction, or none of them does."""
+def keep(
+    house: House, this: Round, rows: DueRows, scored: list[ScoredBatch], run_id: str, dry_run: bool
+) -> ScoringRun | None:
+    """Scores, outbox rows and their account come to rest in one transaction, or none of them does.
+
+    None where another copy of this part, whose worker was only thought lost, has written some of them meanwhile.
+    """
     written = Written(scores=0, outbox=0, already_there=0)
     identifier = _identifier(house, this.case.name)
     with house.records.begin(dry_run=dry_run) as connection:
         if dry_run:
             stand_in_run(connection, run_id, this.as_of)
+        if any(is_counted(connection, batch.rows, batch.under) for batch in scored):
+            return None
         for batch in scored:
             written += write_scores(
                 connection, batch.rows, batch.under, explanations=batch.explanations, identifier=identifier

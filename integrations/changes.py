@@ -13,8 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from integrations.duck import quoted
-from integrations.errors import NotInOrder
-from integrations.identity import clusters
+from integrations.identity import crowds
 from integrations.lake import Lake
 
 Snapshots = Mapping[int, Mapping[str, int]]  # snapshot_id -> versions of the tables
@@ -28,13 +27,22 @@ with fact as (
     from read_parquet([{files}], filename = true, hive_partitioning = false) as new
     join arrived on arrived.file = new.filename
     group by patient_id, snapshot_id
+),
+
+of_person as (
+    select linked.person, fact.snapshot_id, min(fact.available_at) as available_at
+    from fact
+    join linked using (patient_id)
+    group by linked.person, fact.snapshot_id
 )
-select patient_id, available_at, snapshot_id from fact
-union all
-select other.patient_id, fact.available_at, fact.snapshot_id
+
+select patient_id, available_at, snapshot_id
 from fact
-join linked on linked.patient_id = fact.patient_id
-join linked as other on other.person = linked.person and other.patient_id <> linked.patient_id
+anti join linked using (patient_id)
+union all
+select linked.patient_id, of_person.available_at, of_person.snapshot_id
+from of_person
+join linked using (person)
 """
 
 
@@ -44,19 +52,22 @@ def changes(
     snapshots: Snapshots,
     tables: Sequence[str],
     patient_ids: Sequence[str],
-) -> pa.Table:
+) -> pa.Table | None:
     """Return patient_id, snapshot_id and available_at (the earliest) of the facts that came after the first snapshot.
 
-    Of these patients and of everyone they were ever linked to, whose facts are told of both; rows of others may be
-    among them. `snapshots` are the one that is looked back to and every later one up to the newest that counts;
-    `tables` are those that matter. Raises NotInOrder when a file or the log of a version is gone.
+    Of these patients and of everyone with whom they ever shared an identifier, whose facts are told of them all; rows
+    of others may be among them. `snapshots` are the one that is looked back to and every later one up to the newest
+    that counts; `tables` are those that matter. None where a file or a log is gone: then nobody can tell.
     """
-    every = [each for table in tables for each in _arrived(lake, table, snapshots)]
+    try:
+        every = [each for table in tables for each in _arrived(lake, table, snapshots)]
+    except FileNotFoundError:
+        return None
     if not every:
         return CHANGES.empty_table()
     lake.open_snapshot(connection, snapshots[max(snapshots)], tables=[], materialize=False)
     asked = set(patient_ids)
-    linked = [(name, ids[0]) for ids in clusters(connection) if not asked.isdisjoint(ids) for name in ids]
+    linked = [(name, ids[0]) for ids in crowds(connection) if not asked.isdisjoint(ids) for name in ids]
     buckets = _buckets(connection, lake, pa.array([*patient_ids, *(name for name, _ in linked)], pa.string()))
     arrived = [each for each in every if int(each[0].parent.name.removeprefix("bucket=")) in buckets]
     if not arrived:
@@ -103,15 +114,13 @@ def _arrived(lake: Lake, table: str, snapshots: Snapshots) -> list[tuple[Path, i
                     found.pop(path, None)  # a commit that no snapshot names was undone
     for path in found:
         if not (folder / path).exists():
-            raise NotInOrder(f"a file that came into {table} is gone", where=str(folder / path))
+            raise FileNotFoundError(folder / path)
     return [(folder / path, snapshot_id) for path, snapshot_id in found.items()]
 
 
 def _actions(folder: Path, version: int) -> Iterator[tuple[str, str]]:
     """Which files one commit added with new rows, or took out with them; what only puts files together does neither."""
     log = folder / "_delta_log" / f"{version:020d}.json"
-    if not log.exists():
-        raise NotInOrder(f"the log of {folder.name} has no version {version}", where=str(folder))
     for line in log.read_text(encoding="utf-8").splitlines():
         for action, said in json.loads(line).items():
             if action in ("add", "remove") and said["dataChange"]:

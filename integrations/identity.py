@@ -119,7 +119,8 @@ def clusters(connection: duckdb.DuckDBPyConnection, links: str = "patient_link")
 
     find_fillers has been called: who shares a filler from when it was known for one belongs to nobody by it.
     """
-    groups = connection.execute(
+    return _joined(
+        connection,
         f"""
         select list(distinct patient_id order by patient_id)
         from {links}
@@ -128,8 +129,27 @@ def clusters(connection: duckdb.DuckDBPyConnection, links: str = "patient_link")
         group by system, value
         having min(patient_id) < max(patient_id)
         order by all
-        """
-    ).fetchall()
+        """,
+    )
+
+
+def crowds(connection: duckdb.DuckDBPyConnection, links: str = "patient_link") -> list[list[str]]:
+    """Return the ids whose person a link of one of them may change: those who share a filler, too."""
+    return _joined(
+        connection,
+        f"""
+        select list(distinct patient_id order by patient_id)
+        from {links}
+        group by system, value
+        having min(patient_id) < max(patient_id)
+        order by all
+        """,
+    )
+
+
+def _joined(connection: duckdb.DuckDBPyConnection, groups_sql: str) -> list[list[str]]:
+    """Join groups of ids that have one in common."""
+    groups = connection.execute(groups_sql).fetchall()
     head: dict[str, str] = {}
     for (ids,) in groups:
         heads = {_head(head, patient_id) for patient_id in ids}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from integrations.errors import NotInOrder
 from integrations.records import Every, insert_new, insert_rows
@@ -23,6 +23,7 @@ from models.scoring import ScoredRows
 
 # (site_id, encounter_id, prediction_time) -> the name under which the EHR will know the score
 Identifier = Callable[[str, str, datetime], str]
+ASKED_AT_ONCE = 10_000  # scores that are looked up by one question
 PURPOSES = ("backfill", "shadow", "silent", "live")  # the foremost last
 Explanation = Sequence[Mapping[str, Any]]
 
@@ -63,6 +64,11 @@ class RunAccount:
     held: int = 0
     excluded: int = 0
     reasons: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def due(self) -> int:
+        """How many rows it accounts for."""
+        return self.scored + self.held + self.excluded
 
     def __add__(self, other: "RunAccount") -> "RunAccount":
         return RunAccount(
@@ -150,6 +156,29 @@ def add_to_run(
     values |= {"purpose": max(purpose, before.purpose or purpose, key=PURPOSES.index)}
     values |= {"version": version, "snapshot_id": snapshot_id}
     connection.execute(update(s.run).where(this).values(**values))
+
+
+def is_counted(connection: Connection, rows: ScoredRows, under: Circumstances) -> bool:
+    """Whether the run of these circumstances has written any of these rows already, and so counted it."""
+    ids = _keys(rows, under.purpose)["score_id"]
+    mine = s.score.c.run_id == under.run_id
+    return any(
+        connection.execute(
+            select(s.score.c.score_id).where(mine, s.score.c.score_id.in_(ids[first : first + ASKED_AT_ONCE])).limit(1)
+        ).first()
+        for first in range(0, len(ids), ASKED_AT_ONCE)
+    )
+
+
+def recorded_account(connection: Connection, run_id: str) -> tuple[RunAccount, Written]:
+    """Return the account of a run with all its parts, and what it wrote."""
+    row = connection.execute(select(s.run).where(s.run.c.run_id == run_id)).one()
+    account = RunAccount(scored=row.scored, held=row.held, excluded=row.excluded, reasons=row.reasons)
+    mine = select(func.count()).select_from(s.score).where(s.score.c.run_id == run_id)
+    sent = select(func.count()).select_from(s.outbox.join(s.score, s.outbox.c.score_id == s.score.c.score_id))
+    scores = connection.execute(mine).scalar_one()
+    queued = connection.execute(sent.where(s.score.c.run_id == run_id)).scalar_one()
+    return account, Written(scores=scores, outbox=queued, already_there=account.due - scores)
 
 
 def score_id(

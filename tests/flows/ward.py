@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy import insert, select
 
-from flows.due import Round, due_rows
+from flows.due import Before, Round, due_rows
 from flows.house import House, Part, Snapshot
 from flows.score import batches, purpose_of
 from integrations.duck import connect
@@ -92,7 +92,8 @@ class Ward:
 
     def score(self, as_of: datetime, **changes: Any) -> RunAccount:
         """One scoring run, from who is due to the rows in records; the model is the only part that is told."""
-        this = replace(round_at(as_of), **changes)
+        with self.house.records.read() as connection:
+            this = replace(round_at(as_of), before=Before.of(connection, CASE.name), **changes)
         self.runs += 1
         rows, account = due_rows(self.house, self.lake(), this), RunAccount()
         values = {"run_id": f"r{self.runs}", "kind": "score", "use_case": CASE.name, "as_of": as_of}
