@@ -4,8 +4,8 @@ import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
@@ -27,7 +27,7 @@ def write_view(
     history brought later, say, replaces what was kept before.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary = path.with_suffix(f".{uuid4().hex}.tmp")
     columns = ", ".join(f"v.{feature.name}::double as {feature.name}" for feature in view.features)
     try:
         with _relations(connection, view, spine):
@@ -51,54 +51,6 @@ def write_view(
     finally:
         temporary.unlink(missing_ok=True)
     return int(spine.num_rows)
-
-
-def drop_covered(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    """Remove the other files of a folder whose every stay and time stands in this one too. Returns how many.
-
-    A row of a newer snapshot than this one stays. Trainings over the same history leave one file and not one each.
-    """
-    this_span, this_count = _extent(path)
-    candidates = []
-    for other in sorted(path.parent.glob("*.parquet")):
-        span, count = _extent(other)
-        if other != path and count <= this_count and this_span[0] <= span[0] and span[1] <= this_span[1]:
-            candidates.append(other)
-    if not candidates:
-        return 0
-    others = map(quoted, candidates)
-    wanted = connection.execute(
-        f"""
-        with this as (select encounter_id, prediction_time, created_at from read_parquet({quoted(path)})),
-        other as (
-            select encounter_id, prediction_time, created_at, filename
-            from read_parquet([{", ".join(others)}], filename = true)
-        )
-        select distinct filename
-        from other
-        anti join this
-            on this.encounter_id = other.encounter_id
-            and this.prediction_time = other.prediction_time
-            and this.created_at >= other.created_at
-        """
-    ).fetchall()
-    kept = {str(Path(name)) for (name,) in wanted}
-    covered = [other for other in candidates if str(other) not in kept]
-    for other in covered:
-        other.unlink()
-    return len(covered)
-
-
-def _extent(path: Path) -> tuple[tuple[datetime, datetime], int]:
-    """The first and last prediction_time of a file, by its footer, and its number of rows."""
-    import pyarrow.parquet as pq
-
-    footer = pq.read_metadata(path)
-    column = footer.schema.names.index("prediction_time")
-    groups = [footer.row_group(each).column(column).statistics for each in range(footer.num_row_groups)]
-    found = [(each.min, each.max) for each in groups if each is not None and each.has_min_max]
-    empty = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
-    return (min((a for a, _ in found), default=empty[0]), max((b for _, b in found), default=empty[1])), footer.num_rows
 
 
 def view_rows(connection: duckdb.DuckDBPyConnection, view: View, spine: pa.Table) -> pa.Table:

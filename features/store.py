@@ -35,7 +35,7 @@ from features.definitions import (
 from features.feast_places import FeastPlaces, disconnect, disconnected, faults_of
 from features.kept_rows import rows_of_views
 from features.online import OnlineView, newest_rows, not_older, online_rows
-from features.parquet_files import drop_covered, replace_file, write_view
+from features.parquet_files import replace_file, write_view
 from features.spine import check_read_back, check_spine, with_features
 from features.stale import Changes, stale_rows
 from integrations.duck import connect
@@ -84,7 +84,7 @@ class FeatureStore:
         name: str,
         snapshot_id: int,
     ) -> dict[str, int]:
-        """Run the views for a spine and keep the rows, instead of those kept under this name or for a part of it.
+        """Run the views for a spine and keep the rows, instead of those kept under this name.
 
         The canonical relations of the snapshot are open in the connection; rows of a newer snapshot win over these.
         Raises NotInOrder when a view does not give one row per spine row.
@@ -94,7 +94,6 @@ class FeatureStore:
         for each in (view(name, self.views) for name in views):
             path = view_folder(self.offline, each) / f"{name}.parquet"
             written[each.name] = write_view(connection, each, spine, path, snapshot_id=snapshot_id)
-            drop_covered(connection, path)
         return written
 
     def read(

@@ -77,6 +77,12 @@ def _task_runner(house: House) -> "TaskRunner[Any]":
     from prefect_dask.task_runners import DaskTaskRunner
 
     if settings.task_runner == "processes":
-        cluster = {"n_workers": settings.worker_count, "threads_per_worker": 1, "dashboard_address": None}
+        # whoever may speak to a scheduler may run code: certificates of this run alone say who may
+        cluster = {
+            "n_workers": settings.worker_count,
+            "threads_per_worker": 1,
+            "dashboard_address": None,
+            "security": True,
+        }
         return DaskTaskRunner(cluster_kwargs=cluster)
     return DaskTaskRunner(address=settings.task_runner)

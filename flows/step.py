@@ -17,7 +17,6 @@ from flows.faults import hidden_messages
 P = ParamSpec("P")
 R = TypeVar("R")
 P1 = TypeVar("P1")
-LOST_WORKERS = 2  # how often a part may lose its worker until the run fails
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
@@ -48,14 +47,14 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def spread_task(function: Callable[[P1], R], *, name: str) -> Any:
-    """Make a task of a function of one argument, for a task runner; a part whose worker was lost is tried again."""
+    """Make a task of a function of one argument, for a task runner. Dask gives one whose worker was lost to another."""
 
     @functools.wraps(function)
     def guarded(job: P1) -> R:
         with hidden_messages():
             return function(job)
 
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False, retries=LOST_WORKERS)(guarded)
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)(guarded)
 
 
 class _Call:

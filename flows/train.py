@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
 
 from prefect import flow
 
@@ -124,7 +125,8 @@ def learn_part(house: House, this: Round, part: Part, scratch: Path) -> LearntFr
     known = label_cohort(lake, this)
     frame = features_of(house, this, part, known.rows)
     rows, held = rows_to_learn_from(house, lake, this, frame)
-    file = scratch / f"{'all' if part is None else part[0]}.parquet"
+    name = "all" if part is None else str(part[0])
+    file = scratch / f"{name}-{uuid4().hex}.parquet"  # a second copy of this part writes a file of its own
     pq.write_table(rows, file)
     return replace(LearntFrom.of(known, rows, held), files=(file,))
 

@@ -41,6 +41,19 @@ def test_online_holds_the_newest_row_of_the_window_and_an_older_one_never_wins(
     assert online_store.materialize(night(4), LABS) == 0
 
 
+def test_of_two_times_within_a_second_the_later_one_stands_and_is_told_to_the_microsecond(
+    online_store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    first, second = (night(4) + timedelta(microseconds=us) for us in (300_001, 700_002))
+    online_store.compute(lake, LABS, spine_at(("e1", first), ("e1", second)), name="both", snapshot_id=1)
+    assert online_store.materialize(second, LABS) == 1
+    assert online_store.materialize(second, LABS) == 0
+    assert online_store.materialize(first, LABS) == 0
+    held = online_store.online(CREATININE, STAYS[:1], as_of=second)
+    assert held[OF_WHEN].to_pylist() == [second]
+    assert online_store.online(CREATININE, STAYS[:1], as_of=first)["creatinine_last_mg_dl"].to_pylist() == [None]
+
+
 def test_a_row_of_the_same_time_that_a_newer_snapshot_gave_wins_and_an_older_one_does_not(
     online_store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:

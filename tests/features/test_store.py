@@ -149,19 +149,16 @@ def test_an_empty_spine_is_a_normal_day(store: FeatureStore, lake: duckdb.DuckDB
     assert read.schema.field("creatinine_last_mg_dl").type == pa.float64()
 
 
-def test_computing_again_replaces_and_a_larger_history_takes_the_place_of_its_parts(
+def test_computing_again_under_a_name_replaces_what_it_kept_and_nothing_else(
     store: FeatureStore, lake: duckdb.DuckDBPyConnection
 ) -> None:
-    second, both = spine_of(("e1", 2)), spine_of(("e1", 2), ("e1", 3))
+    second, fourth = spine_of(("e1", 2)), spine_of(("e2", 4))
     store.compute(lake, ["recent_labs"], second, name="second", snapshot_id=1)
+    store.compute(lake, ["recent_labs"], fourth, name="fourth", snapshot_id=1)
     store.compute(lake, ["recent_labs"], second, name="second", snapshot_id=1)
-    store.compute(lake, ["recent_labs"], spine_of(("e2", 4)), name="fourth", snapshot_id=1)
     assert files_of(store, "recent_labs") == ["fourth.parquet", "second.parquet"]
-    assert store.stale(lake, ["recent_labs"], second, nothing)["recent_labs"].num_rows == 0
-    store.compute(lake, ["recent_labs"], both, name="history", snapshot_id=1)
-    assert files_of(store, "recent_labs") == ["fourth.parquet", "history.parquet"]
-    assert store.stale(lake, ["recent_labs"], spine_of(("e1", 9)), nothing)["recent_labs"].num_rows == 1
-    assert store.read(["recent_labs:creatinine_last_mg_dl"], second).num_rows == 1
+    for rows, stale in ((second, 0), (fourth, 0), (spine_of(("e1", 9)), 1)):
+        assert store.stale(lake, ["recent_labs"], rows, nothing)["recent_labs"].num_rows == stale
 
 
 @pytest.mark.parametrize("newer_is_first", [False, True])
@@ -183,16 +180,6 @@ def test_of_two_files_that_hold_a_stay_and_time_the_newer_snapshot_is_read(
     assert store.read_through_feast(creatinine, asked).equals(store.read(creatinine, asked))
     store.materialize(night(4), ["recent_labs"])
     assert store.online(creatinine, ["ehr/000.e1"], as_of=night(4))["creatinine_last_mg_dl"].to_pylist() == [2.2]
-
-
-def test_a_part_that_a_newer_snapshot_computed_outlives_an_older_history(
-    store: FeatureStore, lake: duckdb.DuckDBPyConnection
-) -> None:
-    store.compute(lake, ["recent_labs"], spine_of(("e1", 2)), name="night", snapshot_id=2)
-    store.compute(lake, ["recent_labs"], spine_of(("e1", 2), ("e1", 3)), name="history", snapshot_id=1)
-    assert files_of(store, "recent_labs") == ["history.parquet", "night.parquet"]
-    store.compute(lake, ["recent_labs"], spine_of(("e1", 2), ("e1", 3)), name="history", snapshot_id=3)
-    assert files_of(store, "recent_labs") == ["history.parquet"]
 
 
 def test_files_are_for_their_owner_only_in_microseconds_and_nothing_half_written_is_left(

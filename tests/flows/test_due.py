@@ -36,6 +36,24 @@ def test_a_silent_look_at_the_past_before_going_live_takes_nobody_from_the_first
     assert [purpose for name, purpose in ward.purposes() if name == "ehr/p2"] == ["backfill"]
 
 
+def test_a_backfill_is_no_round_and_makes_the_next_one_forget_nobody(ward: Ward) -> None:
+    ward.discharge("p1", NIGHT - 3 * HOUR)
+    ward.score(NIGHT)
+    ward.discharge("p2", NIGHT + 10 * DAY)  # and no round is made for weeks
+    assert ward.score(NIGHT + 35 * DAY, window=(NIGHT - 30 * DAY, NIGHT - 20 * DAY)) == RunAccount()
+    assert ward.score(NIGHT + 40 * DAY) == RunAccount(scored=1)
+    with ward.house.records.read() as connection:
+        purposes = connection.execute(select(s.run.c.purpose).order_by(s.run.c.as_of)).scalars().all()
+    assert purposes == ["silent", "backfill", "backfill"]
+
+
+def test_a_window_is_scored_as_it_was_known_then_whatever_has_lapsed_since(ward: Ward) -> None:
+    ward.discharge("p1", NIGHT - 3 * HOUR)
+    ward.discharge("p1", NIGHT - 3 * HOUR, available_at=NIGHT - HOUR, is_retracted=True)  # entered in error
+    assert ward.score(NIGHT) == RunAccount(excluded=1, reasons={"withdrawn": 1})
+    assert ward.score(NIGHT, version=2, is_champion=False, window=(NIGHT - DAY, NIGHT)) == RunAccount(scored=1)
+
+
 def test_a_stay_entered_in_error_between_discharge_and_round_is_not_scored_and_counted(ward: Ward) -> None:
     ward.discharge("p1", NIGHT - 9 * HOUR)
     ward.discharge("p2", NIGHT - 9 * HOUR)

@@ -12,7 +12,7 @@ from sqlalchemy import func, insert, select
 from integrations.errors import NotInOrder
 from integrations.records import Records
 from integrations.records import schema as s
-from models.score_records import Circumstances, RunAccount, Written, account_of, add_to_run, write_scores
+from models.score_records import Circumstances, RunAccount, Written, account_of, add_to_run, is_counted, write_scores
 from models.scoring import ScoredRows, excluded_rows, rows_to_explain, score_rows
 from tests.models.made import INSTANT, NIGHT, USE_CASE, cohort, holds
 
@@ -294,6 +294,16 @@ def test_a_run_that_balances_is_noted_with_its_reasons(frame: pa.Table, started:
     assert kept["reasons"] == {"labs: unknown_unit": 2, "dialysis": 4}
     assert sum(kept["reasons"].values()) == kept["held"] + kept["excluded"]
     assert (kept["purpose"], kept["version"]) == ("live", 1)
+
+
+def test_a_run_counts_a_row_once_though_a_second_copy_of_its_part_lives(frame: pa.Table, started: Records) -> None:
+    rows, mine = scored(frame), under("live")
+    with started.begin() as connection:
+        assert not is_counted(connection, rows, mine)
+    write(started, rows, "live")
+    with started.begin() as connection:
+        assert is_counted(connection, rows, mine)
+        assert not is_counted(connection, rows, replace(mine, run_id="run-2"))
 
 
 def test_a_run_that_lost_a_row_is_not_noted(frame: pa.Table, started: Records) -> None:
