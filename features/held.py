@@ -3,14 +3,15 @@
 A quarantined row holds a view for a stay when, at prediction_time, it was known and not released, its code is among the
 view's codes, its patient is the stay's (by every id of the person) and it was collected within the view's hold window.
 A row of history counts from its collection on, whenever it was loaded. Where the collection time cannot be read or lies
-in the future, the time of quarantine stands for it. A row whose patient or code cannot be read holds no one; `rounds
-quarantine` counts those. An outcome is held when such a row was collected in the window in which it is looked for.
+in the future, the time of quarantine stands for it; a row of history without a time may be of any time. A row whose
+patient or code cannot be read holds no one; `rounds quarantine` counts those. An outcome is held when such a row was
+collected in the window in which it is looked for.
 
 A blocking finding of the watch holds likewise: see held_findings.py.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 INSTANT = pa.timestamp("us", "UTC")
+LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 QUARANTINED = pa.schema(
     [
         ("patient_id", pa.string()),
@@ -65,8 +67,10 @@ with hold as (
         and (q.released_at is null or q.released_at > s.prediction_time)
     join hold_window as w
         on w.code = q.code
-        and q.collected_at <= s.prediction_time
-        and q.collected_at > s.prediction_time - w.hold_window
+        and (
+            q.collected_at is null
+            or (q.collected_at <= s.prediction_time and q.collected_at > s.prediction_time - w.hold_window)
+        )
 )
 """
 HELD = """
@@ -93,8 +97,10 @@ join same_person as p
 join quarantined as q
     on q.patient_id = p.other_patient_id
     and q.released_at is null
-    and q.collected_at > s.prediction_time
-    and q.collected_at <= s.prediction_time + $horizon
+    and (
+        q.collected_at is null
+        or (q.collected_at > s.prediction_time and q.collected_at <= s.prediction_time + $horizon)
+    )
 union
 select s.encounter_id, s.prediction_time
 from spine as s
@@ -213,13 +219,14 @@ def _quarantined(records: "Connection", codes: list[str], as_of: datetime) -> pa
     rows = []
     for row in records.execute(statement):
         collected_at = min(row.effective_at or row.quarantined_at, row.quarantined_at)
+        is_of_any_time = row.is_history and row.effective_at is None
         rows.append(
             {
                 "patient_id": row.patient_id,
                 "code": row.code,
                 "reason": row.reason,
-                "collected_at": collected_at,
-                "known_from": collected_at if row.is_history else row.quarantined_at,
+                "collected_at": None if is_of_any_time else collected_at,
+                "known_from": LONG_AGO if is_of_any_time else collected_at if row.is_history else row.quarantined_at,
                 "released_at": row.released_at if row.released_at and row.released_at <= as_of else None,
             }
         )

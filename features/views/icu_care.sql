@@ -18,7 +18,7 @@ person as (
         and s.prediction_time < p.superseded_at
 ),
 
--- the window holds its first instant: a stay of 48 h begins with it
+-- the window holds its first instant, which belongs to its first hour: a stay of 48 h begins with it
 charted as (
     select
         person.spine_row,
@@ -26,7 +26,7 @@ charted as (
         o.effective_at,
         o.value_number as value,
         o.value_number::decimal(18, 4) as exact,
-        date_diff('hour', o.effective_at, person.prediction_time) as hours_ago,
+        least(date_sub('hour', o.effective_at, person.prediction_time), 47) as hours_ago,
         o.effective_at > person.prediction_time - interval 24 hours as is_of_24h
     from person
     join observation as o

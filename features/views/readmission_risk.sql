@@ -6,7 +6,7 @@
 -- HOSPITAL: Donze et al., JAMA Intern Med 2013;173:632-8, https://doi.org/10.1001/jamainternmed.2013.3023.
 -- What each part needs: length of stay and admissions, the stay; acute and urgent, an admission type; comorbidity, a diagnosis in
 -- ICD; emergency visits, a feed of the site that tells of them; hemoglobin and sodium, a result of this episode, of the last 7 d;
--- oncology, a service of clinical_services.csv; procedure, one of this stay, or a feed of the site that tells of them in the stay.
+-- oncology, a service of clinical_services.csv; procedure, one of this stay coded in ICD, or a feed of the site that tells of them in the stay.
 -- Beyond the hold window, 180 days: emergency visits, which no code holds. Beyond the hold window, 365 days: admissions, likewise.
 -- codes: 718-7 hemoglobin g_dl
 -- codes: 2951-2 sodium mmol_l
@@ -172,7 +172,9 @@ operated as (
         and p.available_at <= t.prediction_time
         and t.prediction_time < p.superseded_at
         and not p.is_retracted
+        and p.effective_at <= t.prediction_time
         and coalesce(p.encounter_id = t.encounter_id, p.effective_at between t.started_at and t.until_at)
+    where p.code_system in ('icd-9-pcs', 'icd-10-pcs')
 ),
 
 -- what the feeds of a site tell: emergency visits, and procedures while the stay lasts

@@ -1,5 +1,5 @@
 -- Vital signs of the 24 h before prediction_time, as known then: the last, the lowest and the highest. One row per spine row.
--- Null when not measured in the window. Of two values of one time the higher stands. Oxygen saturation by pulse oximetry only.
+-- Null when not measured in the window. Of two values of one time the higher stands. Oxygen saturation is that of 59408-5 or 2708-6.
 -- codes: 8867-4 heart_rate per_min
 -- codes: 8480-6 systolic_pressure mm_hg
 -- codes: 9279-1 respiratory_rate per_min

@@ -157,6 +157,13 @@ def test_a_row_of_history_holds_from_its_collection_on_though_it_was_loaded_late
     assert held("10 12:00", as_of=at("18 00:00")) == []
 
 
+def test_a_row_of_history_whose_time_cannot_be_read_may_be_of_any_time(quarantine: Quarantine, held: Held) -> None:
+    quarantine(extract_id="history", effective_at=None, reason="bad_time", quarantined_at=at("19 00:00"))
+    assert held("01 12:00", "10 12:00", "19 12:00") == [
+        (day, "recent_labs", "bad_time") for day in ("01 12:00", "10 12:00", "19 12:00")
+    ]
+
+
 def test_a_released_row_holds_only_what_was_asked_before_its_release(quarantine: Quarantine, held: Held) -> None:
     quarantine(released_at=at("11 09:00"), released_by="superseded")
     assert held("11 08:59", "11 09:00") == [("11 08:59", *LABS)]
