@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from features.store import FeatureStore
+    from integrations.contract import Contract
     from integrations.ingest import IngestPlaces
     from integrations.lake import Lake
     from integrations.snapshot import Feed
@@ -221,19 +222,22 @@ def places(house: House) -> "IngestPlaces":
 def feeds() -> list["Feed"]:
     """Every feed that has a contract, as SQL may ask about it."""
     from integrations.contract import known_sources, load_contract
+
+    return [feed_of(contract) for contract in map(load_contract, known_sources())]
+
+
+def feed_of(contract: "Contract") -> "Feed":
+    """What SQL may ask about the feed of a contract."""
     from integrations.snapshot import Feed
 
-    return [
-        Feed(
-            source=contract.source,
-            site_id=contract.site_id,
-            time_zone=contract.time_zone,
-            lateness=contract.lateness,
-            go_live_at=contract.go_live_at,
-            is_date_shifted=contract.is_date_shifted,
-            is_authoritative_for=contract.is_authoritative_for,
-            tables=tuple(contract.tables),
-            not_told=tuple(f"{name}:{what}" for name, table in contract.tables.items() for what in table.not_told),
-        )
-        for contract in map(load_contract, known_sources())
-    ]
+    return Feed(
+        source=contract.source,
+        site_id=contract.site_id,
+        time_zone=contract.time_zone,
+        lateness=contract.lateness,
+        go_live_at=contract.go_live_at,
+        is_date_shifted=contract.is_date_shifted,
+        is_authoritative_for=contract.is_authoritative_for,
+        tables=tuple(contract.tables),
+        not_told=tuple(f"{name}:{what}" for name, table in contract.tables.items() for what in table.not_told),
+    )

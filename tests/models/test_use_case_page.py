@@ -13,7 +13,7 @@ def test_a_feature_stands_with_unit_meaning_need_and_view() -> None:
     page = use_case_page(AKI)
     view = "[recent_labs](../../features/views/README.md#recent_labs)"
     assert f"| `creatinine_last_mg_dl` | mg/dL | last of 7 d | **required** | {view} |" in page
-    assert f"| `bun_last_mg_dl` | mg/dL | urea nitrogen, last of 7 d | optional | {view} |" in page
+    assert f"| `bun_last_mg_dl` | mg/dL | last of 7 d | optional | {view} |" in page
 
 
 def test_bands_cover_all_risks_and_say_where_someone_acts() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.house import feeds
+from flows.house import feed_of
 from integrations.codes import load_codes
 from integrations.contract import SOURCES, known_sources, load_contract
 from integrations.tables import TABLES
@@ -26,9 +26,10 @@ def test_a_contract_can_be_read_and_names_its_owner(source: str) -> None:
 
 @EVERY_SOURCE
 def test_features_may_ask_which_tables_a_feed_may_bring(source: str) -> None:
-    tables = {feed.source: feed.tables for feed in feeds()}
-    assert set(tables[source]) == load_contract(source).tables.keys()
-    assert set(tables[source]) <= TABLES.keys()
+    contract = load_contract(source)
+    feed = feed_of(contract)
+    assert (feed.source, set(feed.tables)) == (source, set(contract.tables))
+    assert set(feed.tables) <= TABLES.keys()
 
 
 @EVERY_SOURCE
