@@ -49,7 +49,8 @@ def test_a_new_use_case_keeps_every_promise_at_once_and_changes_only_prefect_yam
     before = {path: path.read_bytes() for path in checkout.rglob("*") if path.is_file()}
     made = run(checkout, "-m", "flows.cli", "use-case", "new", NAME)
     assert made.returncode == 0, made.stderr
-    assert sorted(path.name for path in (checkout / "models" / NAME).iterdir()) == sorted(FILES)
+    made_files = (path.name for path in (checkout / "models" / NAME).iterdir() if path.name != "__pycache__")
+    assert sorted(made_files) == sorted(FILES)
     changed = [path for path, content in before.items() if path.read_bytes() != content]
     assert [path.name for path in changed] == ["prefect.yaml"]
     kept = run(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/promises", "-k", NAME)

@@ -15,7 +15,7 @@ from integrations.write_back.target import Delivery, Outgoing
 from tests.integrations.write_back.conftest import NIGHT, SYSTEM, Queue
 from tests.integrations.write_back.dying import DiesBeforeCommit
 
-pytestmark = pytest.mark.part
+pytestmark = [pytest.mark.part, pytest.mark.xdist_group("real EHR")]  # one installs its packages and starts it
 
 
 def held_by(ehr: httpx.Client) -> list[str]:
