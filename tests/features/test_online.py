@@ -1,5 +1,7 @@
 """The online store, on SQLite, Redis and Postgres: the newest row of each stay, and never one that is too old."""
 
+import gc
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,3 +142,7 @@ def test_a_store_that_does_not_answer_is_named_without_its_password(kind: Any, s
         assert "127.0.0.1:9/3" in fault.value.where
         assert "hush" not in str(fault.value)
         assert fault.value.__suppress_context__
+    del fault
+    with warnings.catch_warnings():  # a connection that psycopg could not make complains when it is thrown away
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
