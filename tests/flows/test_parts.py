@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from flows.house import House
-from flows.score import keep
+from flows.score import keep, known_of, score_part
 from integrations.records import open_records
 from integrations.settings import load_settings
 from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
@@ -116,6 +116,25 @@ def test_a_backfill_that_died_is_gone_on_with_and_every_run_counts_its_own(
     accounts = _rows(fresh, counted)
     assert len(accounts) == 2
     assert all(due == account == scores and purpose == "backfill" for due, account, scores, purpose in accounts)
+
+
+def test_a_second_copy_of_a_part_that_was_only_thought_lost_counts_nothing_twice(
+    whole: Rounds, fresh: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies: Iterator[int] = iter(range(1))
+
+    def while_another_copy_comes_to_its_end(house: House, lake: Any, this: Any, part: Any, spine: Any) -> Any:
+        found = known_of(house, lake, this, part, spine)
+        if next(copies, None) is not None:
+            (run_id,) = _rows(fresh, "select run_id from run where status = 'running'")
+            score_part(house, this, part, str(run_id[0]), False)
+        return found
+
+    monkeypatch.setattr("flows.score.known_of", while_another_copy_comes_to_its_end)
+    done = fresh.done("backfill", USE_CASE, *SPAN, "--json").json
+    assert done["due"] == done["scored"] + done["held"] + done["excluded"] == done["new_scores"]
+    assert _backfilled(fresh) == _backfilled(whole)
+    assert len(_backfilled(fresh)) == done["due"]
 
 
 def _end(played: PlayedHospital) -> str:
