@@ -54,6 +54,7 @@ def _open_person(house: House, snapshot: Snapshot, patient_id: str) -> "duckdb.D
     """Open the work bucket in which the person lies, with every column."""
     from integrations.duck import connect, lock
     from integrations.identity import bucket_of, work_buckets
+    from integrations.snapshot import WorkBuckets
 
     settings, lake = house.settings, house.lake
     settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -62,7 +63,7 @@ def _open_person(house: House, snapshot: Snapshot, patient_id: str) -> "duckdb.D
     lake.open_snapshot(connection, snapshot.versions, tables=(), materialize=False)
     moved = work_buckets(connection, lake.bucket_count, "every_patient_link")
     bucket = moved.get(patient_id, bucket_of(patient_id, lake.bucket_count))
-    lake.open_snapshot(connection, snapshot.versions, buckets=[bucket], feeds=feeds())
+    lake.open_snapshot(connection, snapshot.versions, buckets=WorkBuckets(lake.bucket_count, (bucket,)), feeds=feeds())
     known = connection.execute("select 1 from patient where patient_id = ? limit 1", [patient_id]).fetchall()
     if not known:
         connection.close()

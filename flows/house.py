@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import desc, select
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from integrations.contract import Contract
     from integrations.ingest import IngestPlaces
     from integrations.lake import Lake
-    from integrations.snapshot import Feed
+    from integrations.snapshot import Feed, WorkBuckets
     from models.artifacts import RegisteredModel
     from models.registry import Registry
 
 
-Part = tuple[int, ...] | None  # work buckets of a snapshot; None: all of them
+Part: TypeAlias = "WorkBuckets | None"  # of a snapshot; None: all of them
 BYTES_PER_MB = 1_000_000
 TIMES_IN_MEMORY = 20  # what a file of the lake comes to beside its bytes, opened and worked on, with room for more
 

@@ -125,7 +125,7 @@ def learn_part(house: House, this: Round, part: Part, scratch: Path) -> LearntFr
     known = label_cohort(lake, this)
     frame = features_of(house, this, part, known.rows)
     rows, held = rows_to_learn_from(house, lake, this, frame)
-    name = "all" if part is None else str(part[0])
+    name = "all" if part is None else str(part.numbers[0])
     file = scratch / f"{name}-{uuid4().hex}.parquet"  # a second copy of this part writes a file of its own
     pq.write_table(rows, file)
     return replace(LearntFrom.of(known, rows, held), files=(file,))

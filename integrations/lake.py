@@ -15,7 +15,7 @@ from integrations.durable import write_whole
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import bucket_sql
 from integrations.lake_files import add_action, copy_by_bucket, fsync, fsync_tree
-from integrations.snapshot import Feed, Reading, open_relations
+from integrations.snapshot import Feed, Reading, WorkBuckets, open_relations
 from integrations.tables import TABLES, Table
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Lake:
         connection: duckdb.DuckDBPyConnection,
         versions: Mapping[str, int],
         *,
-        buckets: Sequence[int] | None = None,
+        buckets: WorkBuckets | None = None,
         tables: Sequence[str] | None = None,
         codes: Sequence[str] | None = None,
         columns: Mapping[str, Sequence[str]] | None = None,
@@ -134,7 +134,7 @@ class Lake:
         reading = Reading(
             files={name: self.files(name, version) for name, version in versions.items()},
             bucket_count=self.bucket_count,
-            buckets=None if buckets is None else tuple(buckets),
+            buckets=buckets,
             tables=tuple(TABLES if tables is None else tables),
             codes=None if codes is None else tuple(codes),
             columns={} if columns is None else columns,
@@ -142,10 +142,11 @@ class Lake:
         )
         open_relations(connection, reading, feeds)
 
-    def parts(self, versions: Mapping[str, int], limit_bytes: int) -> list[tuple[int, ...] | None]:
-        """Cut a snapshot into parts: work buckets whose files come to `limit_bytes` together, or one that has more.
+    def parts(self, versions: Mapping[str, int], limit_bytes: int) -> list[WorkBuckets | None]:
+        """Cut a snapshot into parts: work buckets whose files come to about `limit_bytes` together at most.
 
-        The same snapshot and limit give the same parts. One that fits as a whole is [None], all buckets at once.
+        A bucket that has more is cut into slices, and read once for each; so are the others then. The same snapshot and
+        limit give the same parts. One that fits as a whole is [None], all buckets at once.
         """
         bytes_of = dict.fromkeys(range(self.bucket_count), 0)
         for name, version in versions.items():
@@ -153,12 +154,17 @@ class Lake:
                 bytes_of[int(file.parent.name.removeprefix("bucket="))] += file.stat().st_size
         if sum(bytes_of.values()) <= limit_bytes:
             return [None]
+        slice_count = max(1, -(-max(bytes_of.values()) // limit_bytes))
         parts: list[list[int]] = [[]]
-        for bucket, size in bytes_of.items():
-            if parts[-1] and sum(bytes_of[each] for each in parts[-1]) + size > limit_bytes:
-                parts.append([])
-            parts[-1].append(bucket)
-        return [tuple(part) for part in parts]
+        size = 0.0
+        for bucket, its_bytes in bytes_of.items():
+            for number in range(bucket, self.bucket_count * slice_count, self.bucket_count):
+                size += its_bytes / slice_count
+                if parts[-1] and size > limit_bytes:
+                    parts.append([])
+                    size = its_bytes / slice_count
+                parts[-1].append(number)
+        return [WorkBuckets(self.bucket_count * slice_count, tuple(part)) for part in parts]
 
     def compact(self) -> dict[str, int]:
         """Merge the small files of every table into larger ones; return the new versions, which the caller records."""

@@ -12,8 +12,8 @@ import duckdb
 
 from integrations.copies import VERSION, find_copies
 from integrations.duck import quoted
-from integrations.identity import bucket_of, find_fillers, make_same_person, work_buckets
-from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, Table
+from integrations.identity import bucket_of, bucket_sql, find_fillers, make_same_person, work_buckets
+from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, VERSION_ORDER, Table
 
 IDENTITY_TABLES = ("patient", "patient_link")
 
@@ -33,13 +33,21 @@ class Feed:
     not_told: tuple[str, ...] = ()  # what it does not tell of them, as encounter:emergency
 
 
+@dataclass(frozen=True)
+class WorkBuckets:
+    """Whole persons: those who work in these of `count` buckets, which are those of the lake or slices of them."""
+
+    count: int  # a multiple of the lake's bucket_count, so the files of a slice are those of one bucket
+    numbers: tuple[int, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """What to read: the files of each table at its version, and what of them."""
 
     files: Mapping[str, Sequence[str]]
     bucket_count: int
-    buckets: tuple[int, ...] | None
+    buckets: WorkBuckets | None
     tables: tuple[str, ...]
     codes: tuple[str, ...] | None
     columns: Mapping[str, Sequence[str]]
@@ -66,8 +74,9 @@ def _find_moved(connection: duckdb.DuckDBPyConnection, reading: Reading) -> dict
     _read_files(connection, TABLES["patient_link"], reading.files.get("patient_link", ()))
     find_fillers(connection, "every_patient_link")
     if reading.buckets is not None:
-        placed = work_buckets(connection, reading.bucket_count, "every_patient_link")
-        moved = {name: bucket for name, bucket in placed.items() if bucket_of(name, reading.bucket_count) != bucket}
+        count = reading.buckets.count
+        placed = work_buckets(connection, count, "every_patient_link")
+        moved = {name: bucket for name, bucket in placed.items() if bucket_of(name, count) != bucket}
         connection.execute(
             "create or replace temp table work_bucket as "
             "select unnest(?::varchar[]) as patient_id, unnest(?::integer[]) as work_bucket",
@@ -80,8 +89,9 @@ def _files_of_buckets(reading: Reading, table: str, moved: Mapping[str, int]) ->
     files = reading.files.get(table, ())
     if reading.buckets is None:
         return list(files)
-    lie_in = set(reading.buckets)
-    lie_in |= {bucket_of(name, reading.bucket_count) for name, bucket in moved.items() if bucket in reading.buckets}
+    wanted, count = set(reading.buckets.numbers), reading.bucket_count
+    lie_in = {bucket % count for bucket in wanted}
+    lie_in |= {bucket_of(name, count) for name, bucket in moved.items() if bucket in wanted}
     folders = {f"bucket={bucket}" for bucket in lie_in}
     return [file for file in files if Path(file).parent.name in folders]
 
@@ -105,7 +115,7 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
     """Return the SQL of a table with superseded_at.
 
     Few keys have a second version, so only those are sorted; keys are compared by hash, and two keys of one hash are
-    merely sorted in vain.
+    merely sorted in vain. A fact that moves to another patient is withdrawn of the former one by the same record.
     """
     where = " and ".join(_conditions(table, reading)) or "true"
     by_work_bucket = "" if reading.buckets is None else "left join work_bucket using (patient_id)"
@@ -131,7 +141,7 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
             *,
             lead(available_at, 1, timestamptz 'infinity') over (
                 partition by {table.key}
-                order by available_at, extract_id, source_file, source_line
+                order by {VERSION_ORDER}
             ) as superseded_at
         from every_{table.name}
         where hash({table.key}) in (from repeated)
@@ -147,8 +157,9 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
 def _conditions(table: Table, reading: Reading) -> list[str]:
     conditions = []
     if reading.buckets is not None:
-        wanted = ", ".join(str(int(bucket)) for bucket in reading.buckets)
-        conditions.append(f"coalesce(work_bucket, bucket) in ({wanted})" if wanted else "false")
+        count, wanted = reading.buckets.count, ", ".join(str(int(each)) for each in reading.buckets.numbers)
+        own = "bucket" if count == reading.bucket_count else bucket_sql("patient_id", count)
+        conditions.append(f"coalesce(work_bucket, {own}) in ({wanted})" if wanted else "false")
     if reading.codes is not None and table.name == "observation":
         wanted = ", ".join(quoted(code) for code in reading.codes)
         conditions.append(f"code in ({wanted})" if wanted else "false")

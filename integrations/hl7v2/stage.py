@@ -21,6 +21,7 @@ from integrations.hl7v2.persons import fold_persons
 from integrations.hl7v2.rows import SCHEMAS, STAY, Rows
 from integrations.hl7v2.segments import messages
 from integrations.hl7v2.stays import Location, Stay, fold
+from integrations.tables import NEWEST_FIRST
 
 BATCH = 20_000  # rows
 
@@ -115,7 +116,7 @@ def _newest(connection: duckdb.DuckDBPyConnection, table: str, columns: str) -> 
         select encounter_id, {columns}
         from every_{table} semi join wanted using (encounter_id)
         qualify not is_retracted and row_number() over (
-            partition by {key} order by available_at desc, extract_id desc, source_file desc, source_line desc
+            partition by {key} order by {NEWEST_FIRST}
         ) = 1
         order by encounter_id, started_at, available_at
         """

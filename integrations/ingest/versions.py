@@ -4,7 +4,11 @@ A fact that nobody has sent before is one version. One that is known, or comes m
 chain: the newest known version, then the rows by (issued_at, file, line); a row that says the same as the one before it
 is unchanged. Of versions that were known at the same moment the earlier ones get a microsecond less each, so that the
 last of the chain is the one that is seen. A stay that comes with its end and was not known before gives two versions.
+So does a fact that turns out to be another patient's: what the former one had is withdrawn under that one's id, for the
+two may lie in different buckets, and each is read alone.
 """
+
+from collections.abc import Mapping
 
 import duckdb
 
@@ -12,6 +16,7 @@ from integrations.duck import quoted
 from integrations.ingest.judge import OPEN_VERSION
 from integrations.ingest.judgement import Judgement
 from integrations.ingest.words import kinds_of, word_sql
+from integrations.tables import NEWEST_FIRST
 
 # Where these stand, a record's rows are not looked at any further.
 CANDIDATE = "fault is null and waits_for is null and scope_code is null"
@@ -62,7 +67,7 @@ def find_chains(connection: duckdb.DuckDBPyConnection, judgement: Judgement, ext
             from {every} semi join contested on {every}.{key} = contested.fact_key
             qualify row_number() over (
                 partition by fact_key
-                order by available_at desc, extract_id desc, source_file desc, source_line desc
+                order by {NEWEST_FIRST}
             ) = 1
         ),
         every_version as (
@@ -101,7 +106,7 @@ def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extr
     kinds = kinds_of(connection, "judged")
     names = ["fact_key", "record_file", "record_line", "bucket", "patient_id", "effective_at", "is_retracted"]
     names += [name for name in _content(judgement) if name not in names]
-    place = ", ".join(f'"{name}"' for name in names)
+    listed = ", ".join(f'"{name}"' for name in names)
     as_judged = ", ".join(f'"{name}"::{kinds[name]} as "{name}"' for name in names)
     connection.execute(
         f"""
@@ -120,17 +125,21 @@ def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extr
                 partition by fact_key order by step rows between current row and unbounded following
             ) + to_microseconds(step) as known_at,
             available_at,
-            is_first and closed_at is not null as is_split
+            is_first and closed_at is not null as is_split,
+            place
         from in_order
         """
     )
+    _find_given_away(connection, judgement, kinds)
     final = f"""
         final as (
-            select {place}, coalesce(closed_at, available_at) as known_at, available_at,
+            select {listed}, coalesce(closed_at, available_at) as known_at, available_at,
                 closed_at is not null as is_split
             from candidate anti join contested using (fact_key)
             union all
-            select {place}, known_at, available_at, is_split from chained
+            select {listed}, known_at, available_at, is_split from chained
+            union all
+            select {listed}, known_at, available_at, false from given_away
         )"""
     opened = OPEN_VERSION.get(judgement.table)
     columns = _written(judgement, extract_id)
@@ -146,6 +155,25 @@ def make_fresh(connection: duckdb.DuckDBPyConnection, judgement: Judgement, extr
             from final where is_split
         )"""
     connection.execute(f"create or replace temp view fresh as with {final}\n{select}")
+
+
+def _find_given_away(connection: duckdb.DuckDBPyConnection, judgement: Judgement, kinds: Mapping[str, str]) -> None:
+    """Make `given_away`: of each new version of another patient than the one before it, the end of that one's."""
+    names = [name for name in _content(judgement) if name != "patient_id"]
+    content = ", ".join(f'try_cast(former."{name}" as {kinds[name]}) as "{name}"' for name in names)
+    connection.execute(
+        f"""
+        create or replace temp table given_away as
+        select
+            former.fact_key, now.record_file, now.record_line, now.known_at, now.available_at,
+            former.patient_id::{kinds["patient_id"]} as patient_id, former.effective_at, true as is_retracted, {content}
+        from chained as now
+        join chain as former on former.fact_key = now.fact_key and former.place = now.place - 1
+        where former.patient_id <> now.patient_id and not former.is_retracted
+        """
+    )
+    connection.execute("alter table given_away add column bucket integer")
+    connection.execute(f"update given_away set bucket = {judgement.bucket_sql}")
 
 
 def _content(judgement: Judgement) -> list[str]:

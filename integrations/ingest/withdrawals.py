@@ -9,6 +9,7 @@ import duckdb
 from integrations.ingest.faults import needed
 from integrations.ingest.judgement import Judgement
 from integrations.ingest.words import kinds_of
+from integrations.tables import NEWEST_FIRST
 
 NOTHING_KNOWN = "withdraws_nothing_known"
 
@@ -38,7 +39,7 @@ def withdraw_known(connection: duckdb.DuckDBPyConnection, judgement: Judgement) 
             where {key} in (select fact_key from withdrawn)
                or split_part({key}, {mark}, 1) in (select fact_key from withdrawn)
             qualify row_number() over (
-                partition by {key} order by available_at desc, extract_id desc, source_file desc, source_line desc
+                partition by {key} order by {NEWEST_FIRST}
             ) = 1
         )
         select

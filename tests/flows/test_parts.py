@@ -21,8 +21,8 @@ KEYS = "site_id, patient_id, encounter_id, prediction_time"
 
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lake as small as this one is cut, as though memory were scarce."""
-    monkeypatch.setattr("flows.house.TIMES_IN_MEMORY", 10**9)
+    """A lake as small as this one is cut, its buckets into slices, as though memory were scarce."""
+    monkeypatch.setattr("flows.house.TIMES_IN_MEMORY", 400)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,9 @@ def without_backfill(rounds: Rounds) -> Rounds:
 def test_parts_give_the_scores_and_the_model_that_one_part_gives(
     played: PlayedHospital, whole: Rounds, fresh: Rounds
 ) -> None:
-    assert _part_count(fresh) == 4
+    assert _part_count(fresh) == 8
     said = fresh.done("backfill", USE_CASE, *SPAN).out
-    assert "score part: 4 of 4 parts done" in said
+    assert "score part: 8 of 8 parts done" in said
     assert len(_backfilled(whole)) > 300
     assert _backfilled(fresh) == _backfilled(whole)
     fresh.done("train", USE_CASE, "--seed", "3", "--as-of", _end(played))

@@ -12,7 +12,7 @@ from integrations.duck import connect
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import MOST_IDS_OF_A_PERSON
 from integrations.lake import Lake
-from integrations.snapshot import Feed
+from integrations.snapshot import Feed, WorkBuckets
 from integrations.tables import TABLES
 
 
@@ -238,13 +238,13 @@ def test_work_buckets_hold_every_fact_once_and_whole_persons(lake: Lake, connect
     )
     facts: list[tuple[object, ...]] = []
     for bucket in range(4):
-        lake.open_snapshot(connection, lake.versions(), buckets=[bucket])
+        lake.open_snapshot(connection, lake.versions(), buckets=WorkBuckets(4, (bucket,)))
         here = {str(name) for (name,) in seen(connection, "patient_id")}
         assert all((a in here) == (b in here) for a, b in pairs)
         assert {str(a) for (a,) in connection.execute("select patient_id from same_person").fetchall()} == here
         facts += seen(connection, "observation_id")
     assert len(facts) == len(set(facts)) == 41
-    lake.open_snapshot(connection, lake.versions(), buckets=[])
+    lake.open_snapshot(connection, lake.versions(), buckets=WorkBuckets(4, ()))
     assert seen(connection) == []
 
 
@@ -255,7 +255,7 @@ def test_a_filler_joins_nobody_in_any_bucket_though_few_of_those_who_share_it_li
     lake.write(connection, "patient_link", links(*((name, "4711") for name in names)), extract_id="demo_ehr-1")
     found: list[tuple[object, ...]] = []
     for bucket in range(4):
-        lake.open_snapshot(connection, lake.versions(), buckets=[bucket])
+        lake.open_snapshot(connection, lake.versions(), buckets=WorkBuckets(4, (bucket,)))
         found += connection.execute("select patient_id, other_patient_id from same_person").fetchall()
     assert sorted(found) == sorted((name, name) for name in names)
 
