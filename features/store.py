@@ -67,13 +67,20 @@ class FeatureStore:
     def stale(
         self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], spine: pa.Table, changes: Changes
     ) -> dict[str, pa.Table]:
-        """Return for each view the rows of a spine that it must compute; see features/stale.py."""
+        """Return for each view the rows of a spine that it must compute; see features/stale.py.
+
+        Views whose files have the same names keep the same rows, and are looked at once.
+        """
         check_spine(spine)
-        folders = {name: view_folder(self.offline, view(name, self.views)) for name in views}
-        return {
-            name: stale_rows(connection, sorted(folder.glob("*.parquet")), spine, changes)
-            for name, folder in folders.items()
-        }
+        found: dict[tuple[str, ...], pa.Table] = {}
+        stale = {}
+        for name in views:
+            files = sorted(view_folder(self.offline, view(name, self.views)).glob("*.parquet"))
+            names = tuple(file.name for file in files)
+            if names not in found:
+                found[names] = stale_rows(connection, files, spine, changes)
+            stale[name] = found[names]
+        return stale
 
     def compute(
         self,
@@ -86,6 +93,7 @@ class FeatureStore:
     ) -> dict[str, int]:
         """Run the views for a spine and keep the rows, instead of those kept under this name.
 
+        The name is of this spine and this snapshot alone: files of one name hold the same rows, whatever their view.
         The canonical relations of the snapshot are open in the connection; rows of a newer snapshot win over these.
         Raises NotInOrder when a view does not give one row per spine row.
         """

@@ -60,7 +60,7 @@ def _open_person(house: House, snapshot: Snapshot, patient_id: str) -> "duckdb.D
     settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
     connection = connect(settings.temp, memory_limit_mb=settings.memory_limit_mb)
     lock(connection, settings.temp, settings.lake, settings.features)
-    lake.open_snapshot(connection, snapshot.versions, tables=(), materialize=False)
+    lake.open_links(connection, snapshot.versions)
     moved = work_buckets(connection, lake.bucket_count, "every_patient_link")
     bucket = moved.get(patient_id, bucket_of(patient_id, lake.bucket_count))
     lake.open_snapshot(connection, snapshot.versions, buckets=WorkBuckets(lake.bucket_count, (bucket,)), feeds=feeds())

@@ -147,7 +147,7 @@ class House:
                 self.lake,
                 {row.snapshot_id: row.versions for row in records.execute(wanted)},
                 [name for name in TABLES if name in words or name in IDENTITY_TABLES],
-                spine["patient_id"].unique().to_pylist(),
+                spine["patient_id"],
             )
 
     def _opened(self, snapshot: Snapshot, part: Part) -> "duckdb.DuckDBPyConnection":

@@ -51,7 +51,7 @@ def changes(
     lake: Lake,
     snapshots: Snapshots,
     tables: Sequence[str],
-    patient_ids: Sequence[str],
+    patient_ids: pa.ChunkedArray,
 ) -> pa.Table | None:
     """Return patient_id, snapshot_id and available_at (the earliest) of the facts that came after the first snapshot.
 
@@ -65,10 +65,12 @@ def changes(
         return None
     if not every:
         return CHANGES.empty_table()
-    lake.open_snapshot(connection, snapshots[max(snapshots)], tables=[], materialize=False)
-    asked = set(patient_ids)
-    linked = [(name, ids[0]) for ids in crowds(connection) if not asked.isdisjoint(ids) for name in ids]
-    buckets = _buckets(connection, lake, pa.array([*patient_ids, *(name for name, _ in linked)], pa.string()))
+    lake.open_links(connection, snapshots[max(snapshots)])
+    crowd = crowds(connection, "every_patient_link")
+    asked = set(patient_ids.to_pylist()) if crowd else set()
+    linked = [(name, ids[0]) for ids in crowd if not asked.isdisjoint(ids) for name in ids]
+    also = pa.array([name for name, _ in linked], pa.string())
+    buckets = _buckets(connection, lake, pa.chunked_array([*patient_ids.chunks, also], pa.string()))
     arrived = [each for each in every if int(each[0].parent.name.removeprefix("bucket=")) in buckets]
     if not arrived:
         return CHANGES.empty_table()
@@ -91,7 +93,7 @@ def changes(
             connection.unregister(name)
 
 
-def _buckets(connection: duckdb.DuckDBPyConnection, lake: Lake, patient_ids: pa.Array) -> set[int]:
+def _buckets(connection: duckdb.DuckDBPyConnection, lake: Lake, patient_ids: pa.ChunkedArray) -> set[int]:
     """The buckets in which the facts of these patients lie."""
     connection.register("asked", pa.table({"patient_id": patient_ids}))
     try:

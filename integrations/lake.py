@@ -15,7 +15,7 @@ from integrations.durable import write_whole
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import bucket_sql
 from integrations.lake_files import add_action, copy_by_bucket, fsync, fsync_tree
-from integrations.snapshot import Feed, Reading, WorkBuckets, open_relations
+from integrations.snapshot import Feed, Reading, WorkBuckets, open_links, open_relations
 from integrations.tables import TABLES, Table
 
 if TYPE_CHECKING:
@@ -141,6 +141,12 @@ class Lake:
             materialize=materialize,
         )
         open_relations(connection, reading, feeds)
+
+    def open_links(self, connection: duckdb.DuckDBPyConnection, versions: Mapping[str, int]) -> None:
+        """Make every_patient_link and filler: who was ever linked to whom, for which no other table is read."""
+        open_links(
+            connection, self.files("patient_link", versions["patient_link"]) if "patient_link" in versions else ()
+        )
 
     def parts(self, versions: Mapping[str, int], limit_bytes: int) -> list[WorkBuckets | None]:
         """Cut a snapshot into parts: work buckets whose files come to about `limit_bytes` together at most.

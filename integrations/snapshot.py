@@ -68,11 +68,16 @@ def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feed
     _make_feed(connection, feeds)
 
 
+def open_links(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
+    """Make every_patient_link, which is of all patients, and filler."""
+    _read_files(connection, TABLES["patient_link"], files)
+    find_fillers(connection, "every_patient_link")
+
+
 def _find_moved(connection: duckdb.DuckDBPyConnection, reading: Reading) -> dict[str, int]:
     """Find fillers, and the ids that work in another bucket than they lie in, which work_bucket keeps for the join."""
     moved: dict[str, int] = {}
-    _read_files(connection, TABLES["patient_link"], reading.files.get("patient_link", ()))
-    find_fillers(connection, "every_patient_link")
+    open_links(connection, reading.files.get("patient_link", ()))
     if reading.buckets is not None:
         count = reading.buckets.count
         placed = work_buckets(connection, count, "every_patient_link")

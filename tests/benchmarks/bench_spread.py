@@ -16,10 +16,10 @@ from tests.flows.cluster import dask_cluster
 
 PATIENTS = 100_000
 COMMAND = ("score", "readmission_30d", "--version", "1", "--all-due", "--as-of", "2024-07-01T00:00:00Z")
-# As many parts as the lake has buckets, whatever memory there is.
+# A part for each bucket of the lake.
 BY_BUCKET = """
 import sys, flows.house
-flows.house.TIMES_IN_MEMORY = 10**9
+flows.house.TIMES_IN_MEMORY = 60
 from flows.cli import main
 sys.exit(main(sys.argv[1:]))
 """

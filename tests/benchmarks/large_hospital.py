@@ -17,7 +17,6 @@ from integrations.settings import Settings
 from integrations.tables import DUCKDB_TYPES, TABLES
 
 TAKEN_AT, NIGHT = datetime(2024, 7, 1, tzinfo=UTC), datetime(2024, 7, 2, tzinfo=UTC)
-PATIENTS_PER_BUCKET = 25_000
 RESULTS_EACH = 12
 CODES = ("2160-0", "3094-0", "2951-2", "2823-3", "718-7", "6690-2", "777-3", "2345-7", "8867-4", "8480-6", "9279-1")
 STAY = "timestamptz '2023-01-01' + to_hours((hash(p) % 12000)::bigint)"
@@ -51,9 +50,9 @@ ROWS = {
 }
 
 
-def house_of(home: Path, patient_count: int) -> House:
-    """The house of a hospital of this size."""
-    return House(Settings(home=home, bucket_count=max(1, -(-patient_count // PATIENTS_PER_BUCKET))))
+def house_of(home: Path) -> House:
+    """A house as it is without settings, whatever the size of the hospital."""
+    return House(Settings(home=home))
 
 
 def write_hospital(house: House, patient_count: int) -> None:

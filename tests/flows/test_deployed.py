@@ -34,7 +34,7 @@ SPAN = ("--from", "2024-04-01", "--to", "2024-04-30")
 # A lake as small as this one is cut into parts, as though memory were scarce.
 IN_PARTS = """
 import sys, flows.house
-flows.house.TIMES_IN_MEMORY = 10**9
+flows.house.TIMES_IN_MEMORY = 1_000
 from flows.cli import main
 sys.exit(main(sys.argv[1:]))
 """
