@@ -46,7 +46,7 @@ def _side(side: str, home: Path) -> dict[str, float]:
 def _run(side: str, home: Path) -> dict[str, float]:
     from tests.benchmarks.large_hospital import house_of, write_hospital
 
-    house = house_of(home)
+    house = house_of(home, bucket_count=4)
     if side == "first":
         write_hospital(house, PATIENTS)
     elif side == "night":

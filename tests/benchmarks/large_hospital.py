@@ -50,9 +50,9 @@ ROWS = {
 }
 
 
-def house_of(home: Path) -> House:
-    """A house as it is without settings, whatever the size of the hospital."""
-    return House(Settings(home=home))
+def house_of(home: Path, bucket_count: int) -> House:
+    """A house whose lake has so many buckets."""
+    return House(Settings(home=home, bucket_count=bucket_count))
 
 
 def write_hospital(house: House, patient_count: int) -> None:
