@@ -1,6 +1,10 @@
-"""What the offline store keeps of a spine, by a plain equality join: each row for its own prediction_time."""
+"""What the offline store keeps of a spine, by a plain equality join: each row for its own prediction_time.
+
+A folder gets a file for every round. Each is named by the times of its rows, so a round opens the files of a few days.
+"""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
@@ -11,6 +15,30 @@ import pyarrow.compute as pc
 from integrations.duck import quoted
 
 INSTANT = pa.timestamp("us", "UTC")
+SECOND = "%Y%m%dT%H%M%SZ"
+
+
+def kept_file(folder: Path, name: str, spine: pa.Table) -> Path:
+    """Where the rows of a spine are kept under a name; the spine is not empty."""
+    first, last = span(spine)
+    return folder / f"{first:{SECOND}}-{last:{SECOND}}-{name}.parquet"
+
+
+def kept_files(folder: Path, first: datetime, last: datetime) -> list[Path]:
+    """Return the files of a folder that may hold rows of a prediction_time from first to last, in order."""
+    from_, to = (each.astimezone(UTC).strftime(SECOND) for each in (first, last))
+    found = []
+    for file in folder.glob("*.parquet"):
+        begins, ends, _ = file.name.split("-", 2)
+        if begins <= to and from_ <= ends:
+            found.append(file)
+    return sorted(found)
+
+
+def span(spine: pa.Table) -> tuple[datetime, datetime]:
+    """Return the first and the last prediction_time of a spine that is not empty."""
+    found = pc.min_max(spine["prediction_time"].cast(INSTANT)).as_py()
+    return found["min"], found["max"]
 
 
 def rows_of_views(
@@ -40,15 +68,16 @@ def kept_rows(
             "spine_row": np.arange(spine.num_rows, dtype=np.int64),
         }
     )
-    span = pc.min_max(numbered["prediction_time"]).as_py()
+    first, last = span(numbered)
+    files = ", ".join(quoted(file) for file in kept_files(folder, first, last))
     columns = ", ".join(f"k.{name} as {view}__{name}" for name in ("feature_prediction_time", *features))
     connection.register("numbered_spine", numbered)
     try:
         found = connection.sql(
             f"""
             with kept as (
-                from read_parquet({quoted(folder / "*.parquet")})
-                where prediction_time between $min and $max
+                from read_parquet([{files}])
+                where prediction_time between $first and $last
             )
             select s.spine_row, epoch_us(k.created_at) as created_us, {columns}
             from numbered_spine as s
@@ -56,7 +85,7 @@ def kept_rows(
                 on k.encounter_id = s.encounter_id
                 and k.prediction_time = s.prediction_time
             """,
-            params=span,
+            params={"first": first, "last": last},
         ).to_arrow_table()
     finally:
         connection.unregister("numbered_spine")

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-INSTANT = pa.timestamp("us", "UTC")
+from features.kept_rows import INSTANT, kept_files
+
 OF_THE_ROW = ("feature_prediction_time_us", "feature_snapshot_id", "feature_view_version")
 
 
@@ -31,7 +32,7 @@ def newest_rows(view: OnlineView, as_of: datetime, window: timedelta) -> pa.Tabl
     """Return the newest row of each stay with prediction_time in (as_of - window, as_of], by the newest snapshot."""
     import pyarrow.dataset as ds
 
-    files = [str(path) for path in sorted(view.folder.glob("*.parquet"))]
+    files = [str(path) for path in kept_files(view.folder, as_of - window, as_of)]
     if not files:
         return pa.table({"encounter_id": pa.array([], pa.string()), "prediction_time": pa.array([], INSTANT)})
     time = pc.field("prediction_time")

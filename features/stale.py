@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.kept_rows import span
 from integrations.duck import quoted
 
 # snapshot_id -> patient_id, available_at, snapshot_id of what came in after it; None where nobody can tell
@@ -47,12 +48,12 @@ def stale_rows(
     if not files or not spine.num_rows:
         return spine
     numbered = spine.append_column("spine_row", pa.array(range(spine.num_rows), pa.int64()))
-    span = pc.min_max(spine["prediction_time"]).as_py()
+    first, last = span(spine)
     connection.register("numbered_spine", numbered)
     try:
         kept = connection.sql(
             KEPT.format(files=", ".join(quoted(file) for file in files)),
-            params={"first": span["min"], "last": span["max"]},
+            params={"first": first, "last": last},
         ).to_arrow_table()
         if not kept.num_rows:
             return spine

@@ -33,7 +33,7 @@ from features.definitions import (
     view_names,
 )
 from features.feast_places import FeastPlaces, disconnect, disconnected, faults_of
-from features.kept_rows import rows_of_views
+from features.kept_rows import kept_file, kept_files, rows_of_views, span
 from features.online import OnlineView, newest_rows, not_older, online_rows
 from features.parquet_files import replace_file, write_view
 from features.spine import check_read_back, check_spine, with_features
@@ -75,7 +75,8 @@ class FeatureStore:
         found: dict[tuple[str, ...], pa.Table] = {}
         stale = {}
         for name in views:
-            files = sorted(view_folder(self.offline, view(name, self.views)).glob("*.parquet"))
+            folder = view_folder(self.offline, view(name, self.views))
+            files = kept_files(folder, *span(spine)) if spine.num_rows else []
             names = tuple(file.name for file in files)
             if names not in found:
                 found[names] = stale_rows(connection, files, spine, changes)
@@ -98,9 +99,11 @@ class FeatureStore:
         Raises NotInOrder when a view does not give one row per spine row.
         """
         check_spine(spine)
+        if not spine.num_rows:
+            return dict.fromkeys(views, 0)
         written = {}
         for each in (view(name, self.views) for name in views):
-            path = view_folder(self.offline, each) / f"{name}.parquet"
+            path = kept_file(view_folder(self.offline, each), name, spine)
             written[each.name] = write_view(connection, each, spine, path, snapshot_id=snapshot_id)
         return written
 
@@ -178,8 +181,10 @@ class FeatureStore:
         check_spine(spine)
         views = tuple(dict.fromkeys(reference.split(":")[0] for reference in features))
         for each in (view(name, self.views) for name in views if spine.num_rows):
-            if not any(view_folder(self.offline, each).glob("*.parquet")):
-                raise NotInOrder(f"no rows of view {each.name} at its present version", to_do="build features first")
+            if not kept_files(view_folder(self.offline, each), *span(spine)):
+                raise NotInOrder(
+                    f"no rows of view {each.name} at its present version for these times", to_do="build features first"
+                )
         return views
 
     def _put_online(self, store: Any, each: OnlineView, as_of: datetime, window: timedelta, held: Held) -> int:

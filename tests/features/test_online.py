@@ -70,7 +70,7 @@ def test_a_row_of_the_same_time_that_a_newer_snapshot_gave_wins_and_an_older_one
         == online_store.read(CREATININE, spine)["creatinine_last_mg_dl"][0].as_py()
         == 2.2
     )
-    for path in online_store.offline.rglob("new.parquet"):
+    for path in online_store.offline.rglob("*-new.parquet"):
         path.unlink()
     online_store.compute(lake, LABS, spine, name="old", snapshot_id=1)
     assert online_store.materialize(night(4), LABS) == 0
