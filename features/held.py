@@ -1,7 +1,8 @@
 """What is held: a result is known to exist, but lies in quarantine, so a view or a label would say too little.
 
-A quarantined row holds a view for a stay when, at prediction_time, it was known and not released, its code is among the
-view's codes, its patient is the stay's (by every id of the person) and it was collected within the feature's hold window.
+A quarantined row holds a feature of a stay when, at prediction_time, it was known and not released, its code is one of
+those that the feature draws on, its patient is the stay's (by every id of the person) and it was collected within the
+hold window.
 A row of history counts from its collection on, whenever it was loaded. Where the collection time cannot be read or lies
 in the future, the time of quarantine stands for it; a row of history without a time may be of any time. A row whose
 patient or code cannot be read holds no one; `rounds quarantine` counts those. An outcome is held when such a row was

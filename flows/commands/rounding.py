@@ -91,11 +91,12 @@ def _show_run(use_case: str, run: "ScoringRun", *, as_json: bool, is_plan: bool)
         "excluded": account.excluded,
         "new_scores": run.new_scores,
         "queued": run.queued,
+        "superseded": run.superseded,
+        "reasons": account.reasons,
+        "left": run.left,
     }
     if as_json:
-        print_json(
-            {"use_case": use_case, "version": run.version, "is_plan": is_plan, **figures, "reasons": account.reasons}
-        )
+        print_json({"use_case": use_case, "version": run.version, "is_plan": is_plan, **figures})
         return
     would = "would be " if is_plan else ""
     say(
@@ -105,6 +106,10 @@ def _show_run(use_case: str, run: "ScoringRun", *, as_json: bool, is_plan: bool)
     for reason, count in account.reasons.items():
         say(f"  {count:,} {reason}")
     say(f"{run.new_scores:,} scores {would}new, {run.queued:,} {would}queued for the EHR")
+    if run.superseded:
+        say(f"{run.superseded:,} scores {would}superseded by them: what they were made of has changed")
+    for reason, count in run.left.items():
+        say(f"{count:,} scores stay as they are, {reason}")
 
 
 SCORE_COLUMNS = (

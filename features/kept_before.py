@@ -1,0 +1,48 @@
+"""Whether what a view gives for a row is what it gave when the row was scored: two kept rows beside each other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from integrations.duck import quoted
+
+SAME = """
+with kept as (
+    select
+        s.spine_row,
+        s.snapshot_id as scored_by,
+        epoch_us(k.created_at) - epoch_us(k.prediction_time) as kept_by,
+        row({features}) as features
+    from numbered_spine as s
+    join read_parquet({files}) as k
+        on k.encounter_id = s.encounter_id
+        and k.prediction_time = s.prediction_time
+    where k.prediction_time between $min and $max
+)
+
+select spine_row
+from kept
+group by spine_row
+having max_by(features, kept_by) filter (where kept_by <= scored_by) = max_by(features, kept_by)
+"""
+
+
+def same_since(
+    connection: duckdb.DuckDBPyConnection, folder: Path, features: Sequence[str], spine: pa.Table
+) -> pa.BooleanArray:
+    """Say of each spine row, with its snapshot_id, whether the view kept then what it keeps now; no if unknown."""
+    if not spine.num_rows or not any(folder.glob("*.parquet")):
+        return pa.array([False] * spine.num_rows, pa.bool_())
+    numbers = pa.array(range(spine.num_rows), pa.int64())
+    span = pc.min_max(spine["prediction_time"]).as_py()
+    named = ", ".join(f"k.{name}" for name in features)
+    connection.register("numbered_spine", spine.append_column("spine_row", numbers))
+    try:
+        sql = SAME.format(features=named, files=quoted(folder / "*.parquet"))
+        same = connection.sql(sql, params=span).to_arrow_table()["spine_row"]
+    finally:
+        connection.unregister("numbered_spine")
+    return pc.is_in(numbers, same.combine_chunks())
