@@ -1,4 +1,4 @@
-"""Whether what a view gives for a row is what it gave when the row was scored: two kept rows beside each other."""
+"""What a view kept for a row when the row was scored, and whether it is what it keeps now."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,3 +46,22 @@ def same_since(
     finally:
         connection.unregister("numbered_spine")
     return pc.is_in(numbers, same.combine_chunks())
+
+
+def kept_then(connection: duckdb.DuckDBPyConnection, folder: Path, spine: pa.Table) -> dict[str, float | None]:
+    """Return what the view kept of one row, with its snapshot_id, by feature; nothing where it keeps none of then."""
+    if not any(folder.glob("*.parquet")):
+        return {}
+    [row] = spine.select(["encounter_id", "prediction_time", "snapshot_id"]).to_pylist()
+    rows = connection.sql(
+        f"""
+        from read_parquet({quoted(folder / "*.parquet")})
+        where encounter_id = $encounter_id
+        and prediction_time = $prediction_time
+        and epoch_us(created_at) - epoch_us(prediction_time) <= $snapshot_id
+        order by created_at desc
+        limit 1
+        """,
+        params=row,
+    ).to_arrow_table()
+    return {name: value for kept in rows.to_pylist() for name, value in kept.items()}

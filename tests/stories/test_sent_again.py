@@ -1,20 +1,25 @@
 """Stays of a feed without a live clock that are sent again, or released from quarantine, are scored anew; no others.
 
-The stays come through the door, the lake and the feature views as any; only the model is told: a risk of a thousandth of
+The stays come through the door, the lake and the feature views as any; only the model is told: a thousandth of
 the last heart rate.
 """
 
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
+from features.explained import ExplainedFeature
+from flows.commands.features import _document, _lines
+from flows.explained import Explained, explain
 from flows.house import House
 from integrations.contract import SOURCES
 from integrations.records import schema as s
@@ -22,9 +27,31 @@ from integrations.settings import load_settings
 from models.catalog import use_case
 from tests.flows.conftest import Rounds
 
-NAME = "icu_mortality_48h"
+NAME, RATE = "icu_mortality_48h", "icu_vital_signs:heart_rate_last_48h_per_min"
 HEAD = "Time,Parameter,Value\n00:00,RecordID,{name}\n00:00,Age,{age}\n00:00,Gender,1\n00:00,ICUType,3\n"
-HELD, CORRECTED, SAME, SPOILT, WITHOUT_AGE, OLD_NEWS = "1001", "1002", "1003", "1004", "1005", "1006"
+HELD, CORRECTED, SAME, SPOILT, WITHOUT_AGE, TOO_LATE = "1001", "1002", "1003", "1004", "1005", "1006"
+Stays = dict[str, tuple[int, str]]  # by RecordID: an age, and the lines of what was measured
+FIRST: Stays = {
+    HELD: (60, "01:00,HR,90\n02:00,pH,735\n"),
+    CORRECTED: (60, "01:00,HR,80\n"),
+    SAME: (60, "01:00,HR,70\n"),
+    SPOILT: (60, "01:00,HR,75\n"),
+    WITHOUT_AGE: (-1, "01:00,HR,85\n"),
+    TOO_LATE: (60, "01:00,HR,65\n"),
+}
+AGAIN: Stays = {
+    HELD: (60, "01:00,HR,90\n02:00,pH,7.35\n"),
+    CORRECTED: (60, "01:00,HR,100\n"),
+    SPOILT: (60, "01:00,HR,75\n02:00,pH,735\n"),
+    WITHOUT_AGE: (50, "01:00,HR,85\n"),
+    TOO_LATE: (60, "01:00,HR,65\n60:00,HR,99\n"),  # 60 h is after prediction time
+}
+CHANGED = {
+    HELD: ("scored", 0.09),
+    CORRECTED: ("scored", 0.1),
+    SPOILT: ("held", None),
+    WITHOUT_AGE: ("scored", 0.085),
+}
 
 
 class ByHeartRate:
@@ -45,14 +72,12 @@ class IntensiveCare:
     rounds: Rounds
     folder: Path
 
-    def send(self, number: int, **stays: tuple[int, str]) -> dict[str, Any]:
-        """Send stays, by RecordID: an age, and the lines of what was measured."""
+    def send(self, number: int, stays: Stays) -> None:
         folder = self.folder / str(number)
         folder.mkdir()
         for name, (age, lines) in stays.items():
-            (folder / f"{name[1:]}.txt").write_text(HEAD.format(name=name[1:], age=age) + lines)
-        told: dict[str, Any] = self.rounds.done("ingest", "physionet2012", "--from", str(folder), "--json").json
-        return told
+            (folder / f"{name}.txt").write_text(HEAD.format(name=name, age=age) + lines)
+        self.rounds.done("ingest", "physionet2012", "--from", str(folder))
 
     def score(self, *more: str) -> dict[str, Any]:
         told: dict[str, Any] = self.rounds.done("score", NAME, "--all-due", "--version", "1", "--json", *more).json
@@ -60,80 +85,126 @@ class IntensiveCare:
 
     def scores(self, table: Any = s.score) -> dict[str, tuple[str, float | None]]:
         """Status and risk by RecordID."""
-        with House(load_settings({"ROUNDS_HOME": str(self.rounds.home)})).records.read() as connection:
+        with self.house.records.read() as connection:
             rows = connection.execute(select(table).order_by(table.c.scored_at)).all()
         return {row.source_encounter_id: (row.status, row.probability) for row in rows}
 
-    def explain(self, name: str, *more: str) -> Any:
-        patient = f"physionet2012/{name}"
-        return self.rounds.done("features", "explain", NAME, patient, "--as-of", "2000-02-01T00:00:00Z", *more)
+    def explain(self, name: str) -> Explained:
+        return explain(self.house, NAME, f"physionet2012/{name}", datetime(2000, 2, 1, tzinfo=UTC), None)
+
+    @property
+    def house(self) -> House:
+        return House(load_settings({"ROUNDS_HOME": str(self.rounds.home)}))
 
 
-@pytest.fixture
-def care(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[IntensiveCare]:
-    monkeypatch.setattr(House, "model", lambda *_: ByHeartRate())
-    yield IntensiveCare(Rounds(tmp_path / "home"), tmp_path)
+@dataclass(frozen=True)
+class Played:
+    """What the house said: of the first round, of rounds after nothing came, of the stays sent again, and after it."""
+
+    care: IntensiveCare
+    first: dict[str, Any]
+    before: dict[str, tuple[str, float | None]]
+    of_somebody_else: dict[str, Any]
+    explained: Explained  # the corrected stay, sent again and not yet scored again
+    plan: dict[str, Any]
+    again: dict[str, Any]
+    same_again: dict[str, Any]
 
 
-def test_a_stay_that_is_sent_again_is_scored_anew_and_its_old_score_is_kept(care: IntensiveCare) -> None:
-    first = {
-        f"_{HELD}": (60, "01:00,HR,90\n02:00,pH,735\n"),
-        f"_{CORRECTED}": (60, "01:00,HR,80\n"),
-        f"_{SAME}": (60, "01:00,HR,70\n"),
-        f"_{SPOILT}": (60, "01:00,HR,75\n"),
-        f"_{WITHOUT_AGE}": (-1, "01:00,HR,85\n"),
-        f"_{OLD_NEWS}": (60, "01:00,HR,65\n"),
-    }
-    care.send(1, **first)
-    run = care.score()
-    assert (run["due"], run["scored"], run["held"], run["excluded"]) == (6, 4, 1, 1)
-    before = care.scores()
-    assert {name: status for name, (status, _) in before.items() if status != "scored"} == {
-        HELD: "held",
-        WITHOUT_AGE: "excluded",
-    }
-    assert care.score()["due"] == 0, "nothing has come"
-
-    care.send(2, _1007=(50, "01:00,HR,50\n"))
-    assert (care.score("--dry-run")["due"], care.score()["due"]) == (1, 1), "what came is of somebody else"
-
-    care.send(
-        3,
-        **first
-        | {
-            f"_{HELD}": (60, "01:00,HR,90\n02:00,pH,7.35\n"),
-            f"_{CORRECTED}": (60, "01:00,HR,100\n"),
-            f"_{SPOILT}": (60, "01:00,HR,75\n02:00,pH,735\n"),
-            f"_{WITHOUT_AGE}": (50, "01:00,HR,85\n"),
-            f"_{OLD_NEWS}": (60, "01:00,HR,65\n60:00,HR,99\n"),  # after prediction time
-        },
-    )
-    plan, run = care.score("--dry-run"), care.score()
-    assert {**plan, "is_plan": False} == run
-    assert (run["due"], run["scored"], run["held"], run["superseded"], run["new_scores"]) == (4, 3, 1, 4, 4)
-    changed = {
-        HELD: ("scored", 0.09),
-        CORRECTED: ("scored", 0.1),
-        SPOILT: ("held", None),
-        WITHOUT_AGE: ("scored", 0.085),
-    }
-    assert care.scores() == {**before, "1007": ("scored", 0.05), **changed}
-    assert care.scores(s.superseded_score) == {name: before[name] for name in changed}
-    assert care.score()["due"] == 0, "the same round twice"
+@pytest.fixture(scope="module")
+def told_model() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(House, "model", lambda *_: ByHeartRate())
+        yield
 
 
-def test_a_stay_that_a_retry_releases_is_scored(care: IntensiveCare, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = shutil.copytree(SOURCES, care.folder / "sources")
+@pytest.fixture(scope="module")
+def played(told_model: None, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    folder = tmp_path_factory.mktemp("again")
+    care = IntensiveCare(Rounds(folder / "home"), folder)
+    care.send(1, FIRST)
+    first, before = care.score(), care.scores()
+    care.send(2, {"1007": (50, "01:00,HR,50\n")})
+    of_somebody_else = care.score()
+    care.send(3, FIRST | AGAIN)
+    explained, plan, again = care.explain(CORRECTED), care.score("--dry-run"), care.score()
+    return Played(care, first, before, of_somebody_else, explained, plan, again, care.score())
+
+
+def test_the_first_round_scores_holds_and_leaves_out(played: Played) -> None:
+    assert [played.first[name] for name in ("due", "scored", "held", "excluded")] == [6, 4, 1, 1]
+    other = {name: status for name, (status, _) in played.before.items() if status != "scored"}
+    assert other == {HELD: "held", WITHOUT_AGE: "excluded"}
+
+
+def test_what_comes_of_somebody_else_makes_nobody_due(played: Played) -> None:
+    assert [played.of_somebody_else[name] for name in ("due", "new_scores", "superseded")] == [1, 1, 0]
+
+
+def test_stays_that_are_sent_again_are_scored_anew_where_that_makes_a_difference(played: Played) -> None:
+    assert [played.again[name] for name in ("due", "scored", "held", "new_scores", "superseded")] == [4, 3, 1, 4, 4]
+    assert played.care.scores() == {**played.before, "1007": ("scored", 0.05), **CHANGED}
+
+
+def test_the_scores_before_are_kept_as_they_were(played: Played) -> None:
+    assert played.care.scores(s.superseded_score) == {name: played.before[name] for name in CHANGED}
+
+
+def test_a_plan_says_what_the_round_then_does(played: Played) -> None:
+    assert {**played.plan, "is_plan": False} == played.again
+
+
+def test_the_same_round_twice_scores_nobody_anew(played: Played) -> None:
+    assert [played.same_again[name] for name in ("due", "new_scores", "superseded")] == [0, 0, 0]
+
+
+def test_features_explain_shows_what_the_score_was_made_of_and_what_has_come_since(played: Played) -> None:
+    found = played.explained
+    assert found.score is not None
+    assert (found.snapshot_id, found.score["probability"]) == (1, 0.08)
+    rate, newer = rate_of(found), found.newer[RATE]
+    assert (rate.value, newer.value) == (80, 100)
+    assert [[fact.content["value_number"] for fact in each.facts] for each in (rate, newer)] == [[80], [100]]
+    assert "icu_care:age_charted_years" not in found.newer
+    screen = "\n".join(_lines(NAME, found))
+    assert "risk 0.08; the values are those it was made of" in screen
+    assert f"{RATE} = 80 " in screen
+    assert "with what has come in since the score: 100, from:" in screen
+    told = next(each for each in _document(NAME, found)["features"] if each["name"] == rate.feature.name)
+    assert (told["value"], told["is_other_since"], told["value_since"]) == (80, True, 100)
+
+
+def test_a_stay_that_a_retry_releases_is_scored(told_model: None, tmp_path: Path) -> None:
+    care, wrong = IntensiveCare(Rounds(tmp_path / "home"), tmp_path), shutil.copytree(SOURCES, tmp_path / "sources")
     codes = wrong / "physionet2012" / "codes.csv"
     codes.write_text(codes.read_text().replace(",Creatinine,2160-0,mg/dL,", ",Creatinine,2160-0,umol/L,"))
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("integrations.contract.SOURCES", wrong)
-        care.send(1, _1001=(60, "01:00,HR,90\n01:00,Creatinine,1.1\n"), _1002=(60, "01:00,HR,80\n"))
-    run = care.score()
-    assert (run["scored"], run["held"]) == (1, 1)
-    assert care.scores()[HELD] == ("held", None)
+        care.send(1, {HELD: (60, "01:00,HR,90\n01:00,Creatinine,1.1\n"), SAME: (60, "01:00,HR,80\n")})
+    assert (care.score()["scored"], care.scores()[HELD]) == (1, ("held", None))
     care.rounds.done("quarantine", "retry", "physionet2012")
     run = care.score()
     assert (run["due"], run["scored"], run["superseded"]) == (1, 1, 1)
     assert care.scores()[HELD] == ("scored", 0.09)
-    assert care.score()["due"] == 0
+
+
+def test_features_explain_shows_the_values_of_a_view_that_has_been_written_anew_since(played: Played) -> None:
+    care, name = played.care, RATE.partition(":")[2]
+    with care.house.records.begin() as connection:
+        versions = connection.execute(select(s.score.c.view_versions).limit(1)).scalar_one()
+        connection.execute(s.score.update().values(view_versions={**versions, "icu_vital_signs": "before"}))
+    files = (care.rounds.home / "features" / "offline").glob(f"*/icu_vital_signs/{versions['icu_vital_signs']}/*")
+    for file in list(files):
+        before = file.parent.with_name("before")
+        before.mkdir(exist_ok=True)
+        kept = pq.read_table(file)
+        values = pa.array([79.0] * kept.num_rows)
+        pq.write_table(kept.set_column(kept.column_names.index(name), name, values), before / file.name)
+    found = care.explain(SAME)
+    assert found.other_views == ("icu_vital_signs",)
+    assert (rate_of(found).value, rate_of(found).facts, found.newer[RATE].value) == (79, (), 70)
+    assert "icu_vital_signs was another SQL then" in "\n".join(_lines(NAME, found))
+
+
+def rate_of(found: Explained) -> ExplainedFeature:
+    return next(each for each in found.features if f"{each.view}:{each.feature.name}" == RATE)
