@@ -103,8 +103,10 @@ def score(use_case: UseCaseName, as_of: AsOf = None, version: Version = None, al
         tell(
             f"{use_case} version {run.version}: {run.due:,} due rows in = {account.scored:,} scored "
             f"+ {account.held:,} held + {account.excluded:,} excluded; {run.new_scores:,} new scores out, "
-            f"{run.queued:,} queued for the EHR, {run.superseded:,} earlier scores superseded"
+            f"{run.queued:,} queued for the EHR"
         )
+        if run.superseded:
+            tell(f"{use_case}: {run.superseded:,} earlier scores superseded, since their inputs have changed")
         return run
 
 

@@ -27,9 +27,11 @@ from integrations.settings import load_settings
 from models.catalog import use_case
 from tests.flows.conftest import Rounds
 
+pytestmark = pytest.mark.xdist_group("sent again")
 NAME, RATE = "icu_mortality_48h", "icu_vital_signs:heart_rate_last_48h_per_min"
 HEAD = "Time,Parameter,Value\n00:00,RecordID,{name}\n00:00,Age,{age}\n00:00,Gender,1\n00:00,ICUType,3\n"
 HELD, CORRECTED, SAME, SPOILT, WITHOUT_AGE, TOO_LATE = "1001", "1002", "1003", "1004", "1005", "1006"
+HANDED_OVER, QUEUED = "1008", "1009"  # live scores: the EHR has one, nobody has tried to send the other
 Stays = dict[str, tuple[int, str]]  # by RecordID: an age, and the lines of what was measured
 FIRST: Stays = {
     HELD: (60, "01:00,HR,90\n02:00,pH,735\n"),
@@ -38,19 +40,25 @@ FIRST: Stays = {
     SPOILT: (60, "01:00,HR,75\n"),
     WITHOUT_AGE: (-1, "01:00,HR,85\n"),
     TOO_LATE: (60, "01:00,HR,65\n"),
+    HANDED_OVER: (60, "01:00,HR,60\n"),
+    QUEUED: (60, "01:00,HR,62\n"),
 }
 AGAIN: Stays = {
+    SAME: (60, "01:00,HR,70\n02:00,Cholesterol,150\n"),  # which no feature draws on
     HELD: (60, "01:00,HR,90\n02:00,pH,7.35\n"),
     CORRECTED: (60, "01:00,HR,100\n"),
     SPOILT: (60, "01:00,HR,75\n02:00,pH,735\n"),
     WITHOUT_AGE: (50, "01:00,HR,85\n"),
     TOO_LATE: (60, "01:00,HR,65\n60:00,HR,99\n"),  # 60 h is after prediction time
+    HANDED_OVER: (60, "01:00,HR,61\n"),
+    QUEUED: (60, "01:00,HR,63\n"),
 }
 CHANGED = {
     HELD: ("scored", 0.09),
     CORRECTED: ("scored", 0.1),
     SPOILT: ("held", None),
     WITHOUT_AGE: ("scored", 0.085),
+    QUEUED: ("scored", 0.063),
 }
 
 
@@ -89,6 +97,16 @@ class IntensiveCare:
             rows = connection.execute(select(table).order_by(table.c.scored_at)).all()
         return {row.source_encounter_id: (row.status, row.probability) for row in rows}
 
+    def to_the_ehr(self, stays: dict[str, tuple[str, int]]) -> None:
+        """Let the scores of these stays be live, each with its place in the outbox and how often it was tried."""
+        with self.house.records.begin() as connection:
+            for name, (status, attempts) in stays.items():
+                mine = s.score.c.source_encounter_id == name
+                score_id = connection.execute(select(s.score.c.score_id).where(mine)).scalar_one()
+                connection.execute(s.score.update().where(mine).values(purpose="live"))
+                given = {"score_id": score_id, "purpose": "live", "identifier": name, "queued_at": datetime.now(UTC)}
+                connection.execute(s.outbox.insert().values(**given, status=status, attempts=attempts))
+
     def explain(self, name: str) -> Explained:
         return explain(self.house, NAME, f"physionet2012/{name}", datetime(2000, 2, 1, tzinfo=UTC), None)
 
@@ -126,13 +144,14 @@ def played(told_model: None, tmp_path_factory: pytest.TempPathFactory) -> Played
     first, before = care.score(), care.scores()
     care.send(2, {"1007": (50, "01:00,HR,50\n")})
     of_somebody_else = care.score()
+    care.to_the_ehr({HANDED_OVER: ("acknowledged", 1), QUEUED: ("queued", 0)})
     care.send(3, FIRST | AGAIN)
     explained, plan, again = care.explain(CORRECTED), care.score("--dry-run"), care.score()
     return Played(care, first, before, of_somebody_else, explained, plan, again, care.score())
 
 
 def test_the_first_round_scores_holds_and_leaves_out(played: Played) -> None:
-    assert [played.first[name] for name in ("due", "scored", "held", "excluded")] == [6, 4, 1, 1]
+    assert [played.first[name] for name in ("due", "scored", "held", "excluded")] == [8, 6, 1, 1]
     other = {name: status for name, (status, _) in played.before.items() if status != "scored"}
     assert other == {HELD: "held", WITHOUT_AGE: "excluded"}
 
@@ -142,12 +161,20 @@ def test_what_comes_of_somebody_else_makes_nobody_due(played: Played) -> None:
 
 
 def test_stays_that_are_sent_again_are_scored_anew_where_that_makes_a_difference(played: Played) -> None:
-    assert [played.again[name] for name in ("due", "scored", "held", "new_scores", "superseded")] == [4, 3, 1, 4, 4]
+    assert [played.again[name] for name in ("due", "scored", "held", "new_scores", "superseded")] == [5, 4, 1, 5, 5]
     assert played.care.scores() == {**played.before, "1007": ("scored", 0.05), **CHANGED}
 
 
 def test_the_scores_before_are_kept_as_they_were(played: Played) -> None:
     assert played.care.scores(s.superseded_score) == {name: played.before[name] for name in CHANGED}
+
+
+def test_what_was_handed_over_to_the_ehr_stays_and_the_round_says_so(played: Played) -> None:
+    assert played.again["left"] == {"though their inputs have changed: they were handed over to the EHR": 1}
+    assert played.care.scores()[HANDED_OVER] == ("scored", 0.06)
+    with played.care.house.records.read() as connection:
+        waiting = connection.execute(select(s.outbox.c.identifier, s.outbox.c.status)).all()
+    assert waiting == [(HANDED_OVER, "acknowledged")], "the queued one went with its score"
 
 
 def test_a_plan_says_what_the_round_then_does(played: Played) -> None:
