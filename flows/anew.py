@@ -8,9 +8,10 @@ what was held. Nothing is computed but what the round would compute for these ro
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import String, cast, select
+from sqlalchemy import String, and_, cast, not_, or_, select
 
 from flows.build_features import compute, views_of
 from flows.due import Round
@@ -108,6 +109,8 @@ class AnewIn:
         if not older.num_rows:
             return {}
         since = pc.min(older["snapshot_id"]).as_py()
+        if not self._may_matter(since, pc.max(older["prediction_time"]).as_py()):
+            return {}
         sql = self.this.case.cohort_sql
         came = self.house.changes(self.this.snapshot, older, views_of(self.this.case), since, sql=sql)
         touched = older if came is None else query(self.lake, TOUCHED, scored=older, change=came)
@@ -123,6 +126,18 @@ class AnewIn:
             if not is_same:
                 found[key] = row
         return found
+
+    def _may_matter(self, since: int, newest: datetime) -> bool:
+        """Whether anything came after a snapshot but live extracts that were received after all of these times."""
+        both = s.snapshot.outerjoin(s.extract, s.extract.c.snapshot_id == s.snapshot.c.snapshot_id)
+        is_live = and_(s.extract.c.is_history == 0, s.extract.c.received_at > newest)
+        others = (
+            select(s.snapshot.c.snapshot_id)
+            .select_from(both)
+            .where(s.snapshot.c.snapshot_id > since, or_(s.extract.c.extract_id.is_(None), not_(is_live)))
+        )
+        with self.house.records.read() as connection:
+            return connection.execute(others.limit(1)).first() is not None
 
     def _same(self, touched: "pa.Table") -> set[RowKey]:
         """The rows of which every view gives what it gave when they were scored; not those that are kept no more."""
