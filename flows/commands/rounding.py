@@ -134,6 +134,9 @@ def scores(
     use_case: UseCaseName,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    superseded: Annotated[
+        bool, typer.Option("--superseded", help="Instead, those in whose place others stand, as they were.")
+    ] = False,
 ) -> None:
     """Show the worklist: every score and held row, newest prediction time first, highest risk first."""
     from sqlalchemy import select
@@ -144,15 +147,17 @@ def scores(
     from models.catalog import check_name
 
     check_name(use_case)
+    its = (s.superseded_score if superseded else s.score).c
+    columns = (*SCORE_COLUMNS, "superseded_at") if superseded else SCORE_COLUMNS
     wanted = (
-        select(*(s.score.c[name] for name in SCORE_COLUMNS))
-        .where(s.score.c.use_case == use_case, s.score.c.status != "excluded")
-        .order_by(s.score.c.prediction_time.desc(), s.score.c.probability.desc(), s.score.c.score_id)
+        select(*(its[name] for name in columns))
+        .where(its.use_case == use_case, its.status != "excluded")
+        .order_by(its.prediction_time.desc(), its.probability.desc(), its.score_id)
     )
     with open_house().records.read() as connection:
         rows = [dict(row) for row in connection.execute(wanted).mappings()]
     if as_csv:
-        print_csv(SCORE_COLUMNS, rows)
+        print_csv(columns, rows)
     elif as_json:
         print_json({"scores": rows})
     else:
@@ -169,7 +174,7 @@ def scores(
             "reasons",
         )
         show_table(
-            f"scores of {use_case}",
+            f"{'superseded ' if superseded else ''}scores of {use_case}",
             [rename.get(name, name) for name in shown],
             ([row[name] for name in shown] for row in rows[:50]),
         )

@@ -167,6 +167,9 @@ def test_stays_that_are_sent_again_are_scored_anew_where_that_makes_a_difference
 
 def test_the_scores_before_are_kept_as_they_were(played: Played) -> None:
     assert played.care.scores(s.superseded_score) == {name: played.before[name] for name in CHANGED}
+    listed = played.care.rounds.done("scores", NAME, "--superseded", "--json").json["scores"]
+    worklist = {name: played.before[name] for name in CHANGED if played.before[name][0] != "excluded"}
+    assert {row["source_encounter_id"]: (row["status"], row["probability"]) for row in listed} == worklist
 
 
 def test_what_was_handed_over_to_the_ehr_stays_and_the_round_says_so(played: Played) -> None:
