@@ -52,7 +52,7 @@ HOLD_WINDOWS = pa.schema(
 
 HOLDS = """
 with hold as (
-    select s.encounter_id, s.prediction_time, w.view, w.features, m.reason, m.released_at
+    select s.encounter_id, s.prediction_time, w.view, w.features, w.from_age, m.reason, m.released_at
     from spine as s
     join missing_of_site as m
         on m.site_id = s.site_id
@@ -62,7 +62,7 @@ with hold as (
         on w.code = m.code
         and w.from_age = interval 0 hours
     union all
-    select s.encounter_id, s.prediction_time, w.view, w.features, q.reason, q.released_at
+    select s.encounter_id, s.prediction_time, w.view, w.features, w.from_age, q.reason, q.released_at
     from spine as s
     join same_person as p
         on p.patient_id = s.patient_id
@@ -89,11 +89,13 @@ from hold
 group by encounter_id, prediction_time, view, features, reason
 order by prediction_time, encounter_id, view, reason, features
 """
+# What is older than the hold window of its view holds few features, mostly for a flag: it keeps nobody waiting.
 RELEASED = """
 select encounter_id, prediction_time, max(released_at) as released_at
 from hold
 group by encounter_id, prediction_time
-having count(*) = count(released_at)
+having max(released_at) is not null
+and count(*) filter (where from_age = interval 0 hours and released_at is null) = 0
 order by prediction_time, encounter_id
 """
 
@@ -146,7 +148,8 @@ def released_holds(
 ) -> pa.Table:
     """Return encounter_id, prediction_time and released_at of the spine rows that were held and no longer are.
 
-    released_at is when the last of what held a row was released, at as_of or before.
+    released_at is when the last of what held a row was released, at as_of or before. What is older than the hold window
+    of its view, and holds only features that look back further, need not be released.
     """
     return _holds(records, connection, spine, views, as_of, RELEASED)
 

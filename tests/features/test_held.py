@@ -209,6 +209,23 @@ def test_a_released_row_holds_only_what_was_asked_before_its_release(quarantine:
     assert held("11 08:59", "11 09:00") == [("11 08:59", *LABS)]
 
 
+def test_a_result_of_long_ago_that_stays_in_quarantine_keeps_no_hold_from_ending(
+    quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    long_ago = at("01 12:00") - timedelta(days=30)
+    quarantine(effective_at=long_ago, quarantined_at=long_ago)
+
+    def released() -> list[object]:
+        with sqlite_records.read() as connection:
+            return list(released_holds(connection, lake, spine_of("10 18:00"), VIEWS, AS_OF)["released_at"].to_pylist())
+
+    assert released() == []
+    quarantine(released_at=at("11 09:00"), released_by="superseded")
+    assert released() == [at("11 09:00")]
+    quarantine()
+    assert released() == [], "one of the last days is not released"
+
+
 def test_a_hold_ends_with_the_last_release_and_not_before(
     quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
 ) -> None:
