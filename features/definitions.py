@@ -17,6 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from features.hold_windows import longer_windows, time_span
 from features.repeated import Word, expanded, repeated_parts, words_of
 from integrations.errors import WrongUsage
 
@@ -45,7 +46,7 @@ UNITS = {
 }
 _FEATURE = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
 _PATTERN = re.compile(r"\bas (\{word\}[\w{}]+),?\s*-- (.+)$", re.MULTILINE)
-_HEADER = re.compile(r"^-- (codes|no codes|hold window|owner|freshness): (.+)$", re.MULTILINE)
+_HEADER = re.compile(r"^-- (codes|no codes|hold window|longer hold window|owner|freshness): (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ class View:
     words: tuple[Word, ...]  # with their codes (LOINC): the names of the features begin by them
     without_codes: frozenset[str]  # features that begin with no word and draw on no code
     hold_window: timedelta
+    longer_hold_windows: Mapping[str, timedelta]  # of features that look back further than the others
     owner: str
     freshness: timedelta
     features: tuple[Feature, ...]
@@ -87,6 +89,15 @@ class View:
     def codes(self) -> tuple[str, ...]:
         """Every code that the view draws on."""
         return tuple(self.word_of_code)
+
+    @property
+    def hold_windows(self) -> tuple[timedelta, ...]:
+        """Every hold window that a feature of the view has, the shortest first."""
+        return tuple(sorted({self.hold_window, *self.longer_hold_windows.values()}))
+
+    def hold_window_of(self, feature: str) -> timedelta:
+        """Return how far before prediction_time a quarantined result holds a feature."""
+        return self.longer_hold_windows.get(feature, self.hold_window)
 
     def codes_of(self, feature: str) -> tuple[str, ...]:
         """Return the codes that a feature of the view draws on: those of its word, or all where it begins with none.
@@ -132,15 +143,19 @@ def view(name: str, folder: Path = VIEWS) -> View:
     words = words_of(said["codes"], path)
     sql = expanded(text, words, path)
     features = _features(sql, path)
+    window = time_span(said["hold window"], path)
     return View(
         name=name,
         sql=sql,
         description=" ".join(lines),
         words=words,
         without_codes=_without_codes(said.get("no codes", ""), features, path),
-        hold_window=_span(said["hold window"], path),
+        hold_window=window,
+        longer_hold_windows=longer_windows(
+            said.get("longer hold window", ""), [feature.name for feature in features], window, path
+        ),
         owner=said["owner"],
-        freshness=_span(said["freshness"], path),
+        freshness=time_span(said["freshness"], path),
         features=features,
         patterns=tuple(pattern for part in repeated_parts(text) for pattern in _PATTERN.findall(part)),
         reference_tables=tuple(p for p in sorted(folder.glob("*.csv")) if re.search(rf"\bjoin {p.stem}\b", sql)),
@@ -299,10 +314,3 @@ def _without_codes(text: str, features: Sequence[Feature], path: Path) -> frozen
             to_do="name features of the last select there",
         )
     return names
-
-
-def _span(text: str, path: Path) -> timedelta:
-    match = re.fullmatch(r"(\d+) (hours|days)", text.strip())
-    if match is None:
-        raise WrongUsage(f"'{text}' is no time span", where=str(path), to_do="write it like 48 hours or 7 days")
-    return timedelta(**{match[2]: int(match[1])})

@@ -1,18 +1,23 @@
 """What is held: a result is known to exist, but lies in quarantine, so a view or a label would say too little.
 
-A quarantined row holds a view for a stay when, at prediction_time, it was known and not released, its code is among the
-view's codes, its patient is the stay's (by every id of the person) and it was collected within the view's hold window.
+A quarantined row holds a feature of a stay when, at prediction_time, it was known and not released, its code is one of
+those that the feature draws on, its patient is the stay's (by every id of the person) and it was collected within the
+hold window.
 A row of history counts from its collection on, whenever it was loaded. Where the collection time cannot be read or lies
 in the future, the time of quarantine stands for it; a row of history without a time may be of any time. A row whose
 patient or code cannot be read holds no one; `rounds quarantine` counts those. An outcome is held when such a row was
 collected in the window in which it is looked for.
 
+A feed whose dates are moved has its own clock: there the time of collection stands as it was sent, and what has been
+released holds no time any more, since what it brought counts by the history rule.
+
 A blocking finding of the watch holds likewise: see held_findings.py.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
@@ -21,7 +26,7 @@ from features.definitions import VIEWS, View, view
 from features.held_findings import missing_of_site, wrong_results
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Row
 
 INSTANT = pa.timestamp("us", "UTC")
 LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
@@ -39,14 +44,15 @@ HOLD_WINDOWS = pa.schema(
     [
         ("view", pa.string()),
         ("code", pa.string()),
-        ("features", pa.list_(pa.string())),
+        ("features", pa.list_(pa.string())),  # which a result from this age on, and younger than the window, holds
+        ("from_age", pa.duration("us")),
         ("hold_window", pa.duration("us")),
     ]
 )
 
 HOLDS = """
 with hold as (
-    select s.encounter_id, s.prediction_time, w.view, w.features, m.reason, m.released_at
+    select s.encounter_id, s.prediction_time, w.view, w.features, w.from_age, m.reason, m.released_at
     from spine as s
     join missing_of_site as m
         on m.site_id = s.site_id
@@ -54,8 +60,9 @@ with hold as (
         and (m.released_at is null or m.released_at > s.prediction_time)
     join hold_window as w
         on w.code = m.code
+        and w.from_age = interval 0 hours
     union all
-    select s.encounter_id, s.prediction_time, w.view, w.features, q.reason, q.released_at
+    select s.encounter_id, s.prediction_time, w.view, w.features, w.from_age, q.reason, q.released_at
     from spine as s
     join same_person as p
         on p.patient_id = s.patient_id
@@ -68,8 +75,11 @@ with hold as (
     join hold_window as w
         on w.code = q.code
         and (
-            q.collected_at is null
-            or (q.collected_at <= s.prediction_time and q.collected_at > s.prediction_time - w.hold_window)
+            (q.collected_at is null and w.from_age = interval 0 hours)
+            or (
+                q.collected_at <= s.prediction_time - w.from_age
+                and q.collected_at > s.prediction_time - w.hold_window
+            )
         )
 )
 """
@@ -79,11 +89,13 @@ from hold
 group by encounter_id, prediction_time, view, features, reason
 order by prediction_time, encounter_id, view, reason, features
 """
+# What is older than the hold window of its view holds few features, mostly for a flag: it keeps nobody waiting.
 RELEASED = """
 select encounter_id, prediction_time, max(released_at) as released_at
 from hold
 group by encounter_id, prediction_time
-having count(*) = count(released_at)
+having max(released_at) is not null
+and count(*) filter (where from_age = interval 0 hours and released_at is null) = 0
 order by prediction_time, encounter_id
 """
 
@@ -136,7 +148,8 @@ def released_holds(
 ) -> pa.Table:
     """Return encounter_id, prediction_time and released_at of the spine rows that were held and no longer are.
 
-    released_at is when the last of what held a row was released, at as_of or before.
+    released_at is when the last of what held a row was released, at as_of or before. What is older than the hold window
+    of its view, and holds only features that look back further, need not be released.
     """
     return _holds(records, connection, spine, views, as_of, RELEASED)
 
@@ -166,9 +179,11 @@ def _holds(
     question: str,
 ) -> pa.Table:
     windows = [
-        {"view": each.name, "code": code, "features": _drawing_on(each, code), "hold_window": each.hold_window}
+        {"view": each.name, "code": code, "features": held, "from_age": from_age, "hold_window": window}
         for each in (view(name, VIEWS) for name in views)
         for code in each.codes
+        for from_age, window in pairwise((timedelta(), *each.hold_windows))
+        if (held := _held_for(each, code, window))
     ]
     given = {
         "spine": spine,
@@ -178,8 +193,10 @@ def _holds(
     return _ask(connection, given, HOLDS + question)
 
 
-def _drawing_on(each: View, code: str) -> list[str]:
-    return [feature.name for feature in each.features if code in each.codes_of(feature.name)]
+def _held_for(each: View, code: str, window: timedelta) -> list[str]:
+    """The features of a view that draw on a code and are held for that long or longer."""
+    names = [feature.name for feature in each.features if each.hold_window_of(feature.name) >= window]
+    return [name for name in names if code in each.codes_of(name)]
 
 
 def _ask(
@@ -198,36 +215,39 @@ def _held_back(
     records: "Connection", connection: duckdb.DuckDBPyConnection, codes: list[str], as_of: datetime
 ) -> dict[str, pa.Table]:
     """What is known to exist, or to be missing, and cannot be used: in quarantine, or under a finding of the watch."""
-    quarantined = _quarantined(records, codes, as_of)
+    moved = {source for (source,) in connection.execute("select source from feed where is_date_shifted").fetchall()}
+    quarantined = _quarantined(records, codes, as_of, moved)
     if (wrong := wrong_results(records, connection, codes, as_of)) is not None:
         quarantined = pa.concat_tables([quarantined, wrong.cast(QUARANTINED)])
     return {"quarantined": quarantined, "missing_of_site": missing_of_site(records, codes, as_of)}
 
 
-def _quarantined(records: "Connection", codes: list[str], as_of: datetime) -> pa.Table:
-    """Read the quarantined rows of these codes that have a patient, known at as_of."""
+def _quarantined(records: "Connection", codes: list[str], as_of: datetime, moved: Collection[str]) -> pa.Table:
+    """Read the quarantined rows of these codes that have a patient, known at as_of. `moved`: feeds of another clock."""
     from sqlalchemy import select
 
     from integrations.records.schema import extract, quarantine
 
-    q = quarantine.c
+    q, of_row = quarantine.c, (extract.c.is_history, extract.c.source)
     statement = (
-        select(q.patient_id, q.code, q.reason, q.effective_at, q.quarantined_at, q.released_at, extract.c.is_history)
+        select(q.patient_id, q.code, q.reason, q.effective_at, q.quarantined_at, q.released_at, *of_row)
         .join_from(quarantine, extract, q.extract_id == extract.c.extract_id)
         .where(q.patient_id.is_not(None), q.code.in_(codes), q.quarantined_at <= as_of)
     )
-    rows = []
-    for row in records.execute(statement):
-        collected_at = min(row.effective_at or row.quarantined_at, row.quarantined_at)
-        is_of_any_time = row.is_history and row.effective_at is None
-        rows.append(
-            {
-                "patient_id": row.patient_id,
-                "code": row.code,
-                "reason": row.reason,
-                "collected_at": None if is_of_any_time else collected_at,
-                "known_from": LONG_AGO if is_of_any_time else collected_at if row.is_history else row.quarantined_at,
-                "released_at": row.released_at if row.released_at and row.released_at <= as_of else None,
-            }
-        )
-    return pa.Table.from_pylist(rows, schema=QUARANTINED)
+    rows = [_as_row(row, is_moved=row.source in moved, as_of=as_of) for row in records.execute(statement)]
+    of_use = [row for row in rows if not (row["source"] in moved and row["released_at"])]
+    return pa.Table.from_pylist(of_use, schema=QUARANTINED)
+
+
+def _as_row(row: "Row[Any]", *, is_moved: bool, as_of: datetime) -> dict[str, Any]:
+    """What was quarantined, with when it was collected, from when on it holds, and until when as known at as_of."""
+    collected_at = row.effective_at or row.quarantined_at
+    if not is_moved:
+        collected_at = min(collected_at, row.quarantined_at)
+    is_of_any_time = row.is_history and row.effective_at is None
+    return {
+        **row._mapping,
+        "collected_at": None if is_of_any_time else collected_at,
+        "known_from": LONG_AGO if is_of_any_time else collected_at if row.is_history else row.quarantined_at,
+        "released_at": row.released_at if row.released_at and row.released_at <= as_of else None,
+    }

@@ -13,7 +13,7 @@ ABOUT = """
 A feature view says what is known of a stay at prediction_time. It gives one row per row of the spine: encounter_id,
 prediction_time and one number per feature. A flag is 0 or 1; null is not known, and never stands for zero.
 
-When a record of one of a view's codes, collected in its hold window, lies in quarantine, the features of the view are
+When a record of one of a view's codes, collected in its hold window, lies in quarantine, the features of that code are
 held: they are not shown to the model as "not measured".
 """.strip()
 
@@ -65,5 +65,8 @@ def _about(each: View) -> Iterator[tuple[str, str]]:
     yield "Owner", plain(each.owner)
     yield "Freshness", span(each.freshness)
     yield "Hold window", f"{span(each.hold_window)} before prediction_time" if each.codes else "none: nothing holds it"
+    for window in each.hold_windows[1:]:
+        names = (code(name) for name, its in each.longer_hold_windows.items() if its == window)
+        yield f"Hold window, {span(window)}", ", ".join(names)
     yield "Lists", ", ".join(link(path.name, path.name) for path in each.reference_tables)
     yield "Read", f"{link('its SQL', f'{each.name}.sql')}, {link('its stories', f'{STORIES}/{each.name}.yaml')}"

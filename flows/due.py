@@ -3,19 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import Connection, func, select
 
 from flows.house import House, Snapshot
+from flows.standing import ROUND_PURPOSES, Anew, FindAnew, scored, standing_scores
 from flows.step import step
 from integrations.errors import Refused
 from integrations.records import schema as s
 from models.catalog import use_case
-from models.cohort import cohort, due, eligible, in_order
+from models.cohort import Due, cohort, due, eligible, excluded, in_order, query
 from models.governance.promotion import champion
 from models.governance.stages import stage_of
-from models.release import due_after_release
+from models.release import RELEASED_TOO_LATE, due_after_release, released_too_late
+from models.rows import RowKey
 from models.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
 
 Window = tuple[datetime, datetime]  # from the first instant on, up to before the second
 A_WEEK = timedelta(days=7)  # what came in late may still make somebody due whom the last round did not see
-ASKED_AT_ONCE = 10_000  # stays whose scores are looked up by one question
-ROUND_PURPOSES = ("live", "silent")  # what a round of the champion scores the newest rows for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +102,13 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class DueRows:
-    """live: the newest row of each stay, excluded ones among them. backfill: older eligible rows without a score."""
+    """live: the newest row of each stay. backfill: older rows without a score. Of those due anew excluded ones, too."""
 
     live: "pa.Table"
     backfill: "pa.Table"
     stages: Mapping[str, str]  # by site
+    anew: Mapping[RowKey, tuple[str, ...]] = field(default_factory=dict)  # those due anew, with what they supersede
+    left: Mapping[str, int] = field(default_factory=dict)  # scores that stay as they are, by reason
 
     @property
     def live_spine(self) -> "pa.Table":
@@ -118,7 +120,7 @@ class DueRows:
         """Every row that is predicted for, live ones first."""
         import pyarrow as pa
 
-        return pa.concat_tables([self.live_spine, self.backfill])
+        return pa.concat_tables([self.live_spine, eligible(self.backfill)])
 
     @property
     def count(self) -> int:
@@ -127,22 +129,46 @@ class DueRows:
 
 
 @step
-def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> DueRows:
-    """Find who is due. A site whose stage is off has nobody due; a version that is not champion scores beside it."""
-    import pyarrow as pa
+def due_rows(
+    house: House, lake: "duckdb.DuckDBPyConnection", this: Round, find_anew: FindAnew | None = None
+) -> DueRows:
+    """Find who is due. A site whose stage is off has nobody due; a version that is not champion scores beside it.
+
+    With `find_anew` those are due, too, whose inputs have changed since they were scored.
+    """
     import pyarrow.compute as pc
 
     with house.records.read() as connection:
         rows = cohort(lake, this.case, this.as_of, since=_looked_back(this))
-        rows = _within(rows, this.window) if this.window else with_released(connection, lake, this, rows)
-        scored = _scored(connection, this, rows)
+        rows = _within(rows, this.window) if this.window else rows
+        released = released_rows(connection, lake, this, rows)
+        too_late = released_too_late(lake, rows, this.case, released)
+        rows = rows if this.window else with_released(lake, this, rows, released)
+        standing = standing_scores(connection, this, rows)
         stages = {site: stage_of(connection, site, this.case.name) for site in pc.unique(rows["site_id"]).to_pylist()}
-    found = due(lake, rows, this.case, scored, this.as_of, latest_only=False)
-    live, backfill = found.live, found.backfill
+    anew = find_anew(rows, standing) if find_anew else Anew()
+    found = due(lake, rows, this.case, scored(this, standing, anew), this.as_of, latest_only=False)
+    live, backfill = _of_round(this, found, _excluded_anew(lake, rows, found, anew), stages, anew)
+    left = {**anew.left, RELEASED_TOO_LATE: too_late}
+    return DueRows(
+        live=live,
+        backfill=backfill,
+        stages=stages,
+        anew=anew.scores,
+        left={reason: count for reason, count in left.items() if count},
+    )
+
+
+def _of_round(
+    this: Round, found: Due, excluded_anew: "pa.Table", stages: Mapping[str, str], anew: Anew
+) -> tuple["pa.Table", "pa.Table"]:
+    """Keep what this round is for, live and older: nobody live over a window, no site that is off, nothing too old."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    live, backfill = found.live, in_order(pa.concat_tables([found.backfill, excluded_anew]))
     if this.window:
-        return DueRows(
-            live=live.slice(0, 0), backfill=in_order(pa.concat_tables([eligible(live), backfill])), stages=stages
-        )
+        return live.slice(0, 0), in_order(pa.concat_tables([eligible(live), backfill]))
     if this.is_champion:
         on = pa.array([site for site, stage in stages.items() if stage != "off"], pa.string())
         live = live.filter(pc.is_in(live["site_id"], on))
@@ -150,8 +176,16 @@ def due_rows(house: House, lake: "duckdb.DuckDBPyConnection", this: Round) -> Du
     if not this.all_due:
         # rows missed since rounds are made are caught up; before that, nobody was to be scored
         since = pa.scalar(this.before.first_time, backfill["prediction_time"].type)
-        backfill = backfill.filter(pc.fill_null(pc.greater_equal(backfill["prediction_time"], since), False))
-    return DueRows(live=live, backfill=backfill, stages=stages)
+        is_caught_up = pc.fill_null(pc.greater_equal(backfill["prediction_time"], since), False)
+        backfill = backfill.filter(pc.or_(is_caught_up, anew.among(backfill)))
+    return live, backfill
+
+
+def _excluded_anew(lake: "duckdb.DuckDBPyConnection", rows: "pa.Table", found: Due, anew: Anew) -> "pa.Table":
+    """The rows that have a score, and for whom no prediction would be made with what has come in since."""
+    older = excluded(rows.filter(anew.among(rows)))
+    sql = "select older.* from older anti join live using (encounter_id, prediction_time)"
+    return query(lake, sql, older=older, live=found.live).cast(rows.schema)
 
 
 def _looked_back(this: Round) -> datetime | None:
@@ -163,10 +197,17 @@ def _looked_back(this: Round) -> datetime | None:
     return min(this.before.last_at or this.as_of, this.as_of) - max(A_WEEK, this.case.max_age)
 
 
-def with_released(
+def with_released(lake: "duckdb.DuckDBPyConnection", this: Round, rows: "pa.Table", released: "pa.Table") -> "pa.Table":
+    """Add the stays whose hold has ended: their held score is final, so they are due once more, at the release."""
+    import pyarrow as pa
+
+    return pa.concat_tables([rows, due_after_release(lake, rows, this.case, released)]) if released.num_rows else rows
+
+
+def released_rows(
     connection: Connection, lake: "duckdb.DuckDBPyConnection", this: Round, rows: "pa.Table"
 ) -> "pa.Table":
-    """Add the stays whose hold has ended: their held score is final, so they are due once more, at the release."""
+    """Return the rows that have a held score and whose hold has ended after their time, and when."""
     import pyarrow as pa
 
     from features.held import released_holds
@@ -175,13 +216,10 @@ def with_released(
         s.score.c.use_case == this.case.name, s.score.c.status == "held"
     )
     held = set(map(tuple, connection.execute(wanted).all()))
-    if not held:
-        return rows
     keys = zip(rows["encounter_id"].to_pylist(), rows["prediction_time"].to_pylist(), strict=True)
     spine = rows.filter(pa.array([key in held for key in keys], pa.bool_()))
     views = tuple(dict.fromkeys(feature.split(":")[0] for feature in this.case.features))
-    released = released_holds(connection, lake, spine, views, this.as_of)
-    return pa.concat_tables([rows, due_after_release(lake, rows, this.case, released)])
+    return released_holds(connection, lake, spine, views, this.as_of)
 
 
 def _within(rows: "pa.Table", window: Window) -> "pa.Table":
@@ -194,44 +232,3 @@ def _within(rows: "pa.Table", window: Window) -> "pa.Table":
     found = rows.filter(pc.and_(pc.greater_equal(at, first), pc.less(at, last)))
     position = found.column_names.index("lapsed_reason")
     return found.set_column(position, "lapsed_reason", pa.nulls(found.num_rows, pa.string()))
-
-
-def _scored(connection: Connection, this: Round, rows: "pa.Table") -> "pa.Table":
-    """Which of these rows, or of their stays, have a score already.
-
-    The champion takes a row up where no version has scored it, or where another's live score was not let out to the
-    EHR; another version, and any over a window, where it has not done so itself. A row that is still new enough for a
-    round has its score by a round only: a silent look at the past, made before the use case went live, keeps nobody
-    from it.
-    """
-    import pyarrow as pa
-
-    mine = s.score.c.use_case == this.case.name
-    if this.is_champion and not this.window:
-        mine &= (s.score.c.purpose != "shadow") & ~_is_withdrawn(this)
-    else:
-        mine &= s.score.c.version == this.version
-    sites, stays = (sorted(set(rows[name].to_pylist())) for name in ("site_id", "encounter_id"))
-    keys: list[Any] = []
-    for first in range(0, len(stays), ASKED_AT_ONCE):
-        asked = mine & s.score.c.site_id.in_(sites) & s.score.c.encounter_id.in_(stays[first : first + ASKED_AT_ONCE])
-        wanted = select(s.score.c.encounter_id, s.score.c.prediction_time, s.score.c.purpose).where(asked)
-        keys += connection.execute(wanted).all()
-    is_by_round = [not this.is_champion or bool(this.window) or key.purpose in ROUND_PURPOSES for key in keys]
-    return pa.table(
-        {
-            "encounter_id": pa.array([key.encounter_id for key in keys], pa.string()),
-            "prediction_time": pa.array([key.prediction_time for key in keys], pa.timestamp("us", "UTC")),
-            "is_by_round": pa.array(is_by_round, pa.bool_()),
-        }
-    )
-
-
-def _is_withdrawn(this: Round) -> ColumnElement[bool]:
-    """A score of another version that is void, while it is early enough for the champion to give one in its place."""
-    void = select(s.outbox.c.score_id).where(s.outbox.c.status == "void")
-    return and_(
-        s.score.c.score_id.in_(void),
-        s.score.c.version != this.version,
-        s.score.c.prediction_time >= this.as_of - this.case.max_age,
-    )

@@ -1,12 +1,19 @@
-"""Explain the features of one patient: find the row that is meant, and open no more of the lake than the person."""
+"""Explain the features of one patient: find the row that is meant, and open no more of the lake than the person.
 
-from dataclasses import dataclass
+Where the row has a score, the values are those that the score was made of: of its own snapshot.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
 
 from flows.build_features import views_of
 from flows.house import House, Snapshot, feeds
 from integrations.errors import Refused, WrongUsage
+from integrations.records import schema as s
 from models.catalog import use_case
 
 if TYPE_CHECKING:
@@ -15,14 +22,26 @@ if TYPE_CHECKING:
 
     from features.explained import ExplainedFeature
 
+OF_SCORE = (
+    *("score_id", "version", "purpose", "status", "probability", "reasons", "scored_at", "snapshot_id"),
+    *("view_versions", "patient_id"),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Explained:
-    """One cohort row and its features, in the order of the use case."""
+    """One cohort row and its features, in the order of the use case.
+
+    score: the newest of the row, whose values these are. newer: features that are others with what has come in since
+    it was made. other_views: those whose SQL was another then; of them the values are as they were kept.
+    """
 
     row: dict[str, Any]
     snapshot_id: int
     features: "tuple[ExplainedFeature, ...]"
+    score: dict[str, Any] | None = None
+    newer: "Mapping[str, ExplainedFeature]" = field(default_factory=dict)
+    other_views: tuple[str, ...] = ()
 
 
 def explain(house: House, name: str, patient_id: str, as_of: datetime, encounter_id: str | None) -> Explained:
@@ -30,24 +49,96 @@ def explain(house: House, name: str, patient_id: str, as_of: datetime, encounter
 
     Raises WrongUsage for a patient whom nobody knows, Refused where the use case has no row of them.
     """
+    newest = house.newest_snapshot()
+    lake = _open_person(house, newest, patient_id)
+    try:
+        row = _newest_row(lake, name, patient_id, as_of, encounter_id)
+        now = _explained(house, name, lake, row)
+    finally:
+        lake.close()
+    found = Explained(row=row.to_pylist()[0], snapshot_id=newest.snapshot_id, features=tuple(now.values()))
+    score = _score_of(house, name, found.row)
+    if score is None:
+        return found
+    then = now if score["snapshot_id"] == newest.snapshot_id else _at_score(house, name, row, score)
+    then, other_views = _by_its_views(house, name, row, score, then)
+    return replace(
+        found,
+        snapshot_id=score["snapshot_id"],
+        features=tuple(
+            replace(each, value_today=now[key].value_today, later=now[key].later) for key, each in then.items()
+        ),
+        score=score,
+        newer={key: now[key] for key, each in then.items() if each.value != now[key].value},
+        other_views=other_views,
+    )
+
+
+def _explained(
+    house: House, name: str, lake: "duckdb.DuckDBPyConnection", row: "pa.Table"
+) -> "dict[str, ExplainedFeature]":
+    """Explain each feature of a use case for one row, in its order, over the snapshot that is open."""
     from features.definitions import view
     from features.explained import explain_view
 
-    case, snapshot = use_case(name), house.newest_snapshot()
-    lake = _open_person(house, snapshot, patient_id)
+    case, spine = use_case(name), row.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
+    found = {
+        f"{each.view}:{each.feature.name}": each
+        for view_name in views_of(case)
+        for each in explain_view(lake, view(view_name), spine, house.settings.temp)
+    }
+    return {reference: found[reference] for reference in case.features}
+
+
+def _score_of(house: House, name: str, row: dict[str, Any]) -> dict[str, Any] | None:
+    """The newest score of a row, made beside the champion or not, held and excluded ones too."""
+    its = s.score.c
+    wanted = select(*(its[column] for column in OF_SCORE)).where(
+        its.use_case == name,
+        its.encounter_id == row["encounter_id"],
+        its.prediction_time == row["prediction_time"],
+    )
+    newest_first = wanted.order_by(its.snapshot_id.desc(), its.scored_at.desc(), its.version.desc(), its.score_id)
+    with house.records.read() as connection:
+        found = connection.execute(newest_first.limit(1)).mappings().first()
+    return dict(found) if found else None
+
+
+def _at_score(house: House, name: str, row: "pa.Table", score: dict[str, Any]) -> "dict[str, ExplainedFeature]":
+    """Explain the row over the snapshot of its score."""
+    wanted = select(s.snapshot.c.versions).where(s.snapshot.c.snapshot_id == score["snapshot_id"])
+    with house.records.read() as connection:
+        snapshot = Snapshot(score["snapshot_id"], connection.execute(wanted).scalar_one())
+    lake = _open_person(house, snapshot, score["patient_id"])
     try:
-        row = _newest_row(lake, name, patient_id, as_of, encounter_id)
-        spine = row.select(["site_id", "patient_id", "encounter_id", "prediction_time"])
-        found = [
-            each
-            for view_name in views_of(case)
-            for each in explain_view(lake, view(view_name), spine, house.settings.temp)
-        ]
+        return _explained(house, name, lake, row)
     finally:
         lake.close()
-    by_name = {f"{each.view}:{each.feature.name}": each for each in found}
-    features = tuple(by_name[reference] for reference in case.features)
-    return Explained(row=row.to_pylist()[0], snapshot_id=snapshot.snapshot_id, features=features)
+
+
+def _by_its_views(
+    house: House, name: str, row: "pa.Table", score: dict[str, Any], then: "dict[str, ExplainedFeature]"
+) -> "tuple[dict[str, ExplainedFeature], tuple[str, ...]]":
+    """Put the values that were kept in the place of those of a view whose SQL is another now, without facts."""
+    import pyarrow as pa
+
+    from features.kept_before import kept_then
+
+    others = {
+        view_name: version
+        for view_name, version in house.store.view_versions(views_of(use_case(name))).items()
+        if score["view_versions"].get(view_name, version) != version
+    }
+    spine = row.append_column("snapshot_id", pa.array([score["snapshot_id"]], pa.int64()))
+    found = dict(then)
+    with house.scratch() as connection:
+        for view_name in others:
+            folder = house.store.offline / view_name / score["view_versions"][view_name]
+            kept = kept_then(connection, folder, spine)
+            for key, each in then.items():
+                if each.view == view_name:
+                    found[key] = replace(each, value=kept.get(each.feature.name), facts=(), uncounted=0)
+    return found, tuple(others)
 
 
 def _open_person(house: House, snapshot: Snapshot, patient_id: str) -> "duckdb.DuckDBPyConnection":

@@ -132,14 +132,16 @@ class House:
         lock(connection, self.settings.temp, self.settings.lake, self.settings.features)
         return connection
 
-    def changes(self, snapshot: Snapshot, spine: "pa.Table", views: Sequence[str], since: int) -> "pa.Table | None":
-        """What has come into the tables of these views since a snapshot, of the persons of a spine."""
+    def changes(
+        self, snapshot: Snapshot, spine: "pa.Table", views: Sequence[str], since: int, *, sql: str = ""
+    ) -> "pa.Table | None":
+        """What has come into the tables of these views, and of other SQL, since a snapshot, of a spine's persons."""
         from features.definitions import view
         from integrations.changes import changes
         from integrations.snapshot import IDENTITY_TABLES
         from integrations.tables import TABLES
 
-        words = set(re.findall(r"\w+", " ".join(view(name).sql for name in views)))
+        words = set(re.findall(r"\w+", " ".join([sql, *(view(name).sql for name in views)])))
         wanted = select(s.snapshot).where(s.snapshot.c.snapshot_id.between(since, snapshot.snapshot_id))
         with self.records.read() as records, self.scratch() as connection:
             return changes(

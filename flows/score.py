@@ -1,5 +1,6 @@
 """Score every patient who is due, and queue what goes back to the EHR."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from prefect import flow
 
+from flows.anew import AnewIn
 from flows.build_features import features_of, views_of
 from flows.due import DueRows, Round, due_rows
 from flows.house import House, Part, at, open_house
@@ -15,6 +17,7 @@ from flows.parts import in_parts
 from flows.run_log import recorded_run
 from flows.step import step, tell
 from models.cohort import excluded
+from models.rows import row_keys
 from models.score_records import (
     PURPOSES,
     Circumstances,
@@ -29,10 +32,12 @@ from models.score_records import (
     stand_in_run,
     write_scores,
 )
+from models.superseded import supersede, superseded_count
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+    from sqlalchemy import Connection
 
     from models.artifacts import RegisteredModel
     from models.scoring import ScoredRows
@@ -70,6 +75,8 @@ class ScoringRun:
     account: RunAccount = field(default_factory=RunAccount)
     new_scores: int = 0
     queued: int = 0
+    superseded: int = 0  # scores whose place new ones took, since their inputs have changed
+    left: Mapping[str, int] = field(default_factory=dict)  # scores that stay as they are, by reason
 
     def __add__(self, other: "ScoringRun") -> "ScoringRun":
         return ScoringRun(
@@ -79,6 +86,8 @@ class ScoringRun:
             account=self.account + other.account,
             new_scores=self.new_scores + other.new_scores,
             queued=self.queued + other.queued,
+            superseded=self.superseded + other.superseded,
+            left=dict(Counter(self.left) + Counter(other.left)),
         )
 
 
@@ -96,6 +105,8 @@ def score(use_case: UseCaseName, as_of: AsOf = None, version: Version = None, al
             f"+ {account.held:,} held + {account.excluded:,} excluded; {run.new_scores:,} new scores out, "
             f"{run.queued:,} queued for the EHR"
         )
+        if run.superseded:
+            tell(f"{use_case}: {run.superseded:,} earlier scores superseded, since their inputs have changed")
         return run
 
 
@@ -111,7 +122,8 @@ def score_part(house: House, this: Round, part: Part, run_id: str, dry_run: bool
     lake = house.open_snapshot(this.snapshot, part)
     run, is_done = none_yet(this), False
     while not is_done:
-        all_rows, is_done = due_rows(house, lake, this), True
+        find_anew = AnewIn(house=house, lake=lake, this=this, part=part)
+        all_rows, is_done = due_rows(house, lake, this, find_anew), True
         for rows in slices(all_rows):
             frame, holds = known_of(house, lake, this, part, rows.spine)
             scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
@@ -122,7 +134,7 @@ def score_part(house: House, this: Round, part: Part, run_id: str, dry_run: bool
             run += kept
             if all_rows.count > ROWS_AT_ONCE:
                 tell(f"{run.due:,} of {all_rows.count:,} rows of this part done")
-    return run
+    return replace(run, left=all_rows.left)
 
 
 def slices(rows: DueRows) -> Iterator[DueRows]:
@@ -136,7 +148,9 @@ def _as_recorded(house: House, run: ScoringRun, run_id: str) -> ScoringRun:
     """A run as its row in records has it: a part that was tried again says only what its last try came to."""
     with house.records.read() as connection:
         account, written = recorded_account(connection, run_id)
-    return replace(run, due=account.due, account=account, new_scores=written.scores, queued=written.outbox)
+        superseded = superseded_count(connection, run_id)
+    run = replace(run, due=account.due, account=account, superseded=superseded)
+    return replace(run, new_scores=written.scores, queued=written.outbox)
 
 
 def none_yet(this: Round) -> ScoringRun:
@@ -163,6 +177,7 @@ def batches(this: Round, rows: DueRows, frame: "pa.Table") -> list[Batch]:
             (newest, live, False),
             ("backfill", older, False),
             (newest, excluded(rows.live), True),
+            ("backfill", excluded(rows.backfill), True),
         ):
             of_site = part.filter(pc.equal(part["site_id"], site))
             found.append(Batch(purpose=purpose, stage=stage, frame=of_site, is_excluded=is_excluded))
@@ -238,6 +253,7 @@ def keep(
             stand_in_run(connection, run_id, this.as_of)
         if any(is_counted(connection, batch.rows, batch.under) for batch in scored):
             return None
+        superseded = sum(_supersede(connection, rows, batch, run_id) for batch in scored)
         for batch in scored:
             written += write_scores(
                 connection, batch.rows, batch.under, explanations=batch.explanations, identifier=identifier
@@ -249,6 +265,7 @@ def keep(
             account=sum((account_of(batch.rows) for batch in scored), RunAccount()),
             new_scores=written.scores,
             queued=written.outbox,
+            superseded=superseded,
         )
         add_to_run(
             connection,
@@ -260,6 +277,13 @@ def keep(
             snapshot_id=this.snapshot.snapshot_id,
         )
     return run
+
+
+def _supersede(connection: "Connection", rows: DueRows, batch: ScoredBatch, run_id: str) -> int:
+    """Let the scores give way to which those of this batch are made anew."""
+    keys = row_keys(batch.rows.keys) if rows.anew else []
+    ids = [score_id for key in keys for score_id in rows.anew.get(key, ())]
+    return supersede(connection, ids, run_id=run_id, at=batch.under.scored_at)
 
 
 def _identifier(house: House, use_case: str) -> Identifier:

@@ -30,6 +30,7 @@ LABEL_COLUMNS = ("encounter_id", "prediction_time", "label", "label_known_at", "
 ORDER = "order by prediction_time, encounter_id"
 # On a feed whose dates are moved, now lies after every date of every patient: no window there is still open.
 AFTER_ALL_DATES = datetime(2300, 1, 1, tzinfo=UTC)
+BEFORE_ALL_DATES = datetime(1, 1, 1, tzinfo=UTC)  # and nothing there is too old to be looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +200,8 @@ def run_sql(
         if feeds.num_rows == 0:
             continue
         mine = dict(given or {}) | ({} if cohort is None else {"cohort": _of_feeds(cohort, feeds)})
+        if is_date_shifted and "since" in mine:
+            mine["since"] = BEFORE_ALL_DATES
         rows = query(
             connection,
             f"with {named} select * from ({sql}) where {keep} {ORDER}",

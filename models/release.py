@@ -10,6 +10,37 @@ from integrations.tables import TABLES
 from models.cohort import COHORT_COLUMNS, ORDER, in_order, query, run_sql
 from models.use_case import UseCase
 
+IN_TIME = """
+(
+    released.released_at <= rows.prediction_time + $max_age
+    and (rows.horizon_starts_at is null or released.released_at < rows.horizon_starts_at + $horizon)
+)
+"""
+RELEASED_TOO_LATE = "held: what held them was released too late for their time, and counts from its release on"
+
+
+def released_too_late(
+    connection: duckdb.DuckDBPyConnection, rows: pa.Table, use_case: UseCase, released: pa.Table
+) -> int:
+    """Count the rows whose hold ended so late that the stay is not due once more: after max_age, or the horizon."""
+    if not released.num_rows:
+        return 0
+    found = query(
+        connection,
+        f"""
+        select count(*) as row_count
+        from rows
+        join released using (encounter_id, prediction_time)
+        where rows.excluded_reason is null
+        and not {IN_TIME}
+        """,
+        rows=rows,
+        released=released,
+        max_age=use_case.max_age,
+        horizon=use_case.horizon,
+    )
+    return int(found["row_count"][0].as_py())
+
 
 def due_after_release(
     connection: duckdb.DuckDBPyConnection, rows: pa.Table, use_case: UseCase, released: pa.Table
@@ -30,8 +61,7 @@ def due_after_release(
             on other.encounter_id = rows.encounter_id
             and other.prediction_time = released.released_at
         where rows.excluded_reason is null
-        and released.released_at <= rows.prediction_time + $max_age
-        and (rows.horizon_starts_at is null or released.released_at < rows.horizon_starts_at + $horizon)
+        and {IN_TIME}
         group by rows.encounter_id, released.released_at
         {ORDER}
         """,

@@ -134,7 +134,7 @@ def _apply(holds: pa.Table, frame: pa.Table, use_case: UseCase) -> tuple[dict[in
     for key, view, names, word in zip(row_keys(holds), *columns, strict=True):
         row = row_of_key.get(key)
         held = {f"{view}:{name}" for name in names}.intersection(use_case.features)
-        if row is not None:
+        if row is not None and held:
             reasons.setdefault(row, set()).add(f"{view}: {word}")
             held_of_row.setdefault(row, set()).update(held)
     for row, held in held_of_row.items():

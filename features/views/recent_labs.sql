@@ -5,8 +5,8 @@
 -- gases are arterial. Hematocrit counts however it was counted.
 -- A slope is that of the straight line nearest to the values (least squares, one value per collection time). It is added up in whole
 -- seconds and millionths of the unit, so that it does not depend on the order in which results are read.
--- A result of the last 7 d in quarantine holds the features of its analyte: they look back as far.
--- Beyond the hold window, 365 days: the median creatinine, which one value moves little, and the extremes of a longer stay.
+-- A result of the last 7 d in quarantine holds the features of its analyte: they look back as far. Creatinine of the last year holds
+-- its median of that year and the extremes of a longer stay as well.
 -- codes: 2160-0 creatinine mg_dl
 -- codes: 3094-0 bun mg_dl
 -- codes: 2951-2 sodium mmol_l
@@ -33,6 +33,8 @@
 -- codes: 2019-8 arterial_co2 mm_hg
 -- codes: 2703-7 arterial_o2 mm_hg
 -- hold window: 7 days
+-- longer hold window: 365 days creatinine_median_365d_mg_dl creatinine_to_median_365d_ratio
+-- longer hold window: 365 days creatinine_first_of_stay_mg_dl creatinine_lowest_of_stay_mg_dl creatinine_highest_of_stay_mg_dl
 -- owner: clinical informatics
 -- freshness: 6 hours
 with numbered as materialized (

@@ -63,7 +63,13 @@ def _document(use_case: str, found: "Explained") -> dict[str, Any]:
         }
         for each in found.features
     ]
-    return {"use_case": use_case, "snapshot_id": found.snapshot_id, **found.row, "features": features}
+    for each in features:
+        newer = found.newer.get(f"{each['view']}:{each['name']}")
+        each["is_other_since"] = newer is not None
+        each["value_since"] = newer.value if newer else each["value"]
+        each["facts_since"] = [asdict(fact) for fact in newer.facts] if newer else []
+    about = {"snapshot_id": found.snapshot_id, "score": found.score, "other_views": found.other_views}
+    return {"use_case": use_case, **about, **found.row, "features": features}
 
 
 def _lines(use_case: str, found: "Explained") -> Iterator[str]:
@@ -72,17 +78,36 @@ def _lines(use_case: str, found: "Explained") -> Iterator[str]:
     yield f"{use_case}: patient {row['patient_id']}, stay {row['encounter_id']}"
     state = f"excluded, {row['excluded_reason']}" if row["excluded_reason"] else "eligible"
     yield f"prediction time {row['prediction_time']:%Y-%m-%d %H:%M} UTC, {state}; snapshot {found.snapshot_id}"
+    yield from _of_score(found)
     for each in found.features:
         feature = each.feature
         yield ""
         yield f"{each.view}:{feature.name} = {_value(each.value)} ({feature.unit}; {feature.description})"
         yield from _facts_of(each, numbers)
+        if newer := found.newer.get(f"{each.view}:{feature.name}"):
+            yield f"  with what has come in since the score: {_value(newer.value)}, from:"
+            yield from _by_counts(newer.facts, numbers)
     yield ""
     yield "where these facts came from:"
     for (*_, place), number in numbers.items():
         yield f"  [{number}] {place}"
     changed = sum(each.is_other_today for each in found.features)
     yield f"{len(found.features)} features, {changed} of them are others with what is known today"
+    if found.score and found.newer:
+        yield f"{len(found.newer)} of them are others with what has come in since the score"
+
+
+def _of_score(found: "Explained") -> Iterator[str]:
+    """Which score these values were given to, or that there is none."""
+    score = found.score
+    if score is None:
+        yield "not scored yet: the values are those of the newest snapshot"
+        return
+    what = score["status"] if score["probability"] is None else f"risk {score['probability']:.6g}"
+    made = f"{score['scored_at']:%Y-%m-%d %H:%M} UTC by version {score['version']}, {score['purpose']}"
+    yield f"scored {made}: {what}; the values are those it was made of"
+    for view in found.other_views:
+        yield f"{view} was another SQL then: its values are those that were kept, their facts cannot be shown"
 
 
 WORDS = {

@@ -91,11 +91,12 @@ def _show_run(use_case: str, run: "ScoringRun", *, as_json: bool, is_plan: bool)
         "excluded": account.excluded,
         "new_scores": run.new_scores,
         "queued": run.queued,
+        "superseded": run.superseded,
+        "reasons": account.reasons,
+        "left": run.left,
     }
     if as_json:
-        print_json(
-            {"use_case": use_case, "version": run.version, "is_plan": is_plan, **figures, "reasons": account.reasons}
-        )
+        print_json({"use_case": use_case, "version": run.version, "is_plan": is_plan, **figures})
         return
     would = "would be " if is_plan else ""
     say(
@@ -105,6 +106,10 @@ def _show_run(use_case: str, run: "ScoringRun", *, as_json: bool, is_plan: bool)
     for reason, count in account.reasons.items():
         say(f"  {count:,} {reason}")
     say(f"{run.new_scores:,} scores {would}new, {run.queued:,} {would}queued for the EHR")
+    if run.superseded:
+        say(f"{run.superseded:,} scores {would}superseded by them: what they were made of has changed")
+    for reason, count in run.left.items():
+        say(f"{count:,} scores stay as they are, {reason}")
 
 
 SCORE_COLUMNS = (
@@ -129,6 +134,9 @@ def scores(
     use_case: UseCaseName,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    superseded: Annotated[
+        bool, typer.Option("--superseded", help="Instead, those in whose place others stand, as they were.")
+    ] = False,
 ) -> None:
     """Show the worklist: every score and held row, newest prediction time first, highest risk first."""
     from sqlalchemy import select
@@ -139,15 +147,17 @@ def scores(
     from models.catalog import check_name
 
     check_name(use_case)
+    its = (s.superseded_score if superseded else s.score).c
+    columns = (*SCORE_COLUMNS, "superseded_at") if superseded else SCORE_COLUMNS
     wanted = (
-        select(*(s.score.c[name] for name in SCORE_COLUMNS))
-        .where(s.score.c.use_case == use_case, s.score.c.status != "excluded")
-        .order_by(s.score.c.prediction_time.desc(), s.score.c.probability.desc(), s.score.c.score_id)
+        select(*(its[name] for name in columns))
+        .where(its.use_case == use_case, its.status != "excluded")
+        .order_by(its.prediction_time.desc(), its.probability.desc(), its.score_id)
     )
     with open_house().records.read() as connection:
         rows = [dict(row) for row in connection.execute(wanted).mappings()]
     if as_csv:
-        print_csv(SCORE_COLUMNS, rows)
+        print_csv(columns, rows)
     elif as_json:
         print_json({"scores": rows})
     else:
@@ -164,7 +174,7 @@ def scores(
             "reasons",
         )
         show_table(
-            f"scores of {use_case}",
+            f"{'superseded ' if superseded else ''}scores of {use_case}",
             [rename.get(name, name) for name in shown],
             ([row[name] for name in shown] for row in rows[:50]),
         )

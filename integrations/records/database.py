@@ -17,7 +17,7 @@ from integrations.full_disk import full_disk_is_a_fault
 from integrations.records.audit import NEW_HEAD, Anchor
 from integrations.records.kept_head import is_in_chain, keep_head, kept_head
 
-CURRENT_REVISION = "0004"  # the newest file of migrations/versions
+CURRENT_REVISION = "0005"  # the newest file of migrations/versions
 BUSY_TIMEOUT_MS = 30_000
 
 

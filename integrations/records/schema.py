@@ -327,6 +327,20 @@ score = Table(
     Index("score_by_time", "use_case", "prediction_time"),
 )
 
+# Scores whose inputs have changed since, as they were: the new one stands in `score`, under the same id if its version
+# and purpose are the same.
+superseded_score = Table(
+    "superseded_score",
+    metadata,
+    *(
+        Column(its.name, its.type, primary_key=its.name in ("score_id", "run_id"), nullable=its.nullable)
+        for its in score.c
+    ),
+    Column("superseded_at", INSTANT, nullable=False),
+    Column("superseded_by", String, ForeignKey("run.run_id"), nullable=False),
+    Index("superseded_score_by_time", "use_case", "prediction_time"),
+)
+
 outbox = Table(
     "outbox",
     metadata,

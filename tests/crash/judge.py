@@ -158,8 +158,9 @@ def _scores(_home: Path, db: sqlite3.Connection) -> Iterator[str]:
     ]:
         yield f"{count} outbox rows have no score"
     runs = (
+        "with made as (select run_id, score_id from score union all select run_id, score_id from superseded_score) "
         "select run.run_id, due, coalesce(scored + held + excluded, 0), count(score_id) "
-        "from run left join score using (run_id) where kind = 'score' group by run.run_id"
+        "from run left join made using (run_id) where kind = 'score' group by run.run_id"
     )
     for run_id, due, accounted, made in _list(db, runs):
         if made != accounted:

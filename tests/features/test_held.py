@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import insert
 
+from features.definitions import view
 from features.held import held_features, held_outcomes, released_holds
 from integrations.duck import connect
 from integrations.records import Records
@@ -85,18 +86,20 @@ def quarantine(sqlite_records: Records) -> Quarantine:
 
 @pytest.fixture
 def held(sqlite_records: Records, lake: duckdb.DuckDBPyConnection) -> Callable[..., list[tuple[str, str, str]]]:
-    """Ask which views are held for p1 at these times."""
+    """Ask which views are held for p1 at these times, or which features of them beyond the view's own hold window."""
 
     def ask(*times: str, as_of: datetime = AS_OF, patient: str = "ehr/000.p1") -> list[tuple[str, str, str]]:
         with sqlite_records.read() as connection:
-            found = held_features(connection, lake, spine_of(*times, patient=patient), VIEWS, as_of)
-        return [(f"{row['prediction_time']:%d %H:%M}", row["view"], row["reason"]) for row in found.to_pylist()]
+            found = held_features(connection, lake, spine_of(*times, patient=patient), VIEWS, as_of).to_pylist()
+        of_view = [row for row in found if not {*row["features"]} <= {*view(row["view"]).longer_hold_windows}]
+        return [(f"{row['prediction_time']:%d %H:%M}", row["view"], row["reason"]) for row in of_view]
 
     return ask
 
 
 Held = Callable[..., list[tuple[str, str, str]]]
 LABS = ("recent_labs", "impossible_value")
+RELEASED = {"released_at": at("15 12:00"), "released_by": "retry"}
 
 
 def test_a_quarantined_creatinine_holds_the_labs_for_7_d_from_when_it_is_known(
@@ -104,6 +107,24 @@ def test_a_quarantined_creatinine_holds_the_labs_for_7_d_from_when_it_is_known(
 ) -> None:
     quarantine()
     assert held("10 12:59", "10 13:00", "17 11:59", "17 12:00") == [("10 13:00", *LABS), ("17 11:59", *LABS)]
+
+
+def test_a_creatinine_of_the_last_year_holds_what_looks_back_a_year_and_nothing_else(
+    quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    longer = {
+        *("creatinine_first_of_stay_mg_dl", "creatinine_lowest_of_stay_mg_dl", "creatinine_highest_of_stay_mg_dl"),
+        *("creatinine_median_365d_mg_dl", "creatinine_to_median_365d_ratio"),
+    }
+    quarantine()
+    year = timedelta(days=365)
+    times = [at("17 11:59"), at("17 12:00"), at("10 11:59") + year, at("10 12:00") + year]
+    spine = spine_of(*["01 00:00"] * 4).set_column(3, "prediction_time", pa.array(times, INSTANT))
+    with sqlite_records.read() as connection:
+        found = held_features(connection, lake, spine, VIEWS, AS_OF).to_pylist()
+    assert [row["prediction_time"] for row in found] == times[:3]
+    assert [{*row["features"]} == longer for row in found] == [False, True, True]
+    assert {*found[0]["features"]} > longer
 
 
 def test_another_patient_and_a_code_of_no_view_hold_nothing(quarantine: Quarantine, held: Held) -> None:
@@ -130,6 +151,25 @@ def test_a_row_under_another_number_of_the_person_holds_while_the_link_is_known(
 ) -> None:
     quarantine(patient_id="ehr/000.a1", effective_at=at("04 06:00"), quarantined_at=at("04 07:00"))
     assert held("04 12:00", "05 12:00") == [("05 12:00", *LABS)]
+
+
+@pytest.mark.parametrize("year", [2001, 2150])
+def test_where_dates_are_moved_a_row_holds_at_its_own_time_until_it_is_released(
+    quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection, year: int
+) -> None:
+    quarantine(extract_id="history", effective_at=datetime(year, 1, 10, 12, tzinfo=UTC), **RELEASED)
+    times = [datetime(year, 1, 10, hour, tzinfo=UTC) for hour in (11, 12)]
+    spine = spine_of(*["01 00:00"] * 2).set_column(3, "prediction_time", pa.array(times, INSTANT))
+
+    def held_of(as_of: datetime) -> list[datetime]:
+        with sqlite_records.read() as connection:
+            return list(held_features(connection, lake, spine, VIEWS, as_of)["prediction_time"].to_pylist())
+
+    lake.execute("update feed set is_date_shifted = true")
+    assert held_of(at("15 11:59")) == times[1:]
+    assert held_of(at("15 12:00")) == []
+    lake.execute("update feed set is_date_shifted = false")
+    assert held_of(at("15 12:00")) == (times[1:] if year < 2024 else []), "by our clock it was not released by then"
 
 
 def test_a_row_whose_patient_or_code_cannot_be_read_holds_no_one(quarantine: Quarantine, held: Held) -> None:
@@ -167,6 +207,23 @@ def test_a_row_of_history_whose_time_cannot_be_read_may_be_of_any_time(quarantin
 def test_a_released_row_holds_only_what_was_asked_before_its_release(quarantine: Quarantine, held: Held) -> None:
     quarantine(released_at=at("11 09:00"), released_by="superseded")
     assert held("11 08:59", "11 09:00") == [("11 08:59", *LABS)]
+
+
+def test_a_result_of_long_ago_that_stays_in_quarantine_keeps_no_hold_from_ending(
+    quarantine: Quarantine, sqlite_records: Records, lake: duckdb.DuckDBPyConnection
+) -> None:
+    long_ago = at("01 12:00") - timedelta(days=30)
+    quarantine(effective_at=long_ago, quarantined_at=long_ago)
+
+    def released() -> list[object]:
+        with sqlite_records.read() as connection:
+            return list(released_holds(connection, lake, spine_of("10 18:00"), VIEWS, AS_OF)["released_at"].to_pylist())
+
+    assert released() == []
+    quarantine(released_at=at("11 09:00"), released_by="superseded")
+    assert released() == [at("11 09:00")]
+    quarantine()
+    assert released() == [], "one of the last days is not released"
 
 
 def test_a_hold_ends_with_the_last_release_and_not_before(

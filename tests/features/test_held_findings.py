@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import insert
 
+from features.definitions import view
 from features.held import held_features, held_outcomes, released_holds
 from integrations.duck import connect
 from integrations.records import Records
@@ -86,7 +87,8 @@ def held(sqlite_records: Records, lake: duckdb.DuckDBPyConnection) -> Ask:
     def ask(*times: str, as_of: datetime = AS_OF, **who: str) -> list[tuple[str, str]]:
         with sqlite_records.read() as db:
             found = held_features(db, lake, spine_of(*times, **who), VIEWS, as_of).to_pylist()
-        return [(f"{row['prediction_time']:%d %H:%M}", f"{row['view']}: {row['reason']}") for row in found]
+        of_view = [row for row in found if not {*row["features"]} <= {*view(row["view"]).longer_hold_windows}]
+        return [(f"{row['prediction_time']:%d %H:%M}", f"{row['view']}: {row['reason']}") for row in of_view]
 
     return ask
 

@@ -1,10 +1,19 @@
 """Who is due, night after night: each row is accounted for once, and nobody is passed over."""
 
+from dataclasses import replace
+
+import pytest
 from sqlalchemy import select
 
+from flows.commands.rounding import _show_run
+from flows.due import due_rows
+from flows.score import ScoringRun, batches
+from flows.standing import Anew
 from integrations.records import schema as s
+from models.release import RELEASED_TOO_LATE
+from models.rows import row_keys
 from models.score_records import RunAccount
-from tests.flows.ward import DAY, HOUR, NIGHT, Ward
+from tests.flows.ward import CASE, DAY, HOUR, NIGHT, Ward, round_at, with_ones
 
 
 def test_an_excluded_discharge_is_counted_on_the_first_night_and_on_no_other(ward: Ward) -> None:
@@ -22,6 +31,46 @@ def test_an_excluded_discharge_that_came_in_late_is_counted_once_as_well(ward: W
     ward.discharge("p2", NIGHT - 4 * HOUR, discharge_disposition="hospice")  # its extract was still on its way
     assert ward.score(NIGHT + DAY) == RunAccount(excluded=1, reasons={"to_hospice": 1})
     assert ward.score(NIGHT + 2 * DAY) == RunAccount()
+
+
+def test_a_hold_that_ends_too_late_for_its_time_scores_nobody_and_the_round_says_so(
+    ward: Ward, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        ward.discharge(name, NIGHT - 3 * HOUR)
+        ward.quarantine(name, "718-7", NIGHT - 6 * HOUR)
+    ward.score(NIGHT)
+    released = {"a": NIGHT + DAY, "b": NIGHT + 4 * DAY}  # max_age is 72 h
+    with ward.house.records.begin() as connection:
+        connection.execute(s.score.update().values(status="held", probability=None))
+        for name, at in released.items():
+            mine = s.quarantine.c.patient_id == f"ehr/{name}"
+            connection.execute(s.quarantine.update().where(mine).values(released_at=at, released_by="retry"))
+    this = replace(round_at(NIGHT + 5 * DAY), all_due=True)
+    rows = due_rows(ward.house, ward.lake(), this)
+    found = [(row["encounter_id"], row["prediction_time"]) for row in rows.backfill.to_pylist()]
+    assert found == [("ehr/a", NIGHT + DAY)]
+    assert rows.left == {RELEASED_TOO_LATE: 1}
+    _show_run(CASE.name, ScoringRun(purpose="silent", version=1, left=rows.left), as_json=False, is_plan=False)
+    assert f"1 scores stay as they are, {RELEASED_TOO_LATE}" in capsys.readouterr().out
+
+
+def test_a_row_whose_inputs_changed_is_due_anew_though_it_is_older_than_the_first_round(ward: Ward) -> None:
+    ward.discharge("a", NIGHT - 5 * DAY)
+    ward.discharge("died", NIGHT - 5 * DAY, discharge_disposition="died")
+    ward.score(NIGHT, all_due=True)
+    this = round_at(NIGHT)
+    assert due_rows(ward.house, ward.lake(), this).count == 0
+    rows = due_rows(
+        ward.house,
+        ward.lake(),
+        this,
+        lambda rows, standing: Anew(scores={key: ("of before",) for key in row_keys(rows)}),
+    )
+    found = {(row["encounter_id"], row["excluded_reason"]) for row in rows.backfill.to_pylist()}
+    assert found == {("ehr/a", None), ("ehr/died", "died")}
+    assert rows.spine["encounter_id"].to_pylist() == ["ehr/a"]
+    assert [batch.is_excluded for batch in batches(this, rows, with_ones(rows.spine))] == [False, True]
 
 
 def test_a_silent_look_at_the_past_before_going_live_takes_nobody_from_the_first_round(ward: Ward) -> None:

@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 from sqlalchemy import Connection, insert, update
 
-from flows.due import Round, with_released
+from flows.due import Round, released_rows, with_released
 from flows.house import Snapshot
 from flows.train import held_rows
 from integrations.duck import connect
@@ -48,11 +48,11 @@ def test_a_held_stay_is_due_again_at_the_release_and_a_scored_one_is_not(
         }
     )
     with sqlite_records.read() as connection:
-        assert with_released(connection, lake, THIS, rows) == rows
+        assert with_released(lake, THIS, rows, released_rows(connection, lake, THIS, rows)) == rows
     with sqlite_records.begin() as connection:
         connection.execute(update(s.quarantine).values(released_at=T + HOUR, released_by="superseded"))
     with sqlite_records.read() as connection:
-        again = with_released(connection, lake, THIS, rows).slice(2)
+        again = with_released(lake, THIS, rows, released_rows(connection, lake, THIS, rows)).slice(2)
     assert again.select(["encounter_id", "prediction_time"]).to_pylist() == [
         {"encounter_id": "ehr/e1", "prediction_time": T + HOUR}
     ]
@@ -72,6 +72,8 @@ def test_training_drops_rows_whose_features_or_outcome_are_held(sqlite_records: 
             ),
         }
     )
+    for name in THIS.case.feature_names:
+        rows = rows.append_column(name, pa.array([1.0] * 4))
     with sqlite_records.read() as connection:
         held = held_rows(connection, lake, replace(THIS, as_of=T + 30 * 24 * HOUR), rows)
     assert held["prediction_time"].to_pylist() == [T, T - 49 * HOUR]

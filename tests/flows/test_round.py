@@ -71,6 +71,16 @@ def test_scoring_the_same_time_again_adds_nothing(played: PlayedHospital) -> Non
     assert played.rounds.done("scores", USE_CASE, "--json").json == before
 
 
+def test_a_feed_that_is_live_supersedes_no_score_however_late_or_corrected_its_results_are(
+    played: PlayedHospital,
+) -> None:
+    engine = create_engine(f"sqlite:///{played.rounds.home / 'records.db'}")
+    with engine.connect() as connection:
+        corrected = "select count(*) from snapshot where snapshot_id > (select min(snapshot_id) from score)"
+        assert connection.execute(text(corrected)).scalar_one() > 0
+        assert connection.execute(text("select count(*) from superseded_score")).scalar_one() == 0
+
+
 def test_only_live_scores_go_back_and_each_once(played: PlayedHospital) -> None:
     scores = played.rounds.done("scores", USE_CASE, "--json").json["scores"]
     live = [row for row in scores if row["purpose"] == "live" and row["status"] == "scored"]

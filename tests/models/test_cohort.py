@@ -150,7 +150,10 @@ def test_two_numbers_of_one_person_share_a_person_id_once_they_are_linked(tmp_pa
     assert earlier["person_id"].to_pylist() == ["ehr/000.p1", "ehr/000.a1"]
 
 
-def test_on_a_feed_whose_dates_are_moved_every_window_has_closed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("moved_to", [2000, 2150])
+def test_on_a_feed_whose_dates_are_moved_every_window_has_closed_and_nothing_is_too_old(
+    tmp_path: Path, moved_to: int
+) -> None:
     connection = connect(tmp_path / "tmp", threads=1)
     day = timedelta(hours=24)
     feeds = [
@@ -158,7 +161,7 @@ def test_on_a_feed_whose_dates_are_moved_every_window_has_closed(tmp_path: Path)
         Feed(source="old", site_id="old", time_zone="UTC", lateness=day, is_date_shifted=True),
     ]
     facts: dict[str, list[dict[str, object]]] = {"patient": [], "encounter": []}
-    for source, year in (("ehr", 2024), ("old", 2150)):
+    for source, year in (("ehr", 2024), ("old", moved_to)):
         head = {"source": source, "site_id": "demo", "patient_id": f"{source}/p", "is_retracted": False}
         tail = {"is_available_at_inferred": True, "extract_id": "x", "source_file": "f", "source_line": 1}
         born = {"birth_date": datetime(year - 60, 1, 1).date(), "available_at": datetime(year - 1, 1, 1, tzinfo=UTC)}
@@ -173,6 +176,7 @@ def test_on_a_feed_whose_dates_are_moved_every_window_has_closed(tmp_path: Path)
         "ehr/e": "window_open",
         "old/e": "not_readmitted",
     }
+    assert cohort(connection, READMISSION, AS_OF, since=AS_OF - day)["encounter_id"].to_pylist() == ["old/e"]
 
 
 # --- what is not in order ---------------------------------------------------------------------------------------------

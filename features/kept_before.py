@@ -1,0 +1,67 @@
+"""What a view kept for a row when the row was scored, and whether it is what it keeps now."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from integrations.duck import quoted
+
+SAME = """
+with kept as (
+    select
+        s.spine_row,
+        s.snapshot_id as scored_by,
+        epoch_us(k.created_at) - epoch_us(k.prediction_time) as kept_by,
+        row({features}) as features
+    from numbered_spine as s
+    join read_parquet({files}) as k
+        on k.encounter_id = s.encounter_id
+        and k.prediction_time = s.prediction_time
+    where k.prediction_time between $min and $max
+)
+
+select spine_row
+from kept
+group by spine_row
+having max_by(features, kept_by) filter (where kept_by <= scored_by) = max_by(features, kept_by)
+"""
+
+
+def same_since(
+    connection: duckdb.DuckDBPyConnection, folder: Path, features: Sequence[str], spine: pa.Table
+) -> pa.BooleanArray:
+    """Say of each spine row, with its snapshot_id, whether the view kept then what it keeps now; no if unknown."""
+    if not spine.num_rows or not any(folder.glob("*.parquet")):
+        return pa.array([False] * spine.num_rows, pa.bool_())
+    numbers = pa.array(range(spine.num_rows), pa.int64())
+    span = pc.min_max(spine["prediction_time"]).as_py()
+    named = ", ".join(f"k.{name}" for name in features)
+    connection.register("numbered_spine", spine.append_column("spine_row", numbers))
+    try:
+        sql = SAME.format(features=named, files=quoted(folder / "*.parquet"))
+        same = connection.sql(sql, params=span).to_arrow_table()["spine_row"]
+    finally:
+        connection.unregister("numbered_spine")
+    return pc.is_in(numbers, same.combine_chunks())
+
+
+def kept_then(connection: duckdb.DuckDBPyConnection, folder: Path, spine: pa.Table) -> dict[str, float | None]:
+    """Return what the view kept of one row, with its snapshot_id, by feature; nothing where it keeps none of then."""
+    if not any(folder.glob("*.parquet")):
+        return {}
+    [row] = spine.select(["encounter_id", "prediction_time", "snapshot_id"]).to_pylist()
+    rows = connection.sql(
+        f"""
+        from read_parquet({quoted(folder / "*.parquet")})
+        where encounter_id = $encounter_id
+        and prediction_time = $prediction_time
+        and epoch_us(created_at) - epoch_us(prediction_time) <= $snapshot_id
+        order by created_at desc
+        limit 1
+        """,
+        params=row,
+    ).to_arrow_table()
+    return {name: value for kept in rows.to_pylist() for name, value in kept.items()}
