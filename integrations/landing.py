@@ -21,6 +21,7 @@ from typing import Any
 from integrations.errors import NotInOrder, Refused
 from integrations.full_disk import full_disk_is_a_fault
 from integrations.limits import DEFAULT_LIMITS, Limits, beyond
+from integrations.litter import is_litter
 from integrations.sent import CHUNK, MOST_VALUES, Unpacking, count_lines, json_depth, value_count
 
 MANIFEST = "manifest.json"
@@ -158,8 +159,28 @@ def _bulk_manifest(sent: dict[str, Any]) -> dict[str, Any]:
     return _bulk_manifest(sent["sent_manifest"] or {}) if "sent_manifest" in sent else sent
 
 
-def names_in(path: Path, most: int) -> list[str]:
-    """The files under `path`, relative, in order. Links and what is no plain file are refused, not skipped."""
+def names_in(path: Path, most: int, *, any_name: bool = False) -> list[str]:
+    """The files under `path`, relative, in order, without what an operating system left there by itself.
+
+    Links and what is no plain file are refused, not skipped; so are names that are not plain, unless any_name.
+    """
+    names = [name for name in _every_name(path, most) if not is_litter(name)]
+    if not any_name and not all(PLAIN_NAME.fullmatch(part) for name in names for part in name.split("/")):
+        raise Refused("a file name is not plain", where=str(path), to_do="use letters, digits, . _ - and blanks")
+    return names
+
+
+def litter_count(path: Path, most: int) -> int:
+    """How many files under `path` an operating system left there by itself."""
+    return sum(map(is_litter, _every_name(path, most)))
+
+
+def place_of(number: int, count: int) -> str:
+    """Say which file of an extract is meant without its name, which may be that of a patient or a stay."""
+    return f"file {number:,} of {count:,} by name"
+
+
+def _every_name(path: Path, most: int) -> list[str]:
     if path.is_symlink():
         raise Refused("the extract is a link", where=str(path), to_do="give the folder or file itself")
     if path.is_file():
@@ -172,13 +193,9 @@ def names_in(path: Path, most: int) -> list[str]:
         raise beyond(f"there are more than {most:,} files and folders", str(path), "most_files")
     found = sorted(item for item in found if item.is_symlink() or not item.is_dir())
     base = path.parent if path.is_file() else path
-    names = [item.relative_to(base).as_posix() for item in found]
-    for item, name in zip(found, names, strict=True):
-        if item.is_symlink() or not item.is_file():
-            raise Refused("a link or special file is not taken", where=str(base), to_do="send plain files")
-        if not all(PLAIN_NAME.fullmatch(part) for part in name.split("/")):
-            raise Refused("a file name is not plain", where=str(base), to_do="use letters, digits, . _ - and blanks")
-    return names
+    if any(item.is_symlink() or not item.is_file() for item in found):
+        raise Refused("a link or special file is not taken", where=str(base), to_do="send plain files")
+    return [item.relative_to(base).as_posix() for item in found]
 
 
 def sha256_of(path: Path) -> str:
@@ -190,16 +207,17 @@ def sha256_of(path: Path) -> str:
 def _copies(path: Path, folder: Path, names: list[str], limits: Limits) -> Iterator[LandedFile]:
     """Copy the files one by one; what packed ones come to is counted together."""
     left = limits.largest_unpacked
-    for name in names:
-        digest, size = _copy(path if path.is_file() else path / name, folder / name, name, limits.largest_file)
-        reading = Unpacking(name, left)
+    for number, name in enumerate(names, 1):
+        place = place_of(number, len(names))
+        digest, size = _copy(path if path.is_file() else path / name, folder / name, place, limits.largest_file)
+        reading = Unpacking(name, left, place)
         chunks = () if name.endswith(".parquet") else reading.chunks(folder / name)
         lines = count_lines(chunks)
         left = reading.left
         yield LandedFile(name=name, sha256=digest, bytes=size, lines=lines)
 
 
-def _copy(origin: Path, target: Path, name: str, most: int) -> tuple[str, int]:
+def _copy(origin: Path, target: Path, place: str, most: int) -> tuple[str, int]:
     """Copy a file, and return its sha256 and size. Stops at so many bytes, whatever its size was said to be."""
     _make_folders(target.parent)
     digest, size = hashlib.sha256(), 0
@@ -209,7 +227,7 @@ def _copy(origin: Path, target: Path, name: str, most: int) -> tuple[str, int]:
             digest.update(chunk)
             size += len(chunk)
             if size > most:
-                raise beyond(f"a file is larger than {most:,} bytes", name, "largest_file")
+                raise beyond(f"a file is larger than {most:,} bytes", place, "largest_file")
             writer.write(chunk)
         writer.flush()
         os.fsync(writer.fileno())

@@ -24,7 +24,7 @@ def envelope(path: Path, files: dict[str, bytes], **changes: int) -> Path:
 
 
 def taken(path: Path, home: Path, limits: Limits = SMALL) -> dict[str, bytes]:
-    root = without_envelopes(path, home / "needed", limits)
+    root, _ = without_envelopes(path, home / "needed", limits)
     return {each.relative_to(root).as_posix(): each.read_bytes() for each in sorted(root.rglob("*")) if each.is_file()}
 
 
@@ -43,7 +43,7 @@ def test_a_folder_with_a_zip_gives_its_other_files_too_each_where_it_lay(tmp_pat
 def test_what_holds_no_zip_is_not_copied(tmp_path: Path) -> None:
     (tmp_path / "sent").mkdir()
     (tmp_path / "sent" / "1.txt").write_bytes(b"a\n1\n")
-    assert without_envelopes(tmp_path / "sent", tmp_path / "needed", SMALL) == tmp_path / "sent"
+    assert without_envelopes(tmp_path / "sent", tmp_path / "needed", SMALL) == (tmp_path / "sent", 0)
 
 
 @pytest.mark.parametrize(
