@@ -93,7 +93,8 @@ select
     out_of_scope_reason is not null as is_empty,
     out_of_scope_reason,
     record_id as patient_id,
-    record_id as encounter_id,
+    -- an outcome whose stay is not known is no version of it, so a stay that comes without outcome does not replace it
+    case when problem is distinct from 'unknown_stay' then record_id end as encounter_id,
     'inpatient' as class,
     '2000-01-01 00:00:00' as effective_at,
     '2000-01-01 00:00:00' as started_at,
