@@ -40,6 +40,7 @@ class Asked:
     ingested: dict[str, Any]
     run: dict[str, Any]
     scores: dict[str, dict[str, str]]  # by RecordID
+    beside: str
     known: dict[str, dict[str, str]]
     learnt: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -63,12 +64,14 @@ def asked(needs_shared: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     trained = rounds.done("train", NAME, "--json").json
     ingested = rounds.done("ingest", "physionet2012", "--from", str(home / "without"), "--json").json
     run = rounds.done("score", NAME, "--all-due", "--version", str(trained["version"]), "--json").json
-    rows = csv.DictReader(io.StringIO(rounds.done("scores", NAME, "--csv").out))
+    listed = rounds.done("scores", NAME, "--csv")
+    rows = csv.DictReader(io.StringIO(listed.out))
     return Asked(
         trained=trained,
         ingested=ingested,
         run=run,
         scores={row["source_encounter_id"]: row for row in rows},
+        beside=listed.err,
         known=outcomes(shared),
         learnt=learnt,
         held_out=held_out,
@@ -118,12 +121,18 @@ def test_odd_files_are_scored_where_there_is_a_patient_to_speak_of(asked: Asked)
     assert status == {
         "999001": "excluded",
         "999002": "scored",
-        "999003": "excluded",
+        "999003": "scored",
         "999004": "held",
         "999005": "scored",
         "999006": "excluded",
     }
-    assert asked.run["reasons"]["icu_care: age_charted_years not measured"] == 3
+    assert asked.run["reasons"]["nothing measured"] == 2
+    assert "excluded, and not in the list: 2 nothing measured" in asked.beside
+
+
+def test_who_hands_in_stays_has_a_row_or_a_reason_for_each(asked: Asked) -> None:
+    listed = [name for name in (*asked.held_out, *ODD) if name in asked.scores]
+    assert len(listed) + asked.run["excluded"] == HELD_OUT + len(ODD)
 
 
 def died_of(asked: Asked, names: tuple[str, ...]) -> Any:
