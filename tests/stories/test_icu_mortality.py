@@ -59,6 +59,8 @@ def asked(needs_shared: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     shutil.copyfile(shared / "Outcomes-a.txt", home / "with" / "Outcomes-a.txt")
     for name, text in ODD.items():
         (home / "without" / f"{name}.txt").write_bytes(text.encode())
+    for name in (".DS_Store", "list of stays (1).docx", "999007.txt"):
+        (home / "without" / name).write_bytes(b"")
     rounds = Rounds(home / "home")
     rounds.done("ingest", "physionet2012", "--from", str(home / "with"))
     trained = rounds.done("train", NAME, "--json").json
@@ -83,6 +85,14 @@ def test_every_line_of_the_stays_is_accounted_for(asked: Asked) -> None:
         parts = ("mapped", "unchanged", "out_of_scope", "waiting", "quarantined")
         assert account["received"] == sum(account[part] for part in parts), table
     assert asked.ingested["accounts"]["encounter"]["mapped"] == HELD_OUT + len(ODD)
+
+
+def test_files_that_are_no_stays_are_told_and_stop_nothing(asked: Asked) -> None:
+    assert asked.ingested["litter_count"] == 1
+    assert asked.ingested["files_left_out"] == {
+        "its name is not that of a stay (six digits and .txt), nor of outcomes": 1
+    }
+    assert asked.ingested["accounts"]["encounter"]["quarantined"] == 1, "the empty file"
 
 
 def test_the_gate_judges_by_patients_who_were_left_out(asked: Asked) -> None:
