@@ -152,7 +152,7 @@ def _refuse_lacking(name: str, declared: TabularInput, files: Sequence[Path]) ->
     for number, path in enumerate(files, 1):
         if lack := lack_of(path, declared):
             raise Refused(
-                f"{lack} in a file of the extract",
+                f"a file of the extract cannot be read: {lack}",
                 where=f"input {name}, file {number} of {len(files)} by name",
                 to_do=f"send it with the columns {', '.join(declared.columns)}, in any order; others are not read",
             )

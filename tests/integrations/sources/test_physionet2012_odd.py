@@ -207,7 +207,7 @@ def test_outcomes_need_three_columns_in_any_order_and_the_error_says_which_is_mi
     with pytest.raises(Refused) as refused:
         desk.ingested()
     assert str(refused.value).splitlines() == [
-        "no column Length_of_stay in a file of the extract",
+        "a file of the extract cannot be read: no column Length_of_stay",
         "where: input outcomes, file 1 of 1 by name",
         "do: send it with the columns RecordID, Length_of_stay, In-hospital_death, in any order; others are not read",
     ]

@@ -121,7 +121,7 @@ def test_a_file_that_lacks_a_column_is_refused_by_its_number_where_it_is_no_reco
     with pytest.raises(Refused) as refused:
         ward.stage("patient", "patient_id")
     assert str(refused.value).splitlines() == [
-        "no column fate in a file of the extract",
+        "a file of the extract cannot be read: no column fate",
         "where: input fates, file 1 of 1 by name",
         "do: send it with the columns stay, fate, in any order; others are not read",
     ]
