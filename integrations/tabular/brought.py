@@ -102,10 +102,10 @@ class _Taking:
     def _open(self, name: str) -> int:
         """Open a new file of this name; a second one of it lies in a folder of its own, where any name is taken."""
         for target in (self.folder / name, self.folder / f"again-{self.count}" / name):
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
+                target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
+            except (FileExistsError, NotADirectoryError):  # a file of this name, or of that of a folder above it
                 if not self.any_name:
                     break
         raise Refused(
