@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ from integrations.contract import ANY_FILE, Contract, matches
 from integrations.errors import Refused, WrongUsage
 from integrations.full_disk import full_disk_is_a_fault
 from integrations.ingest import ledger
-from integrations.landing import Landed, LandedFile, litter_count
+from integrations.landing import Landed, LandedFile
+from integrations.names import litter_count
 from integrations.sent import SentRecord, Unpacking, sent_record
 
 NO_TABLE = "none"  # the account of files that feed no table
@@ -67,6 +69,15 @@ def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[
         globs.sort(key=lambda glob: glob == ANY_FILE)
         left_out.setdefault(globs[0], []).append(file)
     return left_out
+
+
+def counts_left_out(contract: Contract, files: Sequence[LandedFile]) -> dict[str, int]:
+    """How many files feed no table, by why."""
+    why = {**BESIDE, **contract.files_out_of_scope}
+    counts: Counter[str] = Counter()
+    for glob, left_out in files_out_of_scope(contract, files).items():
+        counts[why.get(glob, LOOKED_UP)] += len(left_out)
+    return dict(counts)
 
 
 def needed_part(contract: Contract, path: Path, temp: Path) -> tuple[Path, int]:

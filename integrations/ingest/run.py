@@ -1,6 +1,5 @@
 """Ingest one extract: land it, load every table of it, take up what waited, and make it visible in one transaction."""
 
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from integrations.ingest.commit import Ingested, commit
 from integrations.ingest.doors import (
     LOOKED_UP,
     NO_TABLE,
+    counts_left_out,
     files_of,
     files_out_of_scope,
     line_count,
@@ -193,7 +193,7 @@ def _load_landed(
         quarantined=quarantined_by_reason(connection, landed.extract_id),
         snapshot_id=snapshot_id,
         set_aside=tuple(_set_aside(connection, ingested)) if dry_run else (),
-        files_left_out=_files_left_out(opening.contract, landed.files),
+        files_left_out=counts_left_out(opening.contract, landed.files),
         undecided=tuple(ingested.undecided),
         found=tuple(ingested.found),
     )
@@ -274,13 +274,6 @@ def _count_left_out(contract: Contract, ingested: Ingested) -> None:
         ingested.files_left_out[glob] = sum(record_count(file) for file in files)
     if count := sum(ingested.files_left_out.values()):
         ingested.accounts[NO_TABLE] = TableAccount(received=count, out_of_scope=count)
-
-
-def _files_left_out(contract: Contract, files: tuple[LandedFile, ...]) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for glob, left_out in files_out_of_scope(contract, files).items():
-        counts[contract.files_out_of_scope.get(glob, LOOKED_UP)] += len(left_out)
-    return dict(counts)
 
 
 def _set_aside(connection: duckdb.DuckDBPyConnection, ingested: Ingested) -> list[SetAside]:

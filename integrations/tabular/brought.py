@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from integrations.errors import Refused
-from integrations.landing import PLAIN_NAME, names_in, place_of
 from integrations.limits import Limits, beyond
 from integrations.litter import is_litter
+from integrations.names import PLAIN_NAME, names_in, place_of
 from integrations.sent import CHUNK
 
 ENDING = ".zip"
