@@ -27,6 +27,11 @@ def say(sentence: str = "") -> None:
     console.print(sentence, markup=False, soft_wrap=True)
 
 
+def say_beside(sentence: str) -> None:
+    """Print one sentence where it is no part of the data that a command prints."""
+    print(sentence, file=sys.stderr)
+
+
 def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows as a table; numbers stand right."""
     listed = [list(row) for row in rows]

@@ -19,9 +19,11 @@ from integrations.declared import load_declared
 from integrations.errors import WrongUsage
 from integrations.limits import DEFAULT_LIMITS, Limits
 from integrations.tables import TABLES
+from integrations.tabular_input import TabularInput
 
 SOURCES = Path(__file__).resolve().parent / "sources"
 FILE_NAME = "contract.yaml"
+ANY_FILE = "*"  # under files_out_of_scope: whatever nothing else names
 # What of a table a feed may say that it does not tell: features cannot take it for none.
 NOT_TOLD = {"encounter": {"emergency", "observation", "ambulatory"}, "procedure": {"of_this_stay"}}
 # What messages and studies bring.
@@ -69,23 +71,6 @@ class PatientsOf(BaseModel):
     assigning_authorities: tuple[str, ...] = ()
 
 
-class TabularInput(BaseModel):
-    """Files of a tabular extract that mapping SQL sees as one relation of texts; a null word stands for nothing.
-
-    record: what one record is, a `line`, or the whole `file`: then the relation has record_id, the file's name without
-    folder and ending, and no column of its lines. if_absent: the columns of files that an extract may come without.
-    """
-
-    model_config = STRICT
-
-    files: tuple[str, ...] = Field(min_length=1)
-    delimiter: str = Field(",", min_length=1, max_length=1)
-    encoding: Literal["utf-8", "windows-1252", "latin-1"] = "utf-8"
-    null_words: tuple[str, ...] = ("",)
-    record: Literal["line", "file"] = "line"
-    if_absent: tuple[str, ...] = ()
-
-
 class Messages(BaseModel):
     """How an HL7 v2 sender writes. encoding: of messages that do not say (MSH-18).
 
@@ -114,7 +99,7 @@ class Messages(BaseModel):
 class TableContract(BaseModel):
     """How the feed fills one canonical table.
 
-    records: of several inputs that read these files, the one whose records are the table's. A file of a stay may be one
+    records: of several inputs that read these files, those whose records are the table's. A file of a stay may be one
     record for the table of stays, and one record a line for that of results.
     """
 
@@ -123,10 +108,15 @@ class TableContract(BaseModel):
     files: tuple[str, ...] = Field(min_length=1)
     view: str | None = None
     mapping: str | None = None
-    records: str | None = None
+    records: str | tuple[str, ...] = ()
     history: History
     dates_alone: dict[str, Literal["start_of_day", "end_of_day"]] = {}
     not_told: tuple[str, ...] = ()  # classes of encounters; procedures of_this_stay, coded after it
+
+    @property
+    def records_of(self) -> tuple[str, ...]:
+        """The inputs that `records` names."""
+        return (self.records,) if isinstance(self.records, str) else self.records
 
 
 class Contract(BaseModel):
@@ -208,8 +198,9 @@ class Contract(BaseModel):
                 raise ValueError(f"{name} of a tabular feed needs a mapping, such as {name}.sql")
             if unknown := sorted(set(table.files) - declared):
                 raise ValueError(f"{name}: {unknown[0]} belongs to no input")
-            if table.records and not set(table.files) <= set(self._files_of(table.records)):
-                raise ValueError(f"{name}: {table.records} is no input that reads all its files")
+            read = {glob for each in table.records_of for glob in self._files_of(each)}
+            if table.records and not set(table.files) <= read:
+                raise ValueError(f"{name}: {', '.join(table.records_of)}: no inputs that read all its files")
         return self
 
     def _files_of(self, source: str) -> tuple[str, ...]:
@@ -261,6 +252,16 @@ class Contract(BaseModel):
     def is_fetched(self) -> bool:
         """Whether the feed is asked for, and does not only come."""
         return self.export is not None or self.qido is not None
+
+    @property
+    def takes_any_file(self) -> bool:
+        """Whether a file that nothing names is out of scope, and so no name is too strange."""
+        return ANY_FILE in self.files_out_of_scope
+
+    @property
+    def files_that_are_records(self) -> tuple[str, ...]:
+        """The files whose name says whose records they hold."""
+        return tuple(glob for each in self.inputs.values() if each.record == "file" for glob in each.files)
 
     @property
     def has_own_patients(self) -> bool:

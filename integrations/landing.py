@@ -7,27 +7,24 @@ sender's own manifest, or is more than the limits of its contract allow, is refu
 import hashlib
 import json
 import os
-import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from integrations.errors import NotInOrder, Refused
 from integrations.full_disk import full_disk_is_a_fault
 from integrations.limits import DEFAULT_LIMITS, Limits, beyond
+from integrations.names import names_in, place_of
 from integrations.sent import CHUNK, MOST_VALUES, Unpacking, count_lines, json_depth, value_count
 
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST, DEEPEST_MANIFEST = 16 << 20, 100  # bytes: room for 20,000 files, and the sender's within ours
 ARRIVING = ".arriving-"
-# Letters, digits and a few signs: no pattern sign that a reader could take for more than one file.
-PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+,@ -]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,29 +155,6 @@ def _bulk_manifest(sent: dict[str, Any]) -> dict[str, Any]:
     return _bulk_manifest(sent["sent_manifest"] or {}) if "sent_manifest" in sent else sent
 
 
-def names_in(path: Path, most: int) -> list[str]:
-    """The files under `path`, relative, in order. Links and what is no plain file are refused, not skipped."""
-    if path.is_symlink():
-        raise Refused("the extract is a link", where=str(path), to_do="give the folder or file itself")
-    if path.is_file():
-        found = [path]
-    elif path.is_dir():
-        found = list(islice(path.rglob("*"), most + 1))
-    else:
-        raise Refused("there is no such file or folder", where=str(path), to_do="check --from")
-    if len(found) > most:
-        raise beyond(f"there are more than {most:,} files and folders", str(path), "most_files")
-    found = sorted(item for item in found if item.is_symlink() or not item.is_dir())
-    base = path.parent if path.is_file() else path
-    names = [item.relative_to(base).as_posix() for item in found]
-    for item, name in zip(found, names, strict=True):
-        if item.is_symlink() or not item.is_file():
-            raise Refused("a link or special file is not taken", where=str(base), to_do="send plain files")
-        if not all(PLAIN_NAME.fullmatch(part) for part in name.split("/")):
-            raise Refused("a file name is not plain", where=str(base), to_do="use letters, digits, . _ - and blanks")
-    return names
-
-
 def sha256_of(path: Path) -> str:
     """The checksum of a file, as a manifest of landing has it."""
     with path.open("rb") as file:
@@ -190,16 +164,17 @@ def sha256_of(path: Path) -> str:
 def _copies(path: Path, folder: Path, names: list[str], limits: Limits) -> Iterator[LandedFile]:
     """Copy the files one by one; what packed ones come to is counted together."""
     left = limits.largest_unpacked
-    for name in names:
-        digest, size = _copy(path if path.is_file() else path / name, folder / name, name, limits.largest_file)
-        reading = Unpacking(name, left)
+    for number, name in enumerate(names, 1):
+        place = place_of(number, len(names))
+        digest, size = _copy(path if path.is_file() else path / name, folder / name, place, limits.largest_file)
+        reading = Unpacking(name, left, place)
         chunks = () if name.endswith(".parquet") else reading.chunks(folder / name)
         lines = count_lines(chunks)
         left = reading.left
         yield LandedFile(name=name, sha256=digest, bytes=size, lines=lines)
 
 
-def _copy(origin: Path, target: Path, name: str, most: int) -> tuple[str, int]:
+def _copy(origin: Path, target: Path, place: str, most: int) -> tuple[str, int]:
     """Copy a file, and return its sha256 and size. Stops at so many bytes, whatever its size was said to be."""
     _make_folders(target.parent)
     digest, size = hashlib.sha256(), 0
@@ -209,7 +184,7 @@ def _copy(origin: Path, target: Path, name: str, most: int) -> tuple[str, int]:
             digest.update(chunk)
             size += len(chunk)
             if size > most:
-                raise beyond(f"a file is larger than {most:,} bytes", name, "largest_file")
+                raise beyond(f"a file is larger than {most:,} bytes", place, "largest_file")
             writer.write(chunk)
         writer.flush()
         os.fsync(writer.fileno())

@@ -30,6 +30,7 @@ class Unpacking:
 
     name: str
     left: int
+    place: str = ""  # what an error calls the file, where its name may be that of a patient
 
     def chunks(self, path: Path) -> Iterator[bytes]:
         """Yield the file, unpacked. Raises Refused when it is cut off or broken, or comes to more than is left."""
@@ -40,11 +41,15 @@ class Unpacking:
                 while chunk := file.read(CHUNK):
                     self.left -= len(chunk) if is_packed else 0
                     if self.left < 0:
-                        raise beyond("packed files come to more than they may", self.name, "largest_unpacked")
+                        raise beyond(
+                            "packed files come to more than they may", self.place or self.name, "largest_unpacked"
+                        )
                     yield chunk
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise Refused(
-                "a compressed file is cut off or broken", where=self.name, to_do="ask the sender for it again"
+                "a compressed file is cut off or broken",
+                where=self.place or self.name,
+                to_do="ask the sender for it again",
             ) from error
 
 

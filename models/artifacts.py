@@ -25,6 +25,7 @@ TRUSTED_TYPES = (
     "models.estimators.CalibratedGradientBoosting",
     "models.linear.CalibratedLinear",
     "models.linear.KinkedLines",
+    "models.linear.RankedLines",
     "models.mean.CalibratedMean",
     "models.mean.MeanMargin",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",

@@ -66,7 +66,8 @@ class UseCase:
     max_age: timedelta  # live: older prediction_times are scored with purpose backfill
     schedule_hours: tuple[int, ...]  # hospital time, hours of the day at which a round is due; as in prefect.yaml
     features: tuple[str, ...]  # "feature_view:feature"
-    required: tuple[str, ...]  # features without which no score is made: held, it is held; not measured, excluded
+    # Features without which no score is made: held, it is held; not measured, excluded. None: only who has nothing is.
+    required: tuple[str, ...]
     estimator: Callable[[int], Any] = field(repr=False)  # seed -> unfitted scikit-learn pipeline
     gate: PromotionGate
     monitoring: Monitoring

@@ -100,7 +100,8 @@ def _what_it_sees(use_case: UseCase) -> Iterator[str]:
     yield "## What the model sees"
     yield (
         "Only what was known at the prediction time. A feature whose data lie in quarantine is held: a required one "
-        "holds the score, an optional one flags it. A row whose required feature was not measured is excluded."
+        "holds the score, an optional one flags it. A row whose required feature was not measured is excluded"
+        + ("." if use_case.required else "; here none is required, and only a row with nothing measured is.")
     )
     yield table(("Feature", "Unit", "What it is", "Need", "View"), rows)
 

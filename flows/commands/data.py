@@ -85,6 +85,8 @@ def ingest(
                 "snapshot_id": result.snapshot_id,
                 "accounts": accounts,
                 "quarantined": result.quarantined,
+                "files_left_out": result.files_left_out,
+                "litter_count": result.litter_count,
                 "findings": [vars(each) for each in result.found],
             }
         )
@@ -92,11 +94,15 @@ def ingest(
     if not result.extract_id:
         say(f"nothing was heard for {source} since the last ingest: nothing changes")
         return
+    if result.litter_count:
+        say(f"{result.litter_count:,} files left aside: an operating system put them there by itself")
     if not result.is_new:
         say(f"this extract was ingested before, as {result.extract_id}: nothing changes")
         return
     title = f"{'plan for' if dry_run else 'extract'} {result.extract_id}, in source records"
     show_table(title, ("table", *names), ([table, *one.values()] for table, one in accounts.items()))
+    for reason, count in result.files_left_out.items():
+        say(f"files out of scope: {count:,} {reason}")
     for reason, count in result.quarantined.items():
         say(f"quarantined: {count:,} {reason}")
     if result.quarantined:

@@ -127,6 +127,8 @@ SCORE_COLUMNS = (
     "stage",
     "purpose",
     "reasons",
+    "run_id",
+    "scored_at",
 )
 
 
@@ -138,13 +140,17 @@ def scores(
         bool, typer.Option("--superseded", help="Instead, those in whose place others stand, as they were.")
     ] = False,
 ) -> None:
-    """Show the worklist: every score and held row, newest prediction time first, highest risk first."""
+    """Show the worklist: every score and held row, newest prediction time first, highest risk first.
+
+    Who was excluded is counted beside it, by reason.
+    """
     from sqlalchemy import select
 
     from flows.house import open_house
-    from flows.screen import print_csv
+    from flows.screen import print_csv, say_beside
     from integrations.records import schema as s
     from models.catalog import check_name
+    from models.score_records import excluded_by_reason
 
     check_name(use_case)
     its = (s.superseded_score if superseded else s.score).c
@@ -156,10 +162,13 @@ def scores(
     )
     with open_house().records.read() as connection:
         rows = [dict(row) for row in connection.execute(wanted).mappings()]
+        excluded = excluded_by_reason(connection, use_case)
+    for reason, count in excluded.items() if not as_json else ():
+        say_beside(f"excluded, and not in the list: {count:,} {reason}")
     if as_csv:
         print_csv(columns, rows)
     elif as_json:
-        print_json({"scores": rows})
+        print_json({"scores": rows, "excluded": excluded})
     else:
         rename = {"source_encounter_id": "encounter", "is_at_or_above_threshold": "act"}
         shown = (

@@ -17,8 +17,9 @@ import orjson
 from integrations.dicomweb.needed import needed_line, needed_study, stand_in
 from integrations.dicomweb.tags import Tag
 from integrations.errors import Refused
-from integrations.landing import MANIFEST, names_in, sent_manifest
+from integrations.landing import MANIFEST, sent_manifest
 from integrations.limits import Limits, beyond
+from integrations.names import names_in
 from integrations.sent import MOST_VALUES, Unpacking, json_depth, value_count
 
 FORMS = (".json", ".ndjson")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 import duckdb
 from sqlalchemy import Connection
 
-from integrations.contract import Contract, matches
+from integrations.contract import ANY_FILE, Contract, matches
 from integrations.errors import Refused, WrongUsage
 from integrations.full_disk import full_disk_is_a_fault
 from integrations.ingest import ledger
 from integrations.landing import Landed, LandedFile
+from integrations.names import litter_count
 from integrations.sent import SentRecord, Unpacking, sent_record
 
 NO_TABLE = "none"  # the account of files that feed no table
@@ -64,29 +66,42 @@ def files_out_of_scope(contract: Contract, files: Sequence[LandedFile]) -> dict[
                 where="integrations/sources",
                 to_do="name it under a table, or under files_out_of_scope with a reason",
             )
+        globs.sort(key=lambda glob: glob == ANY_FILE)
         left_out.setdefault(globs[0], []).append(file)
     return left_out
 
 
-def needed_part(contract: Contract, path: Path, temp: Path) -> Path:
+def counts_left_out(contract: Contract, files: Sequence[LandedFile]) -> dict[str, int]:
+    """How many files feed no table, by why."""
+    why = {**BESIDE, **contract.files_out_of_scope}
+    counts: Counter[str] = Counter()
+    for glob, left_out in files_out_of_scope(contract, files).items():
+        counts[why.get(glob, LOOKED_UP)] += len(left_out)
+    return dict(counts)
+
+
+def needed_part(contract: Contract, path: Path, temp: Path) -> tuple[Path, int]:
     """What may be landed of an extract that is brought: all of it, or of a PACS what the tables need, made in `temp`.
 
-    Tables that come in a zip land as the files that are in it.
+    Tables that come in a zip land as the files that are in it. Also returns how many files were left aside, since an
+    operating system had put them there by itself.
 
     Raises Refused for a file that the door cannot read, or what is more than the contract allows.
     """
+    litter = litter_count(path, contract.limits.most_files)
     if contract.kind == "tabular":
         from integrations.tabular.brought import without_envelopes
 
         with full_disk_is_a_fault(temp):
-            return without_envelopes(path, temp / "needed", contract.limits)
+            root, more = without_envelopes(path, temp / "needed", contract.limits, any_name=contract.takes_any_file)
+            return root, litter + more
     if contract.kind != "dicomweb":
-        return path
+        return path, litter
     from integrations.dicomweb.brought import keep_needed
     from integrations.dicomweb.tags import study_tags
 
     with full_disk_is_a_fault(temp):
-        return keep_needed(path, temp / "needed", study_tags(contract), contract.limits)
+        return keep_needed(path, temp / "needed", study_tags(contract), contract.limits), litter
 
 
 def readable_root(landed: Landed, contract: Contract, temp: Path) -> Path:
@@ -172,8 +187,13 @@ def _sent_and_deleted(files: Sequence[LandedFile], root: Path) -> tuple[list[Pat
     return sent, [root / file.name for file in files if is_deleted(file.name)]
 
 
-def sent_records(kind: str, path: Path, numbers: Collection[int]) -> Iterator[SentRecord]:
-    """The records of one file with these numbers, in their order."""
+def sent_records(
+    kind: str, path: Path, numbers: Collection[int], *, is_named_by_file: bool = False
+) -> Iterator[SentRecord]:
+    """The records of one file with these numbers, in their order.
+
+    is_named_by_file: whose record it is stands in the name of the file alone, so that is a part of its identity.
+    """
     if kind in OF_LINES:
         from integrations.fhir.lines import sent_lines
 
@@ -186,8 +206,9 @@ def sent_records(kind: str, path: Path, numbers: Collection[int]) -> Iterator[Se
         return
     from integrations.tabular.lines import record_bytes
 
+    owner = f"{path.name.split('.')[0]}\0".encode() if is_named_by_file else b""
     for number, raw in sorted(record_bytes(path, numbers).items()):
-        yield sent_record(number, raw)
+        yield sent_record(number, raw, owner + raw)
 
 
 def record_count(file: LandedFile) -> int:

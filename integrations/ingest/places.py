@@ -70,6 +70,7 @@ class IngestResult:
     extract_id: empty where there was nothing to take in.
     set_aside, undecided: of a dry run, what a person wants to know before the extract is taken in.
     found: what the watch notices in it; a dry run writes none of it.
+    files_left_out: how many files fed no table, by why. litter_count: files that an operating system had put there.
     """
 
     extract_id: str
@@ -80,3 +81,5 @@ class IngestResult:
     set_aside: tuple[SetAside, ...] = ()
     undecided: tuple[UndecidedCode, ...] = ()
     found: tuple[Found, ...] = ()
+    files_left_out: dict[str, int] = field(default_factory=dict)
+    litter_count: int = 0

@@ -16,5 +16,7 @@ REASONS: dict[str, str] = {
     "impossible_value": "a value lies outside what can be, by analytes.csv",
     "unknown_code": "codes.csv neither maps the code nor declares it out of scope",
     "unknown_unit": "codes.csv does not name this unit for this code",
+    "sent_twice": "the extract says it before, and otherwise: nobody can tell which of the two is right",
+    "unknown_stay": "it tells of a stay that is not known: take the stays in, then rounds quarantine retry SOURCE",
     "suspect_batch": "too many values of this code in this extract are impossible or extreme: none of it is trusted",
 }

@@ -55,6 +55,7 @@ def tables_report(records: Records, places: IngestPlaces, *, memory_limit_mb: in
 def quarantine_report(records: Records, source: str | None = None) -> dict[str, Any]:
     """Why records were set aside and not released: {reasons: {reason: records}, rows: [{place, reason, ...}]}.
 
+    A record that was sent and set aside twice is one record; its rows are two.
     holding_no_one: records without a readable patient or code, for which no score is held though a result may be
     missing. Carries no bytes and no patient: places and field names only.
     """
@@ -70,19 +71,18 @@ def quarantine_report(records: Records, source: str | None = None) -> dict[str, 
         "code",
     )
     holds = (quarantine.c.patient_id.is_not(None) & quarantine.c.code.is_not(None)).label("holds")
-    query = select(*(quarantine.c[name] for name in names), quarantine.c.quarantined_at, holds).where(
-        quarantine.c.released_at.is_(None)
-    )
+    columns = (*(quarantine.c[name] for name in names), quarantine.c.quarantined_at, quarantine.c.record_hash)
+    query = select(*columns, holds).where(quarantine.c.released_at.is_(None))
     if source is not None:
         query = query.where(quarantine.c.source == source)
-    by_reason: dict[str, set[tuple[str, str, int]]] = {}
-    holding: dict[tuple[str, str, int], bool] = {}
+    by_reason: dict[str, set[tuple[str, str]]] = {}
+    holding: dict[tuple[str, str], bool] = {}
     rows = []
     with records.read() as db:
         for row in db.execute(query.order_by(quarantine.c.quarantine_id)):
-            place = (row.extract_id, row.source_file, row.source_line)
-            by_reason.setdefault(row.reason, set()).add(place)
-            holding[place] = holding.get(place, False) or bool(row.holds)
+            record = (row.source, row.record_hash)
+            by_reason.setdefault(row.reason, set()).add(record)
+            holding[record] = holding.get(record, False) or bool(row.holds)
             rows.append(
                 {**{name: getattr(row, name) for name in names}, "quarantined_at": row.quarantined_at.isoformat()}
             )

@@ -122,7 +122,7 @@ def _load_again(
     contract, table, extract_id = this.contract, judgement.table, landed.extract_id
     names = make_again(connection, table, extract_id)
     root = readable_root(landed, contract, places.temp)
-    this.origins[extract_id] = Origin(extract_id=extract_id, kind=contract.kind, root=root)
+    this.origins[extract_id] = Origin.of(contract, extract_id, root)
     fed = {file.name for file in files_of(contract, table, landed.files)} | set(names)
     files = [file for file in landed.files if file.name in fed]
     with records.read() as db:

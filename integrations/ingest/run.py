@@ -1,6 +1,7 @@
 """Ingest one extract: land it, load every table of it, take up what waited, and make it visible in one transaction."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from integrations.ingest.commit import Ingested, commit
 from integrations.ingest.doors import (
     LOOKED_UP,
     NO_TABLE,
+    counts_left_out,
     files_of,
     files_out_of_scope,
     line_count,
@@ -80,21 +82,17 @@ def ingest(
     """
     contract = load_contract(source, places.sources)
     received_at = as_of.astimezone(UTC)
-    with (
-        full_disk_is_a_fault(places.temp, places.landing, places.lake.root),
-        scratch(places, dry_run=dry_run) as own,
-        arrival(
-            source,
-            needed_part(contract, path, own.temp) if path else _left(records, source, places),
-            own.temp / "landing" if dry_run else own.landing,
-            contract.limits,
-        ) as new,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(full_disk_is_a_fault(places.temp, places.landing, places.lake.root))
+        own = stack.enter_context(scratch(places, dry_run=dry_run))
+        needed, litter = needed_part(contract, path, own.temp) if path else (_left(records, source, places), 0)
+        landing = own.temp / "landing" if dry_run else own.landing
+        new = stack.enter_context(arrival(source, needed, landing, contract.limits))
         files_out_of_scope(contract, new.files)
         with records.read() as db:
             known = ledger.committed_extract(db, source, new.digest)
             if known and not (dry_run and once_more):
-                return IngestResult(extract_id=known, is_new=False)
+                return IngestResult(extract_id=known, is_new=False, litter_count=litter)
             ledger.refuse_earlier(db, source, received_at)
             before, versions = ledger.newest_snapshot(db)
             waiting_count = ledger.waiting_count(db)
@@ -107,7 +105,8 @@ def ingest(
         )
         is_small = _is_small(new.files, waiting_count)
         with tables(own, memory_limit_mb, is_on_disk=not is_small) as connection:
-            return _take_in(connection, opening, new, own, records, progress or _silent, dry_run=dry_run)
+            result = _take_in(connection, opening, new, own, records, progress or _silent, dry_run=dry_run)
+            return replace(result, litter_count=litter)
 
 
 def _is_small(files: tuple[LandedFile, ...], waiting_count: int) -> bool:
@@ -158,8 +157,7 @@ def _load_landed(
     *,
     dry_run: bool,
 ) -> IngestResult:
-    kind = opening.contract.kind
-    origin = Origin(extract_id=landed.extract_id, kind=kind, root=readable_root(landed, opening.contract, places.temp))
+    origin = Origin.of(opening.contract, landed.extract_id, readable_root(landed, opening.contract, places.temp))
     extent = Extent(
         contract=opening.contract,
         extract_id=landed.extract_id,
@@ -195,6 +193,7 @@ def _load_landed(
         quarantined=quarantined_by_reason(connection, landed.extract_id),
         snapshot_id=snapshot_id,
         set_aside=tuple(_set_aside(connection, ingested)) if dry_run else (),
+        files_left_out=counts_left_out(opening.contract, landed.files),
         undecided=tuple(ingested.undecided),
         found=tuple(ingested.found),
     )

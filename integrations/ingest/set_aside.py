@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet
 
+from integrations.contract import Contract, matches
 from integrations.ingest.doors import sent_records
 from integrations.ingest.releases import SUPERSEDED
 from integrations.sent import SentRecord
@@ -27,11 +28,24 @@ class Origin:
     extract_id: str
     kind: str
     root: Path
+    files_that_are_records: tuple[str, ...] = ()  # as of the contract
+
+    @classmethod
+    def of(cls, contract: Contract, extract_id: str, root: Path) -> "Origin":
+        """The origin of an extract whose files lie, readable, under `root`."""
+        return cls(
+            extract_id=extract_id,
+            kind=contract.kind,
+            root=root,
+            files_that_are_records=contract.files_that_are_records,
+        )
 
     def records(self, places: Iterable[Place]) -> Iterator[tuple[Place, SentRecord]]:
         """Read the records at these places, which are in order, one by one."""
         for file, of_file in groupby(dict.fromkeys(places), key=lambda place: place[0]):
-            for record in sent_records(self.kind, self.root / file, {line for _, line in of_file}):
+            is_named = matches(file, self.files_that_are_records)
+            numbers = {line for _, line in of_file}
+            for record in sent_records(self.kind, self.root / file, numbers, is_named_by_file=is_named):
                 yield (file, record.number), record
 
     def hashes(self, places: Iterable[Place]) -> dict[Place, str]:

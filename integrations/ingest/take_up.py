@@ -124,7 +124,7 @@ def _stage_again(
     connection.execute(
         f"create or replace temp view staged_again as from {staged} semi join again using (record_file, record_line)"
     )
-    origin = Origin(extract_id=extract_id, kind=contract.kind, root=root)
+    origin = Origin.of(contract, extract_id, root)
     return origin, "staged_again", tuple(file.name for file in files)
 
 

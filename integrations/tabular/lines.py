@@ -7,16 +7,18 @@ is the header; a blank line is no record. A line that does not hold one cell per
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from integrations.contract import TabularInput
 from integrations.errors import Refused
+from integrations.tabular_input import TabularInput
 
 CHUNK_LINES = 20_000
+LONGEST_HEADER = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,36 @@ def open_bytes(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
-def header(path: Path, declared: TabularInput) -> list[str]:
+def header(path: Path, declared: TabularInput, place: str) -> list[str]:
     """Return the column names of a CSV file. Raises Refused when there is none, or one stands twice."""
-    with open_bytes(path) as file:
-        cells, problem = _cells(file.readline().removeprefix(b"\xef\xbb\xbf"), declared)
-    if problem or not any(cells):
-        raise Refused(
-            "the file has no header that can be read", where=path.name, to_do="ask the sender for the file again"
-        )
-    if len(set(cells)) < len(cells):
-        raise Refused(
-            "a column name stands twice in the header", where=path.name, to_do="ask the sender to name it once"
-        )
+    cells, problem = _header(path, declared)
+    if problem:
+        raise Refused(problem, where=place, to_do="ask the sender for the file again, with one line of column names")
     return cells
+
+
+def lack_of(path: Path, declared: TabularInput) -> str | None:
+    """Say why the columns that are declared cannot be read from a CSV file; None where they can."""
+    cells, problem = _header(path, declared)
+    missing = [name for name in declared.columns if name not in cells]
+    return problem or (f"no column {missing[0]}" if missing else None)
+
+
+def _header(path: Path, declared: TabularInput) -> tuple[list[str], str | None]:
+    """Return the column names of a CSV file, or what is wrong with them."""
+    try:
+        with open_bytes(path) as file:
+            line = file.readline(LONGEST_HEADER)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return [], "the file is cut off or broken"
+    if not line:
+        return [], "the file is empty"
+    cells, problem = _cells(line.removeprefix(b"\xef\xbb\xbf"), declared)
+    if problem or not any(cells):
+        return [], "the file has no header that can be read"
+    if len(set(cells)) < len(cells):
+        return [], "a column name stands twice in the header"
+    return cells, None
 
 
 def chunks(path: Path, declared: TabularInput, column_count: int) -> Iterator[Chunk]:
@@ -93,12 +112,16 @@ def _cells(raw: bytes, declared: TabularInput, column_count: int | None = None) 
 
 
 def record_bytes(path: Path, numbers: Collection[int]) -> dict[int, bytes]:
-    """Return the bytes of some records: the line of a CSV file, or a Parquet row written as JSON."""
+    """Return the bytes of some records: the line of a CSV file, or a Parquet row written as JSON.
+
+    A whole file that is a record stands by its first line; of an empty one there is none.
+    """
     wanted = set(numbers)
     if path.suffix == ".parquet":
         return _parquet_rows(path, sorted(wanted))
     with open_bytes(path) as file:
-        return {number: raw.rstrip(b"\r\n") for number, raw in enumerate(file, 1) if number in wanted}
+        found = {number: raw.rstrip(b"\r\n") for number, raw in enumerate(file, 1) if number in wanted}
+    return found if found or 1 not in wanted else {1: b""}
 
 
 def _parquet_rows(path: Path, numbers: list[int]) -> dict[int, bytes]:

@@ -14,6 +14,7 @@ from integrations.contract import Contract, matches
 from integrations.errors import Refused, WrongUsage
 from integrations.tables import DUCKDB_TYPES, TABLES
 from integrations.tabular.inputs import open_input
+from integrations.tabular.known import open_known
 
 PLACE = {"record_file": "VARCHAR", "record_line": "BIGINT"}
 VERDICT = {
@@ -41,6 +42,8 @@ def stage_tabular(
     read = [name for name in contract.inputs if name in own or re.search(rf"\b{name}\b", sql)]
     for name in read:
         open_input(connection, name, contract.inputs[name], _files(contract, name, root, mapping), root)
+    if re.search(rf"\bknown_{table}\b", sql):
+        open_known(connection, contract, table)
     try:
         _make_staged(connection, table, sql, own, mapping)
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
@@ -73,7 +76,7 @@ def _own(contract: Contract, table: str) -> list[str]:
     """The inputs whose records the table must account for: all that read its files, or the one that it names."""
     declared = contract.tables[table]
     if declared.records:
-        return [declared.records]
+        return list(declared.records_of)
     return [name for name, source in contract.inputs.items() if set(source.files) & set(declared.files)]
 
 
@@ -81,7 +84,7 @@ def _files(contract: Contract, name: str, root: Path, mapping: Path) -> list[Pat
     declared = contract.inputs[name]
     every = (path for path in root.rglob("*") if path.is_file())
     files = sorted(path for path in every if matches(path.relative_to(root).as_posix(), declared.files))
-    if not files and not declared.if_absent:
+    if not files and not declared.is_optional:
         raise Refused(
             f"the extract has no {', '.join(contract.inputs[name].files)}, which {mapping.name} reads",
             where=f"{contract.source}, input {name}",

@@ -23,6 +23,13 @@ def build_estimator(seed: int) -> Any:
     from models.mean import CalibratedMean
 
     trees = CalibratedGradientBoosting(
-        seed=seed, learning_rate=0.05, tree_count=150, leaf_count=8, feature_share=0.3, directions=DIRECTIONS
+        seed=seed,
+        learning_rate=0.04,
+        tree_count=200,
+        leaf_count=12,
+        min_leaf_rows=30,
+        feature_share=0.1,
+        directions=DIRECTIONS,
     )
-    return CalibratedMean([trees, CalibratedLinear(penalty=0.1, directions=DIRECTIONS)], seed=seed, fold_count=5)
+    lines = CalibratedLinear(penalty=0.03, by_rank=True, directions=DIRECTIONS)
+    return CalibratedMean([trees, lines], seed=seed, fold_count=5)

@@ -71,7 +71,7 @@ USE_CASE = UseCase(
         "icu_labs:troponin_t_last_48h_ng_ml",
         "icu_labs:troponin_i_last_48h_ng_ml",
     ),
-    required=("icu_care:age_charted_years",),
+    required=(),  # the question is asked of each stay, and no single value is always known
     estimator=build_estimator,
     gate=PromotionGate(min_auroc_lower=0.80),
     monitoring=Monitoring(),

@@ -210,6 +210,20 @@ def test_too_few_patients_are_said_plainly_and_the_candidate_is_kept(played: Pla
     assert {row["purpose"] for row in scores} == {"backfill"}
 
 
+def test_an_ingest_says_in_words_which_files_it_did_not_take(rounds: Rounds, tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    sent.mkdir()
+    (sent / "132101.txt").write_text("Time,Parameter,Value\n00:00,RecordID,132101\n00:00,Age,70\n")
+    for name in (".DS_Store", "132102.txt", "notes.docx", "README"):
+        (sent / name).write_bytes(b"")
+    said = rounds.done("ingest", "physionet2012", "--from", str(sent)).out.splitlines()
+    assert "1 files left aside: an operating system put them there by itself" in said
+    assert "files out of scope: 1 description" in said
+    assert "files out of scope: 1 its name is not that of a stay (six digits and .txt), nor of outcomes" in said
+    assert "quarantined: 3 bad_value" in said
+    assert not [line for line in said if "132102" in line]
+
+
 def test_the_worklist_is_the_same_as_csv_and_as_json(played: PlayedHospital) -> None:
     rows = played.rounds.done("scores", USE_CASE, "--json").json["scores"]
     table = list(csv.DictReader(io.StringIO(played.rounds.done("scores", USE_CASE, "--csv").out)))

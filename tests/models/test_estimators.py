@@ -13,7 +13,7 @@ from models.calibration import Counts, Floats, to_risk
 from models.choice import ChosenByCrossValidation
 from models.estimators import CalibratedGradientBoosting
 from models.explanation import contributions_of
-from models.linear import CalibratedLinear, KinkedLines
+from models.linear import CalibratedLinear, KinkedLines, RankedLines
 from models.mean import CalibratedMean
 
 NAMES = ("urea", "pressure", "sodium", "unmeasured", "constant")
@@ -31,6 +31,10 @@ def lines(**given: Any) -> CalibratedLinear:
     return CalibratedLinear(**{"penalty": 0.02, "fold_count": 3} | given)
 
 
+def ranked(**given: Any) -> CalibratedLinear:
+    return lines(by_rank=True, **given)
+
+
 def mean(**given: Any) -> CalibratedMean:
     return CalibratedMean([trees(**given), lines(**given)], fold_count=3)
 
@@ -39,7 +43,9 @@ def choice(**given: Any) -> ChosenByCrossValidation:
     return ChosenByCrossValidation({"lines": lines(**given), "trees": trees(**given)}, fold_count=3)
 
 
-EVERY = pytest.mark.parametrize("make", [trees, lines, mean, choice], ids=["trees", "lines", "mean", "choice"])
+EVERY = pytest.mark.parametrize(
+    "make", [trees, lines, ranked, mean, choice], ids=["trees", "lines", "ranked", "mean", "choice"]
+)
 
 
 def patients(count: int, *, seed: int, is_step: bool = False) -> tuple[Floats, Counts]:
@@ -187,3 +193,31 @@ def test_lines_count_a_value_beyond_the_last_hundredth_as_that() -> None:
     far[:, 0] = [10.0, 10_000.0]
     first, second = ranker.decision_function(far)
     assert first == second
+
+
+def test_by_rank_a_long_tail_counts_no_more_than_a_short_one() -> None:
+    """Urea as it is, and stretched: the order of patients is the same, so what is learnt of them is."""
+    values, labels = patients(800, seed=15)
+    stretched = values.copy()
+    stretched[:, 0] = np.exp(2 * values[:, 0])
+    signs = np.zeros(5, np.int64)
+    given = {"penalty": 0.02, "min_value_rows": 20}
+    plain, far = (
+        RankedLines().fit(each, labels, signs, **given).decision_function(each) for each in (values, stretched)
+    )
+    assert np.abs(plain - far).max() < 0.1
+    kinked, bent = (
+        KinkedLines().fit(each, labels, signs, **given).decision_function(each) for each in (values, stretched)
+    )
+    assert np.abs(kinked - bent).max() > 0.5, "lines over the values would pass"
+
+
+def test_by_rank_what_few_were_measured_in_counts_for_less_than_what_all_were() -> None:
+    values, labels = patients(2_000, seed=16)
+    seldom = values.copy()
+    seldom[np.arange(2_000) % 20 > 0, 0] = np.nan
+    signs = np.zeros(5, np.int64)
+    often, rarely = (
+        RankedLines().fit(each, labels, signs, penalty=0.2, min_value_rows=20).weights_[5] for each in (values, seldom)
+    )
+    assert 0 < rarely < often / 3

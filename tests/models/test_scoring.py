@@ -12,7 +12,16 @@ from sqlalchemy import func, insert, select
 from integrations.errors import NotInOrder
 from integrations.records import Records
 from integrations.records import schema as s
-from models.score_records import Circumstances, RunAccount, Written, account_of, add_to_run, is_counted, write_scores
+from models.score_records import (
+    Circumstances,
+    RunAccount,
+    Written,
+    account_of,
+    add_to_run,
+    excluded_by_reason,
+    is_counted,
+    write_scores,
+)
 from models.scoring import ScoredRows, excluded_rows, rows_to_explain, score_rows
 from tests.models.made import INSTANT, NIGHT, USE_CASE, cohort, holds
 
@@ -134,16 +143,30 @@ def test_where_nothing_required_was_measured_the_model_is_not_asked(frame: pa.Ta
     assert scorer.asked == []
 
 
+def test_where_nothing_is_required_only_a_row_with_nothing_is_excluded(frame: pa.Table) -> None:
+    measured = [name for name in USE_CASE.feature_names if not name.startswith("is_")]
+    for name in measured:
+        frame = without(frame, name, 1)
+    frame = without(frame, measured[0], 2)
+    scorer = Told([0.05] * 3)
+    account = account_of(score_rows(scorer, frame, replace(USE_CASE, required=()), holds()))
+    assert account == RunAccount(scored=3, excluded=1, reasons={"nothing measured": 1})
+    assert due(frame, 1)[0] not in scorer.asked
+
+
 def test_an_excluded_row_is_noted_once_without_a_probability_and_never_goes_to_the_ehr(
     frame: pa.Table, started: Records
 ) -> None:
     cohort_rows = frame.append_column("excluded_reason", pa.array(["died", "died", "under_18", "died"]))
     rows = excluded_rows(Told([]), cohort_rows, USE_CASE)
     assert account_of(rows) == RunAccount(excluded=4, reasons={"died": 3, "under_18": 1})
+    noted = {"died": 3, "under_18": 1}
     assert write(started, rows, "live") == Written(scores=4, outbox=0, already_there=0)
     assert write(started, rows, "live", run_id="run-2") == Written(scores=0, outbox=0, already_there=4)
     with started.read() as connection:
         kept = connection.execute(select(s.score).order_by(s.score.c.encounter_id)).mappings().all()
+        assert excluded_by_reason(connection, USE_CASE.name) == noted
+        assert excluded_by_reason(connection, "another") == {}
     assert {(row["status"], row["probability"], row["band"]) for row in kept} == {("excluded", None, None)}
     assert [row["reasons"] for row in kept] == [["died"], ["died"], ["under_18"], ["died"]]
 

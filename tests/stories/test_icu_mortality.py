@@ -40,6 +40,7 @@ class Asked:
     ingested: dict[str, Any]
     run: dict[str, Any]
     scores: dict[str, dict[str, str]]  # by RecordID
+    beside: str
     known: dict[str, dict[str, str]]
     learnt: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -58,17 +59,21 @@ def asked(needs_shared: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     shutil.copyfile(shared / "Outcomes-a.txt", home / "with" / "Outcomes-a.txt")
     for name, text in ODD.items():
         (home / "without" / f"{name}.txt").write_bytes(text.encode())
+    for name in (".DS_Store", "list of stays (1).docx", "999007.txt"):
+        (home / "without" / name).write_bytes(b"")
     rounds = Rounds(home / "home")
     rounds.done("ingest", "physionet2012", "--from", str(home / "with"))
     trained = rounds.done("train", NAME, "--json").json
     ingested = rounds.done("ingest", "physionet2012", "--from", str(home / "without"), "--json").json
     run = rounds.done("score", NAME, "--all-due", "--version", str(trained["version"]), "--json").json
-    rows = csv.DictReader(io.StringIO(rounds.done("scores", NAME, "--csv").out))
+    listed = rounds.done("scores", NAME, "--csv")
+    rows = csv.DictReader(io.StringIO(listed.out))
     return Asked(
         trained=trained,
         ingested=ingested,
         run=run,
         scores={row["source_encounter_id"]: row for row in rows},
+        beside=listed.err,
         known=outcomes(shared),
         learnt=learnt,
         held_out=held_out,
@@ -80,6 +85,14 @@ def test_every_line_of_the_stays_is_accounted_for(asked: Asked) -> None:
         parts = ("mapped", "unchanged", "out_of_scope", "waiting", "quarantined")
         assert account["received"] == sum(account[part] for part in parts), table
     assert asked.ingested["accounts"]["encounter"]["mapped"] == HELD_OUT + len(ODD)
+
+
+def test_files_that_are_no_stays_are_told_and_stop_nothing(asked: Asked) -> None:
+    assert asked.ingested["litter_count"] == 1
+    assert asked.ingested["files_left_out"] == {
+        "its name is not that of a stay (six digits and .txt), nor of outcomes": 1
+    }
+    assert asked.ingested["accounts"]["encounter"]["quarantined"] == 1, "the empty file"
 
 
 def test_the_gate_judges_by_patients_who_were_left_out(asked: Asked) -> None:
@@ -118,12 +131,18 @@ def test_odd_files_are_scored_where_there_is_a_patient_to_speak_of(asked: Asked)
     assert status == {
         "999001": "excluded",
         "999002": "scored",
-        "999003": "excluded",
+        "999003": "scored",
         "999004": "held",
         "999005": "scored",
         "999006": "excluded",
     }
-    assert asked.run["reasons"]["icu_care: age_charted_years not measured"] == 3
+    assert asked.run["reasons"]["nothing measured"] == 2
+    assert "excluded, and not in the list: 2 nothing measured" in asked.beside
+
+
+def test_who_hands_in_stays_has_a_row_or_a_reason_for_each(asked: Asked) -> None:
+    listed = [name for name in (*asked.held_out, *ODD) if name in asked.scores]
+    assert len(listed) + asked.run["excluded"] == HELD_OUT + len(ODD)
 
 
 def died_of(asked: Asked, names: tuple[str, ...]) -> Any:

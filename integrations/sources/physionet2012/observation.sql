@@ -1,30 +1,42 @@
 -- observation from the lines of each stay: hours and minutes from admission to intensive care, which is midnight here.
 -- -1 stands for a descriptor that is not known. A line has no number: of equal parameters at one time the first, second
 -- and so on are facts of their own, so that one that is sent again with another value is a correction of it.
+-- Of two files of one RecordID the first by name counts: lines of another one that differs are faults, and hold what they are of.
 -- MechVent says that the patient was ventilated at this time, and nothing where not.
 with sent as (
     select
-        *,
-        regexp_extract(record_file, '([^/.]+)[^/]*$', 1) as record_id,
-        row_number() over (partition by record_file, "Time", "Parameter" order by record_line) as position,
+        measurements.record_file,
+        measurements.record_line,
+        "Time",
+        "Parameter",
+        "Value",
+        record_id,
+        sent_before,
+        row_number() over (partition by record_file, "Time", "Parameter" order by measurements.record_line) as position,
         try_cast("Value" as double) as number,
         timestamp '2000-01-01' + to_minutes(
             60 * try_cast(nullif(regexp_extract("Time", '^(\d{1,4}):(\d\d)$', 1), '') as integer)
             + try_cast(nullif(regexp_extract("Time", '^(\d{1,4}):(\d\d)$', 2), '') as integer)
         ) as charted_at
     from measurements
+    join stays using (record_file)
 ),
 judged as (
-    select *, "Parameter" in ('Age', 'Height', 'Weight') and number = -1 as is_not_known
+    select
+        *,
+        case
+            when sent_before = 'the_same' then 'sent_twice'
+            when "Parameter" in ('Age', 'Height', 'Weight') and number = -1 then 'not_known'
+        end as out_of_scope_reason
     from sent
 )
 select
     record_file,
     record_line,
-    is_not_known as is_empty,
-    case when is_not_known then 'not_known' end as out_of_scope_reason,
-    case when charted_at is null then 'bad_time' end as problem,
-    case when charted_at is null then 'Time' end as problem_detail,
+    out_of_scope_reason is not null as is_empty,
+    out_of_scope_reason,
+    case when sent_before = 'other' then 'sent_twice' when charted_at is null then 'bad_time' end as problem,
+    case when sent_before = 'other' then 'RecordID' when charted_at is null then 'Time' end as problem_detail,
     record_id as patient_id,
     strftime(charted_at, '%Y-%m-%d %H:%M:%S') as effective_at,
     concat_ws('|', record_id, "Time", "Parameter", position) as observation_id,

@@ -11,6 +11,7 @@ from integrations.codes import load_codes
 from integrations.contract import SOURCES, load_contract
 from integrations.duck import connect
 from integrations.ingest import IngestPlaces, IngestResult, ingest
+from integrations.ingest.known import open_lake
 from integrations.lake import Lake
 from integrations.records import open_records
 from integrations.tabular.staging import stage_tabular
@@ -38,6 +39,7 @@ class Extract:
 
     def staged(self, table: str, columns: str) -> list[tuple[object, ...]]:
         connection = connect(self.home / "spill")
+        open_lake(connection, Lake(self.home / "lake", 2), {})
         name = stage_tabular(connection, load_contract("physionet2012"), table, folder=FOLDER, root=self.root)
         order = "order by record_file, record_line"
         return connection.execute(f"select {columns} from {name} {order}").fetchall()
@@ -60,43 +62,44 @@ def extract(tmp_path: Path) -> Extract:
 
 
 def test_each_stay_is_a_patient_whose_sex_may_be_unknown_and_whose_birth_is_not_made_up(extract: Extract) -> None:
-    for number, gender in ((101, "0"), (102, "1"), (103, "-1")):
+    for number, gender in ((132101, "0"), (132102, "1"), (132103, "-1")):
         extract.stay(number, descriptors=(f"Gender,{gender}",))
     assert extract.staged("patient", "patient_id, sex, birth_date") == [
-        ("101", "female", None),
-        ("102", "male", None),
-        ("103", "unknown", None),
+        ("132101", "female", None),
+        ("132102", "male", None),
+        ("132103", "unknown", None),
     ]
 
 
 def test_a_file_whose_record_id_is_another_one_is_a_fault_and_one_without_any_goes_by_its_name(
     extract: Extract,
 ) -> None:
-    extract.stay(101, record_id="102")
-    (extract.root / "set-x" / "103.txt").write_text("Time,Parameter,Value\n")
+    extract.stay(132101, record_id="132102")
+    (extract.root / "set-x" / "132103.txt").write_text("Time,Parameter,Value\n")
     assert extract.staged("patient", "patient_id, problem, problem_detail") == [
-        ("101", "bad_value", "RecordID"),
-        ("103", None, None),
+        ("132101", "bad_value", "RecordID"),
+        ("132103", None, None),
     ]
 
 
 def test_the_end_of_a_stay_is_known_by_its_day_and_never_before_the_second(extract: Extract) -> None:
-    for number in (101, 102, 103, 104, 105):
+    for number in (132101, 132102, 132103, 132104, 132105):
         extract.stay(number)
-    extract.outcomes("101,1,1,5,-1,0", "102,1,1,9,10,1", "103,1,1,1,-1,0", "104,1,1,-1,-1,0")
-    assert extract.staged("encounter", "encounter_id, started_at, ended_at, discharge_disposition, service") == [
-        ("101", "2000-01-01 00:00:00", "2000-01-06", "other", "medical_icu"),
-        ("102", "2000-01-01 00:00:00", "2000-01-10", "died", "medical_icu"),
-        ("103", "2000-01-01 00:00:00", "2000-01-03", "other", "medical_icu"),
-        ("104", "2000-01-01 00:00:00", None, None, "medical_icu"),
-        ("105", "2000-01-01 00:00:00", None, None, "medical_icu"),
+    extract.outcomes("132101,1,1,5,-1,0", "132102,1,1,9,10,1", "132103,1,1,1,-1,0", "132104,1,1,-1,-1,0")
+    rows = extract.staged("encounter", "encounter_id, started_at, ended_at, discharge_disposition, service, is_empty")
+    assert [row[:-1] for row in rows if not row[-1]] == [
+        ("132101", "2000-01-01 00:00:00", "2000-01-06", "other", "medical_icu"),
+        ("132102", "2000-01-01 00:00:00", "2000-01-10", "died", "medical_icu"),
+        ("132103", "2000-01-01 00:00:00", "2000-01-03", "other", "medical_icu"),
+        ("132104", "2000-01-01 00:00:00", None, None, "medical_icu"),
+        ("132105", "2000-01-01 00:00:00", None, None, "medical_icu"),
     ]
 
 
 def test_without_outcomes_every_stay_is_open_and_its_kind_of_care_is_its_service(extract: Extract) -> None:
-    for number, icu_type in ((101, 1), (102, 2), (103, 4)):
+    for number, icu_type in ((132101, 1), (132102, 2), (132103, 4)):
         extract.stay(number, descriptors=(f"ICUType,{icu_type}",))
-    (extract.root / "set-x" / "104.txt").write_text("Time,Parameter,Value\n")
+    (extract.root / "set-x" / "132104.txt").write_text("Time,Parameter,Value\n")
     assert extract.staged("encounter", "ended_at, service") == [
         (None, "coronary_care_unit"),
         (None, "cardiac_surgery_recovery_unit"),
@@ -106,7 +109,7 @@ def test_without_outcomes_every_stay_is_open_and_its_kind_of_care_is_its_service
 
 
 def test_hours_and_minutes_count_from_admission_and_a_time_that_cannot_be_read_is_a_fault(extract: Extract) -> None:
-    extract.stay(101, "00:07,HR,73", "48:00,HR,80", "99:60x,HR,81", ",HR,82", descriptors=())
+    extract.stay(132101, "00:07,HR,73", "48:00,HR,80", "99:60x,HR,81", ",HR,82", descriptors=())
     assert extract.staged("observation", "effective_at, value_number, problem")[1:] == [
         ("2000-01-01 00:07:00", 73.0, None),
         ("2000-01-03 00:00:00", 80.0, None),
@@ -116,20 +119,20 @@ def test_hours_and_minutes_count_from_admission_and_a_time_that_cannot_be_read_i
 
 
 def test_what_is_not_known_is_no_fact_and_two_values_of_one_time_are_two(extract: Extract) -> None:
-    extract.stay(101, "01:00,Urine,30", "01:00,Urine,30", "01:00,Urine,50", descriptors=("Height,-1", "Weight,-1"))
+    extract.stay(132101, "01:00,Urine,30", "01:00,Urine,30", "01:00,Urine,50", descriptors=("Height,-1", "Weight,-1"))
     rows = extract.staged("observation", "observation_id, value_number, is_empty, out_of_scope_reason")
     assert rows[1:] == [
-        ("101|00:00|Height|1", -1.0, True, "not_known"),
-        ("101|00:00|Weight|1", -1.0, True, "not_known"),
-        ("101|01:00|Urine|1", 30.0, False, None),
-        ("101|01:00|Urine|2", 30.0, False, None),
-        ("101|01:00|Urine|3", 50.0, False, None),
+        ("132101|00:00|Height|1", -1.0, True, "not_known"),
+        ("132101|00:00|Weight|1", -1.0, True, "not_known"),
+        ("132101|01:00|Urine|1", 30.0, False, None),
+        ("132101|01:00|Urine|2", 30.0, False, None),
+        ("132101|01:00|Urine|3", 50.0, False, None),
     ]
 
 
 def test_ventilation_is_words_and_every_parameter_has_a_code_and_a_unit_of_it(extract: Extract) -> None:
     known = {code.local_code: code for code in load_codes(FOLDER)}
-    extract.stay(101, *(f"02:00,{name},1" for name in known if name not in ("RecordID", "Age", "Height")))
+    extract.stay(132101, *(f"02:00,{name},1" for name in known if name not in ("RecordID", "Age", "Height")))
     staged = extract.staged("observation", "local_code, value_text, unit")
     assert {name for name, _, _ in staged} == known.keys()
     assert [row for row in staged if row[0] == "MechVent"] == [("MechVent", "mechanical ventilation", None)]
@@ -139,10 +142,10 @@ def test_ventilation_is_words_and_every_parameter_has_a_code_and_a_unit_of_it(ex
 
 
 def test_every_line_is_accounted_for_and_what_cannot_be_is_quarantined_with_its_reason(extract: Extract) -> None:
-    extract.stay(101, *(f"{hour:02}:00,HR,80" for hour in range(30)), "01:00,pH,735", "02:00,pH,7.3", "03:00,pH,7.4")
-    extract.stay(102, "01:00,NIDiasABP,0", *(f"{hour:02}:00,NIDiasABP,60" for hour in range(2, 12)), "01:00,Odd,1")
-    extract.stay(103, descriptors=())
-    extract.stay(104, "01:00,HR,", "02:00,HR,fast", record_id="105")
+    extract.stay(132101, *(f"{hour:02}:00,HR,80" for hour in range(30)), "01:00,pH,735", "02:00,pH,7.3", "03:00,pH,7.4")
+    extract.stay(132102, "01:00,NIDiasABP,0", *(f"{hour:02}:00,NIDiasABP,60" for hour in range(2, 12)), "01:00,Odd,1")
+    extract.stay(132103, descriptors=())
+    extract.stay(132104, "01:00,HR,", "02:00,HR,fast", record_id="132105")
     result = extract.ingested()
     assert dict(result.quarantined) == {
         "bad_value": 2,
@@ -158,8 +161,8 @@ def test_every_line_is_accounted_for_and_what_cannot_be_is_quarantined_with_its_
 
 
 def test_a_zip_is_the_same_extract_as_its_folder(extract: Extract) -> None:
-    extract.stay(101, "00:07,HR,73")
-    extract.stay(102)
+    extract.stay(132101, "00:07,HR,73")
+    extract.stay(132102)
     first = extract.ingested()
     with zipfile.ZipFile(extract.home / "set-x.zip", "w") as writer:
         for path in sorted((extract.root / "set-x").iterdir()):

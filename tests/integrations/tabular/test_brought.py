@@ -24,7 +24,7 @@ def envelope(path: Path, files: dict[str, bytes], **changes: int) -> Path:
 
 
 def taken(path: Path, home: Path, limits: Limits = SMALL) -> dict[str, bytes]:
-    root = without_envelopes(path, home / "needed", limits)
+    root, _ = without_envelopes(path, home / "needed", limits)
     return {each.relative_to(root).as_posix(): each.read_bytes() for each in sorted(root.rglob("*")) if each.is_file()}
 
 
@@ -43,7 +43,7 @@ def test_a_folder_with_a_zip_gives_its_other_files_too_each_where_it_lay(tmp_pat
 def test_what_holds_no_zip_is_not_copied(tmp_path: Path) -> None:
     (tmp_path / "sent").mkdir()
     (tmp_path / "sent" / "1.txt").write_bytes(b"a\n1\n")
-    assert without_envelopes(tmp_path / "sent", tmp_path / "needed", SMALL) == tmp_path / "sent"
+    assert without_envelopes(tmp_path / "sent", tmp_path / "needed", SMALL) == (tmp_path / "sent", 0)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,29 @@ def test_a_file_that_comes_in_a_zip_and_beside_it_is_refused(tmp_path: Path) -> 
     envelope(tmp_path / "sent" / "set.zip", STAYS)
     with pytest.raises(Refused, match="a file twice"):
         taken(tmp_path / "sent", tmp_path)
+
+
+def test_where_any_name_is_taken_none_is_strange_or_there_twice_and_none_leads_out(tmp_path: Path) -> None:
+    sent = tmp_path / "sent"
+    (sent / "~tmp").mkdir(parents=True)
+    (sent / "~tmp" / "a (1).txt").write_bytes(b"1")
+    (sent / "b.txt").write_bytes(b"2")
+    envelope(sent / "set.zip", {"b.txt": b"3", "b.txt/c": b"4", "Größe.txt": b"5", "__MACOSX/._b.txt": b"6"})
+    root, litter_count = without_envelopes(
+        sent, tmp_path / "needed", SMALL.model_copy(update={"most_files": 9}), any_name=True
+    )
+    taken_now = {each.relative_to(root).as_posix(): each.read_bytes() for each in root.rglob("*") if each.is_file()}
+    assert litter_count == 1
+    assert taken_now == {
+        "b.txt": b"2",
+        "again-2/b.txt": b"3",
+        "again-3/b.txt/c": b"4",
+        "Gr__e.txt": b"5",
+        "_tmp/a _1_.txt": b"1",
+    }
+    for name in ("../out.txt", "/etc/out.txt", "a/./out.txt"):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        envelope(tmp_path / "other" / "set.zip", {name: b"x"})
+        with pytest.raises(Refused, match="not plain"):
+            without_envelopes(tmp_path / "other", tmp_path / f"needed-{len(name)}", SMALL, any_name=True)
+    assert not (tmp_path / "out.txt").exists()
