@@ -7,6 +7,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.kept_rows import kept_files, span
 from integrations.duck import quoted
 
 SAME = """
@@ -17,10 +18,10 @@ with kept as (
         epoch_us(k.created_at) - epoch_us(k.prediction_time) as kept_by,
         row({features}) as features
     from numbered_spine as s
-    join read_parquet({files}) as k
+    join read_parquet([{files}]) as k
         on k.encounter_id = s.encounter_id
         and k.prediction_time = s.prediction_time
-    where k.prediction_time between $min and $max
+    where k.prediction_time between $first and $last
 )
 
 select spine_row
@@ -34,15 +35,16 @@ def same_since(
     connection: duckdb.DuckDBPyConnection, folder: Path, features: Sequence[str], spine: pa.Table
 ) -> pa.BooleanArray:
     """Say of each spine row, with its snapshot_id, whether the view kept then what it keeps now; no if unknown."""
-    if not spine.num_rows or not any(folder.glob("*.parquet")):
+    files = _files(folder, spine)
+    if not files:
         return pa.array([False] * spine.num_rows, pa.bool_())
     numbers = pa.array(range(spine.num_rows), pa.int64())
-    span = pc.min_max(spine["prediction_time"]).as_py()
+    first, last = span(spine)
     named = ", ".join(f"k.{name}" for name in features)
     connection.register("numbered_spine", spine.append_column("spine_row", numbers))
     try:
-        sql = SAME.format(features=named, files=quoted(folder / "*.parquet"))
-        same = connection.sql(sql, params=span).to_arrow_table()["spine_row"]
+        sql = SAME.format(features=named, files=files)
+        same = connection.sql(sql, params={"first": first, "last": last}).to_arrow_table()["spine_row"]
     finally:
         connection.unregister("numbered_spine")
     return pc.is_in(numbers, same.combine_chunks())
@@ -50,12 +52,13 @@ def same_since(
 
 def kept_then(connection: duckdb.DuckDBPyConnection, folder: Path, spine: pa.Table) -> dict[str, float | None]:
     """Return what the view kept of one row, with its snapshot_id, by feature; nothing where it keeps none of then."""
-    if not any(folder.glob("*.parquet")):
+    files = _files(folder, spine)
+    if not files:
         return {}
     [row] = spine.select(["encounter_id", "prediction_time", "snapshot_id"]).to_pylist()
     rows = connection.sql(
         f"""
-        from read_parquet({quoted(folder / "*.parquet")})
+        from read_parquet([{files}])
         where encounter_id = $encounter_id
         and prediction_time = $prediction_time
         and epoch_us(created_at) - epoch_us(prediction_time) <= $snapshot_id
@@ -65,3 +68,8 @@ def kept_then(connection: duckdb.DuckDBPyConnection, folder: Path, spine: pa.Tab
         params=row,
     ).to_arrow_table()
     return {name: value for kept in rows.to_pylist() for name, value in kept.items()}
+
+
+def _files(folder: Path, spine: pa.Table) -> str:
+    """List the files that may hold rows of a spine, as SQL names them."""
+    return ", ".join(quoted(file) for file in kept_files(folder, *span(spine))) if spine.num_rows else ""
