@@ -38,7 +38,8 @@ def only_one(what: str, *, url: str | None, file: Path) -> Iterator[Held]:
 def place_of(url: str) -> str:
     """Say where a URL leads without who goes there: host, port and database."""
     parts = urlsplit(url)
-    return f"{parts.hostname or 'local socket'}:{parts.port or 'default port'}{parts.path}"
+    host = parts.hostname or "local socket"
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or 'default port'}{parts.path}"
 
 
 @contextmanager

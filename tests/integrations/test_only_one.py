@@ -120,3 +120,8 @@ def test_a_server_that_does_not_answer_is_named_without_user_and_password(scheme
     assert fault.value.where == place_of(url) == "127.0.0.1:9/3"
     assert "hush" not in str(fault.value)
     assert fault.value.__suppress_context__
+
+
+def test_a_place_is_named_so_that_its_port_can_be_told_from_its_address() -> None:
+    assert place_of("redis://ada:hush@[::1]:6379/2?socket_timeout=3") == "[::1]:6379/2"
+    assert place_of("postgresql://ada:hush@store/features") == "store:default port/features"
