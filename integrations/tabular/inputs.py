@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from integrations.contract import TabularInput
+from integrations.contract_parts import TabularInput
 from integrations.duck import quoted
 from integrations.errors import Refused
 from integrations.tabular.lines import chunks, header

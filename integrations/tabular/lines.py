@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from integrations.contract import TabularInput
+from integrations.contract_parts import TabularInput
 from integrations.errors import Refused
 
 CHUNK_LINES = 20_000
