@@ -17,45 +17,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from features.hold_windows import longer_windows, time_span
+from features.hold_windows import longer_windows
 from features.repeated import Word, expanded, repeated_parts, words_of
+from features.view_words import HEADER, PATTERN, Feature, features_of_sql, names_without_codes, time_span
 from integrations.errors import WrongUsage
 
 VIEWS = Path(__file__).resolve().parent / "views"
-
-UNITS = {
-    "_mg_dl": "mg/dL",
-    "_g_dl": "g/dL",
-    "_mmol_l": "mmol/L",
-    "_10e3_ul": "10*3/uL",
-    "_ng_ml": "ng/mL",
-    "_iu_l": "[IU]/L",
-    "_ph": "[pH]",
-    "_ml": "mL",
-    "_kg": "kg",
-    "_per_min": "/min",
-    "_mm_hg": "mm[Hg]",
-    "_percent": "%",
-    "_cel": "Cel",
-    "_years": "years",
-    "_days": "days",
-    "_hours": "hours",
-    "_count": "count",
-    "_ratio": "ratio",
-    "_score": "score",
-}
-_FEATURE = re.compile(r"\bas (\w+),?\s*-- (.+)$", re.MULTILINE)
-_PATTERN = re.compile(r"\bas (\{word\}[\w{}]+),?\s*-- (.+)$", re.MULTILINE)
-_HEADER = re.compile(r"^-- (codes|no codes|hold window|longer hold window|owner|freshness): (.+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feature:
-    """One number about a patient at prediction_time; a flag is 0 or 1, null is not known."""
-
-    name: str
-    unit: str
-    description: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,24 +99,24 @@ def view(name: str, folder: Path = VIEWS) -> View:
     text = path.read_text(encoding="utf-8")
     header = "\n".join(takewhile(lambda line: line.startswith("--"), text.splitlines()))
     said: dict[str, str] = {}
-    for key, value in _HEADER.findall(header):
+    for key, value in HEADER.findall(header):
         said[key] = f"{said[key]}, {value}" if key in said else value
     for key in ("codes", "hold window", "owner", "freshness"):
         if key not in said:
             raise WrongUsage(
                 f"the header of {name} has no line '-- {key}: '", where=str(path), to_do="add it to the header"
             )
-    lines = [line.removeprefix("-- ") for line in header.splitlines() if line and not _HEADER.match(line)]
+    lines = [line.removeprefix("-- ") for line in header.splitlines() if line and not HEADER.match(line)]
     words = words_of(said["codes"], path)
     sql = expanded(text, words, path)
-    features = _features(sql, path)
+    features = features_of_sql(sql, path)
     window = time_span(said["hold window"], path)
     return View(
         name=name,
         sql=sql,
         description=" ".join(lines),
         words=words,
-        without_codes=_without_codes(said.get("no codes", ""), features, path),
+        without_codes=names_without_codes(said.get("no codes", ""), features, path),
         hold_window=window,
         longer_hold_windows=longer_windows(
             said.get("longer hold window", ""), [feature.name for feature in features], window, path
@@ -157,7 +124,7 @@ def view(name: str, folder: Path = VIEWS) -> View:
         owner=said["owner"],
         freshness=time_span(said["freshness"], path),
         features=features,
-        patterns=tuple(pattern for part in repeated_parts(text) for pattern in _PATTERN.findall(part)),
+        patterns=tuple(pattern for part in repeated_parts(text) for pattern in PATTERN.findall(part)),
         reference_tables=tuple(p for p in sorted(folder.glob("*.csv")) if re.search(rf"\bjoin {p.stem}\b", sql)),
     )
 
@@ -278,39 +245,3 @@ def _hours(span: timedelta) -> str:
 def view_folder(offline: Path, each: View) -> Path:
     """Return where the rows of this version of a view lie: a changed SQL starts an empty folder."""
     return offline / each.name / each.version
-
-
-def _features(sql: str, path: Path) -> tuple[Feature, ...]:
-    last_select = sql[sql.rindex("\nselect\n") :]
-    found = tuple(
-        Feature(name=name, unit=_unit(name, path), description=text) for name, text in _FEATURE.findall(last_select)
-    )
-    if not found:
-        raise WrongUsage(
-            "no feature found in the last select", where=str(path), to_do="write `... as name, -- what it is`"
-        )
-    return found
-
-
-def _unit(name: str, path: Path) -> str:
-    if name.startswith("is_"):
-        return "flag"
-    of, per_day = (name.removesuffix("_per_day"), " per day") if name.endswith("_per_day") else (name, "")
-    for suffix, unit in UNITS.items():
-        if of.endswith(suffix):
-            return unit + per_day
-    raise WrongUsage(
-        f"feature {name} does not end in its unit", where=str(path), to_do=f"one of {', '.join(UNITS)}, or is_"
-    )
-
-
-def _without_codes(text: str, features: Sequence[Feature], path: Path) -> frozenset[str]:
-    names = frozenset(each.strip() for each in text.split(",") if each.strip())
-    unknown = sorted(names - {feature.name for feature in features})
-    if unknown:
-        raise WrongUsage(
-            f"'-- no codes: ' names {', '.join(unknown)}",
-            where=str(path),
-            to_do="name features of the last select there",
-        )
-    return names

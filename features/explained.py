@@ -21,8 +21,9 @@ from typing import Literal
 import duckdb
 import pyarrow as pa
 
-from features.definitions import Feature, View
+from features.definitions import View
 from features.known_facts import KnownFacts, known_facts
+from features.view_words import Feature
 from features.worlds import State, Values, World, Worlds
 
 Counts = Literal["needed", "enough", "together"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -64,19 +64,28 @@ def _with_driver(url: str) -> str:
 def _redis(url: str) -> dict[str, Any]:
     """Write a URL as Feast wants it: parts behind commas, the values JSON, so that a password may hold anything.
 
+    What stands behind the ? is read as Redis's own client reads it, so that a number is one, and `false` is no.
     Feast compares event times before it writes, but cannot tell two snapshots of one time apart: we compare ourselves.
     """
-    parts = urlsplit(url)
-    said: dict[str, object] = dict(parse_qsl(parts.query))
-    said |= {"db": int(parts.path.strip("/") or 0), "ssl": parts.scheme == "rediss"}
-    if parts.username:
-        said["username"] = unquote(parts.username)
-    if parts.password:
-        said["password"] = unquote(parts.password)
+    from redis.connection import parse_url
+
+    with _told_plainly():
+        parts, said = urlsplit(url), dict(parse_url(url))  # type: ignore[no-untyped-call]
+        int(parts.path.strip("/") or 0)  # what is no number would be passed over there
+        host, port = parts.hostname or "localhost", parts.port or REDIS_PORT
+    if ":" in host:
+        raise WrongUsage(
+            "Feast cannot reach a Redis by the number of an IPv6 address",
+            where="online_store_url",
+            to_do="name its host, and let the name lead to that address",
+        )
+    for name in ("host", "port", "connection_class"):
+        said.pop(name, None)
+    said |= {"db": said.get("db", 0), "ssl": parts.scheme == "rediss"}
     values = [f"{name}={json.dumps(value).replace(',', chr(92) + 'u002c')}" for name, value in said.items()]
     return {
         "type": "redis",
-        "connection_string": ",".join([f"{parts.hostname}:{parts.port or REDIS_PORT}", *values]),
+        "connection_string": ",".join([f"{host}:{port}", *values]),
         "skip_dedup": True,
     }
 
@@ -85,12 +94,15 @@ def _postgres(url: str) -> dict[str, Any]:
     """Write a URL as Feast wants it: sslmode (else `require`), sslrootcert, sslcert and sslkey pass through."""
     from psycopg.conninfo import conninfo_to_dict
 
-    said = {name: str(value) for name, value in conninfo_to_dict(_without_driver(url)).items() if value is not None}
+    with _told_plainly():
+        known = conninfo_to_dict(_without_driver(url))
+        port = int(known.pop("port", None) or POSTGRES_PORT)
+    said = {name: str(value) for name, value in known.items() if value is not None}
     files = {f"{name}_path": said.pop(name) for name in ("sslrootcert", "sslcert", "sslkey") if name in said}
     found = {
         "type": "postgres",
         "host": said.pop("host", "localhost"),
-        "port": int(said.pop("port", POSTGRES_PORT)),
+        "port": port,
         "database": said.pop("dbname", "rounds"),
         "user": said.pop("user", "rounds"),
         "password": said.pop("password", ""),
@@ -104,6 +116,22 @@ def _postgres(url: str) -> dict[str, Any]:
             to_do="leave only sslmode, sslrootcert, sslcert, sslkey behind the ?",
         )
     return found
+
+
+@contextmanager
+def _told_plainly() -> Iterator[None]:
+    """Say that a URL cannot be read, and not what stands in it, which may be a password."""
+    from psycopg import ProgrammingError
+
+    try:
+        yield
+    except (ValueError, ProgrammingError):
+        raise WrongUsage(
+            "the address of the online store cannot be read",
+            where="online_store_url",
+            to_do="write it as redis://user:password@host:port/number or as postgresql://user:password@host:port/name: "
+            "one host, and what is no letter or digit in user and password as %XX",
+        ) from None
 
 
 def _without_driver(url: str) -> str:

@@ -4,20 +4,12 @@ The header of a view names it for all of its features, and in lines of its own f
 `-- longer hold window: 365 days creatinine_median_365d_mg_dl`.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 
+from features.view_words import time_span
 from integrations.errors import WrongUsage
-
-
-def time_span(text: str, path: Path) -> timedelta:
-    """Read a time span of a header. Raises WrongUsage for what is none."""
-    match = re.fullmatch(r"(\d+) (hours|days)", text.strip())
-    if match is None:
-        raise WrongUsage(f"'{text}' is no time span", where=str(path), to_do="write it like 48 hours or 7 days")
-    return timedelta(**{match[2]: int(match[1])})
 
 
 def longer_windows(text: str, features: Collection[str], shortest: timedelta, path: Path) -> Mapping[str, timedelta]:

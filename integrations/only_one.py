@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from integrations.errors import EnvironmentFault
 
 WAIT_SECONDS = 600
+LOOK_SECONDS = 0.05  # between two looks at a file
 LEASE_SECONDS = 120  # in Redis: so long a lock outlives the process that died with it
 
 Held = Callable[[], None]
@@ -23,7 +25,7 @@ def only_one(what: str, *, url: str | None, file: Path) -> Iterator[Held]:
     holds the lock on: to be called before each write. It raises EnvironmentFault where the lock is lost.
     """
     if url is None:
-        with _file_lock(file):
+        with _file_lock(what, file):
             yield lambda: None
     elif url.startswith("redis"):
         with _redis_lock(what, url) as held:
@@ -36,19 +38,43 @@ def only_one(what: str, *, url: str | None, file: Path) -> Iterator[Held]:
 def place_of(url: str) -> str:
     """Say where a URL leads without who goes there: host, port and database."""
     parts = urlsplit(url)
-    return f"{parts.hostname or 'local socket'}:{parts.port or 'default port'}{parts.path}"
+    host = parts.hostname or "local socket"
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or 'default port'}{parts.path}"
 
 
 @contextmanager
-def _file_lock(file: Path) -> Iterator[None]:
+def _file_lock(what: str, file: Path) -> Iterator[None]:
+    """Lock the file, and leave in it which process did."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        _wait_for(what, file, descriptor)
+        try:
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it with a process forked meanwhile
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it with a process forked meanwhile
         os.close(descriptor)
+
+
+def _wait_for(what: str, file: Path, descriptor: int) -> None:
+    """Take the lock once it is free. Raises EnvironmentFault where that takes longer than anything Rounds does."""
+    until = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                break
+        time.sleep(LOOK_SECONDS)
+    holder = os.pread(descriptor, 20, 0).decode(errors="replace")
+    raise EnvironmentFault(
+        f"process {holder or 'unknown'} has been at {what} for more than {WAIT_SECONDS:,} s",
+        where=str(file),
+        to_do="see whether that process still works; if it hangs, end it, and the lock is free at once",
+    )
 
 
 @contextmanager

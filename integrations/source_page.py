@@ -7,7 +7,8 @@ from integrations.asking import Export, Qido
 from integrations.code_list import code_sections
 from integrations.codes import load_codes
 from integrations.comments import Place, comments
-from integrations.contract import FILE_NAME, SOURCES, Contract, History, TableContract, load_contract
+from integrations.contract import FILE_NAME, SOURCES, Contract, load_contract
+from integrations.contract_parts import History, TableContract
 from integrations.markdown import code, codes, facts, link, page, plain, span, table
 from integrations.tables import TABLES
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from features.definitions import Feature, view
+from features.definitions import view
+from features.view_words import Feature
 from integrations.markdown import bullets, code, facts, link, page, plain, span, table
 from models.card import Card, load_card
 from models.cases import Cases, load_cases

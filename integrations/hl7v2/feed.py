@@ -3,7 +3,8 @@
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from integrations.contract import Contract, PatientsOf
+from integrations.contract import Contract
+from integrations.contract_parts import PatientsOf
 from integrations.hl7v2.words import Words
 
 RESULTS = frozenset({"ORU", "ORU^R01", "OUL^R22", "OUL^R23", "OUL^R24"})

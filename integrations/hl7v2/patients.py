@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from integrations.contract import PatientsOf
+from integrations.contract_parts import PatientsOf
 from integrations.hl7v2.header import Header
 
 OID = re.compile(r"\d+(\.\d+)+", re.ASCII)

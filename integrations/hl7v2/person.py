@@ -1,6 +1,6 @@
 """What an admission says of the person (PID): birth, sex and death, and whose numbers were merged (MRG)."""
 
-from integrations.contract import PatientsOf
+from integrations.contract_parts import PatientsOf
 from integrations.hl7v2.feed import Feed
 from integrations.hl7v2.header import Header
 from integrations.hl7v2.patients import read_patient

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from integrations.contract import Contract, TableContract
+from integrations.contract import Contract
+from integrations.contract_parts import TableContract
 from integrations.duck import quoted
 from integrations.identity import bucket_sql
 from integrations.tables import TABLES, Kind, Table

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
+from integrations.contract_parts import TabularInput
 from integrations.duck import quoted
 from integrations.errors import Refused
 from integrations.tabular.lines import chunks, header, lack_of
-from integrations.tabular_input import TabularInput
 
 if TYPE_CHECKING:
     import pyarrow as pa

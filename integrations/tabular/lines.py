@@ -14,8 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from integrations.contract_parts import TabularInput
 from integrations.errors import Refused
-from integrations.tabular_input import TabularInput
 
 CHUNK_LINES = 20_000
 LONGEST_HEADER = 1 << 20  # bytes

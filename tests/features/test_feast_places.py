@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from features.feast_places import FeastPlaces
 from features.store import import_feast
@@ -33,6 +34,14 @@ def online(kind: Any, url: str) -> dict[str, Any]:
             {"db": 3, "ssl": True, "username": "ada", "password": HARD, "ssl_ca_certs": "/etc/ca.pem"},
         ),
         ("redis://:0123@store/1", {"host": "store", "port": "6379"}, {"db": 1, "ssl": False, "password": "0123"}),
+        ("redis://store?db=2", {"host": "store", "port": "6379"}, {"db": 2, "ssl": False}),
+        ("redis://store/1?db=2", {"host": "store", "port": "6379"}, {"db": 2, "ssl": False}),  # as its own client does
+        ("redis:///4", {"host": "localhost", "port": "6379"}, {"db": 4, "ssl": False}),
+        (
+            "rediss://store?ssl_check_hostname=false&socket_timeout=2.5&health_check_interval=30",
+            {"host": "store", "port": "6379"},
+            {"db": 0, "ssl": True, "ssl_check_hostname": False, "socket_timeout": 2.5, "health_check_interval": 30},
+        ),
     ],
 )
 def test_redis_is_reached_as_its_url_says(url: str, node: dict[str, str], values: dict[str, object]) -> None:
@@ -72,6 +81,36 @@ def test_postgres_is_reached_as_its_url_says_and_by_tls_where_it_says_nothing(
     assert "store" in _get_conninfo(config)
     kwargs = _get_conn_kwargs(config)
     assert {name: kwargs[name] for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "said"),
+    [
+        ("redis", "redis://ada:hush@[::1]:6379/0", "IPv6"),
+        ("redis", "redis://ada:hush@[::1/0", "cannot be read"),
+        ("redis", "redis://ada:hush@store/first", "cannot be read"),
+        ("redis", "redis://ada:hush@store:port/1", "cannot be read"),
+        ("redis", "redis://ada:hush@store/1?socket_timeout=hush", "cannot be read"),
+        ("postgres", "postgresql://ada:hush@store:port/features", "cannot be read"),
+        ("postgres", "postgresql://ada:hush@one:1,two:2/features", "cannot be read"),
+        ("postgres", "postgresql://ada:hush%zz@store/features", "cannot be read"),
+        ("postgres", "postgresql://ada:hush@store/features?sslmod=require", "cannot be read"),
+    ],
+)
+def test_an_address_that_cannot_be_taken_is_refused_without_its_password(kind: str, url: str, said: str) -> None:
+    with pytest.raises(WrongUsage, match=said) as refused:
+        online(kind, url)
+    assert "hush" not in str(refused.value)
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_a_postgres_at_an_ipv6_address_is_reached_there() -> None:
+    said = online("postgres", f"postgresql://ada:{QUOTED}@[::1]:7000/features")
+    assert (said["host"], said["port"], said["password"]) == ("::1", 7000, HARD)
+    url = f"postgresql://ada:{QUOTED}@[::1]:7000/features?sslmode=verify-full&sslrootcert=/etc/ca.pem"
+    registry = make_url(FeastPlaces(registry_url=url).config(Path("features"))["registry"]["path"])
+    assert (registry.host, registry.port, registry.password) == ("::1", 7000, HARD)
+    assert dict(registry.query) == {"sslmode": "verify-full", "sslrootcert": "/etc/ca.pem"}
 
 
 def test_an_option_that_feast_would_drop_is_refused() -> None:

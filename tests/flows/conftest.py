@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, text
 
+from flows.house import House
 from integrations.records import Records
+from integrations.settings import load_settings
 from integrations.synthetic_hospital.hospital import Hospital
 from integrations.synthetic_hospital.write import HospitalFiles, write_hospital
 from tests.flows.ward import Ward, open_ward
@@ -49,6 +52,12 @@ class Rounds:
             code = main(list(arguments))
         return Answer(code, out.getvalue(), err.getvalue())
 
+    @property
+    def part_count(self) -> int:
+        """Into how many parts the lake is cut."""
+        house = House(load_settings({"ROUNDS_HOME": str(self.home)}))
+        return len(house.parts(house.newest_snapshot()))
+
     def done(self, *arguments: str) -> Answer:
         """Run a command that must succeed."""
         answer = self(*arguments)
@@ -64,6 +73,12 @@ class PlayedHospital:
     files: HospitalFiles
     plans: dict[str, Any]  # what --dry-run said before the run of the same thing
     deeds: dict[str, Any]  # and what the run then did
+
+
+@pytest.fixture
+def cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lake as small as this one is cut, its buckets into slices, as though memory were scarce."""
+    monkeypatch.setattr("flows.house.TIMES_IN_MEMORY", 400)
 
 
 @pytest.fixture
@@ -118,6 +133,15 @@ def copied(rounds: Rounds, folder: Path) -> Rounds:
     """The same home in another place, to be spoilt."""
     shutil.copytree(rounds.home, folder / "home", symlinks=True)
     return Rounds(folder / "home")
+
+
+def rows_of(rounds: Rounds, sql: str) -> list[Any]:
+    """Ask the records of a home."""
+    engine = create_engine(f"sqlite:///{rounds.home / 'records.db'}")
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(text(sql))]
+    engine.dispose()
+    return found
 
 
 def approve_and_go_live(rounds: Rounds, keys: Path) -> None:

@@ -6,23 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from flows.house import House
 from flows.score import keep, known_of, score_part
 from integrations.records import open_records
-from integrations.settings import load_settings
-from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied
+from tests.flows.conftest import USE_CASE, PlayedHospital, Rounds, copied, rows_of
 
 pytestmark = pytest.mark.xdist_group("played hospital")
 SPAN = ("--from", "2024-06-10", "--to", "2024-06-30")
 KEYS = "site_id, patient_id, encounter_id, prediction_time"
-
-
-@pytest.fixture
-def cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lake as small as this one is cut, its buckets into slices, as though memory were scarce."""
-    monkeypatch.setattr("flows.house.TIMES_IN_MEMORY", 400)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +44,7 @@ def without_backfill(rounds: Rounds) -> Rounds:
 def test_parts_give_the_scores_and_the_model_that_one_part_gives(
     played: PlayedHospital, whole: Rounds, fresh: Rounds
 ) -> None:
-    assert _part_count(fresh) == 8
+    assert fresh.part_count == 8
     said = fresh.done("backfill", USE_CASE, *SPAN).out
     assert "score part: 8 of 8 parts done" in said
     assert len(_backfilled(whole)) > 300
@@ -72,7 +64,7 @@ def test_a_plan_says_what_the_backfill_does_and_the_past_is_never_sent(whole: Ro
     assert done["due"] == done["scored"] + done["held"] + done["excluded"] == len(_backfilled(fresh))
     assert done["queued"] == 0
     sent = "select count(*) from outbox join score using (score_id) where score.purpose = 'backfill'"
-    assert _rows(fresh, sent) == [(0,)]
+    assert rows_of(fresh, sent) == [(0,)]
 
 
 def test_a_backfill_looks_at_its_span_and_at_what_has_no_score(whole: Rounds, fresh: Rounds) -> None:
@@ -113,7 +105,7 @@ def test_a_backfill_that_died_is_gone_on_with_and_every_run_counts_its_own(
         "select due, scored + held + excluded, count(score_id), run.purpose from run join score using (run_id) "
         "where score.purpose = 'backfill' group by run_id"
     )
-    accounts = _rows(fresh, counted)
+    accounts = rows_of(fresh, counted)
     assert len(accounts) == 2
     assert all(due == account == scores and purpose == "backfill" for due, account, scores, purpose in accounts)
 
@@ -126,7 +118,7 @@ def test_a_second_copy_of_a_part_that_was_only_thought_lost_counts_nothing_twice
     def while_another_copy_comes_to_its_end(house: House, lake: Any, this: Any, part: Any, spine: Any) -> Any:
         found = known_of(house, lake, this, part, spine)
         if next(copies, None) is not None:
-            (run_id,) = _rows(fresh, "select run_id from run where status = 'running'")
+            (run_id,) = rows_of(fresh, "select run_id from run where status = 'running'")
             score_part(house, this, part, str(run_id[0]), False)
         return found
 
@@ -141,26 +133,13 @@ def _end(played: PlayedHospital) -> str:
     return str(played.files.nights[-1].round_at.isoformat())
 
 
-def _part_count(rounds: Rounds) -> int:
-    house = House(load_settings({"ROUNDS_HOME": str(rounds.home)}))
-    return len(house.parts(house.newest_snapshot()))
-
-
 def _backfilled(rounds: Rounds) -> list[Any]:
     what = f"{KEYS}, horizon_starts_at, version, status, probability, band, is_at_or_above_threshold, reasons"
-    return _rows(rounds, f"select {what} from score where purpose = 'backfill' order by {KEYS}")
+    return rows_of(rounds, f"select {what} from score where purpose = 'backfill' order by {KEYS}")
 
 
 def _model(rounds: Rounds) -> dict[str, str]:
     """The hashes of what the second version learnt from and was judged by; its held-out rows carry their risks."""
-    ((manifest,),) = _rows(rounds, "select manifest from model_version where version = 2")
+    ((manifest,),) = rows_of(rounds, "select manifest from model_version where version = 2")
     hashes = {Path(path).name: digest for path, digest in json.loads(manifest).items()}
     return {name: hashes[name] for name in ("evaluation.json", "reference.json", "held_out.parquet")}
-
-
-def _rows(rounds: Rounds, sql: str) -> list[Any]:
-    engine = create_engine(f"sqlite:///{rounds.home / 'records.db'}")
-    with engine.connect() as connection:
-        found = [tuple(row) for row in connection.execute(text(sql))]
-    engine.dispose()
-    return found

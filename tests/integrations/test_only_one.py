@@ -74,6 +74,23 @@ def test_a_process_that_dies_does_not_keep_the_others_waiting(url: str | None, t
     assert is_in.is_set()
 
 
+def test_the_wait_for_who_hangs_has_an_end_and_says_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_held, may_end, file = FORK.Event(), FORK.Event(), tmp_path / "lock"
+    holder = FORK.Process(target=hold, args=("the thing", None, file, is_held, may_end), daemon=True)
+    holder.start()
+    assert is_held.wait(TIME_OUT_SECONDS)
+    monkeypatch.setattr("integrations.only_one.WAIT_SECONDS", 0.2)
+    with pytest.raises(EnvironmentFault) as fault, only_one("the thing", url=None, file=file):
+        pass
+    assert f"process {holder.pid} has been at the thing" in fault.value.what
+    assert fault.value.where == str(file)
+    assert "end it" in fault.value.to_do
+    may_end.set()
+    holder.join(TIME_OUT_SECONDS)
+    with only_one("the thing", url=None, file=file):
+        assert file.read_text() == str(os.getpid())
+
+
 @pytest.mark.part
 def test_who_has_lost_the_lock_is_told_before_the_next_write(
     redis_url: str, postgres_server: Callable[[str], str], tmp_path: Path
@@ -103,3 +120,8 @@ def test_a_server_that_does_not_answer_is_named_without_user_and_password(scheme
     assert fault.value.where == place_of(url) == "127.0.0.1:9/3"
     assert "hush" not in str(fault.value)
     assert fault.value.__suppress_context__
+
+
+def test_a_place_is_named_so_that_its_port_can_be_told_from_its_address() -> None:
+    assert place_of("redis://ada:hush@[::1]:6379/2?socket_timeout=3") == "[::1]:6379/2"
+    assert place_of("postgresql://ada:hush@store/features") == "store:default port/features"

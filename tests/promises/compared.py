@@ -5,6 +5,7 @@ from datetime import datetime
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from integrations.tables import TABLES
 from models.catalog import use_case, use_case_names
@@ -19,7 +20,9 @@ def spine_of(lake: duckdb.DuckDBPyConnection, at: datetime) -> pa.Table:
         "where available_at <= $at and $at < superseded_at order by encounter_id",
         params={"at": at},
     ).to_arrow_table()
-    rows = [eligible(cohort(lake, use_case(name), at)).select(known.column_names) for name in use_case_names()]
+    rows = [
+        eligible(until(at, cohort(lake, use_case(name), at))).select(known.column_names) for name in use_case_names()
+    ]
     keys = ["encounter_id", "prediction_time"]
     return (
         pa.concat_tables([known, *(each.cast(known.schema) for each in rows)])
@@ -27,6 +30,11 @@ def spine_of(lake: duckdb.DuckDBPyConnection, at: datetime) -> pa.Table:
         .aggregate([("site_id", "min"), ("patient_id", "min")])
         .rename_columns([*keys, "site_id", "patient_id"])
     )
+
+
+def until(at: datetime, rows: pa.Table) -> pa.Table:
+    """The rows of a cohort up to a time: where a feed's dates are moved, today lies after all of them."""
+    return rows.filter(pc.less_equal(rows["prediction_time"], pa.scalar(at, rows["prediction_time"].type)))
 
 
 def differing(first: pa.Table, second: pa.Table) -> list[str]:

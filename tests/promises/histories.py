@@ -1,67 +1,31 @@
 """Generated histories: facts of every canonical table around a time T, and the same past with another future.
 
-What a column may hold comes from the tables' own words and from the SQL of every feature view and use case: a code that
-a new view names is drawn from the day on which the view is there.
+Most persons are told of live. Those of whom a feed's past was loaded, and those of a feed whose dates are moved, are
+known as the history rule has it: see loaded.py.
 """
 
-import csv
 import random
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.definitions import VIEWS, view, view_names
 from integrations.duck import connect
 from integrations.snapshot import Feed, Reading, open_relations
 from integrations.tables import TABLES, Column
 from models.cases import ARROW_TYPES, SITE
-from models.catalog import use_case, use_case_names
+from tests.promises.drawn import STATUSES, WORDS, coded, literals, loinc
+from tests.promises.feeds import FEEDS, SHIFTED
+from tests.promises.loaded import Fact, loaded_versions
 
-Fact = dict[str, object]
 Facts = dict[str, list[Fact]]
 Tables = dict[str, pa.Table]
 LAKE_BEGINS = datetime(2023, 7, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-FEEDS = (
-    Feed(source="ehr", site_id=SITE, time_zone="America/Chicago", lateness=DAY),
-    Feed(
-        source="lis",
-        site_id=SITE,
-        time_zone="America/Chicago",
-        lateness=DAY,
-        is_authoritative_for=("observation",),
-    ),
-)
-WORDS = {
-    "sex": ("female", "male", "unknown"),
-    "class": ("inpatient", "inpatient", "inpatient", "emergency", "observation", "ambulatory"),
-    "admission_type": ("emergency", "urgent", "elective", None),
-    "admission_source": ("home", "emergency_department", "acute_hospital", "skilled_nursing"),
-    "discharge_disposition": ("home", "home_health", "skilled_nursing", "died", "hospice", "against_advice"),
-    "service": ("medical_icu", "surgery"),
-    "ward": ("icu", "4 north"),
-    "kind": ("problem", "encounter", "billing"),
-    "category": ("laboratory", "vital_signs", "survey"),
-    "unit": (None,),
-    "comparator": (None, None, None, "<"),
-    "local_system": (None,),
-    "local_code": (None,),
-    "modality": ("CT", "MR", "CR", "US"),
-    "body_site": ("chest", "head"),
-}
-STATUSES = {"observation": ("final", "preliminary", "corrected"), "medication": ("active", "completed", "stopped")}
-CODE_SYSTEMS = {
-    "condition": ("icd-10-cm", "icd-9-cm", "snomed"),
-    "procedure": ("icd-10-pcs", "icd-9-pcs", "cpt", "snomed"),
-    "medication": ("rxnorm", "ndc", "local"),
-}
 FACTS_OF_A_PATIENT = {  # how many at most of a patient's number; an encounter has a stay in a ward besides
     "encounter": 4,
     "encounter_location": 4,
@@ -84,6 +48,8 @@ class Shape:
     moved: float  # share of what comes after T that is told otherwise; as much again is dropped
     hour_of_t: int
     lately: timedelta = 4 * DAY  # half of the facts are of this time before T
+    loaded: float = 0.0  # share of the patients' numbers whose past was loaded
+    shifted: float = 0.0  # share of the persons of the feed whose dates are moved
 
     @property
     def at(self) -> datetime:
@@ -113,16 +79,19 @@ def open_tables(tables: Tables, folder: Path, *, threads: int = 1) -> duckdb.Duc
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(rows, path)
         files[name] = [str(path)]
-    return open_files(files, folder / "tmp", threads=threads)
+    is_shifted = SHIFTED.source in tables["patient"]["source"].to_pylist()
+    return open_files(files, folder / "tmp", threads=threads, feeds=(*FEEDS, SHIFTED) if is_shifted else FEEDS)
 
 
-def open_files(files: dict[str, list[str]], temp: Path, *, threads: int = 1) -> duckdb.DuckDBPyConnection:
+def open_files(
+    files: dict[str, list[str]], temp: Path, *, threads: int = 1, feeds: Sequence[Feed] = FEEDS
+) -> duckdb.DuckDBPyConnection:
     """Open the relations of a snapshot that lies in these files."""
     connection = connect(temp, threads=threads)
     reading = Reading(
         files=files, bucket_count=1, buckets=None, tables=tuple(TABLES), codes=None, columns={}, materialize=True
     )
-    open_relations(connection, reading, FEEDS)
+    open_relations(connection, reading, feeds)
     return connection
 
 
@@ -139,11 +108,13 @@ def with_another_future(facts: Facts, shape: Shape) -> Facts:
 class _History:
     def __init__(self, shape: Shape, chance: random.Random) -> None:
         self.shape, self.chance = shape, chance
+        self.is_loaded = False  # of the patient of whom is told
 
     def facts(self) -> Facts:
         facts: Facts = {name: [] for name in TABLES}
         for number in range(self.shape.person_count):
             for patient in self._numbers_of(number):
+                self.is_loaded = self._is_loaded(patient)
                 facts["patient"] += self._versions("patient", patient, {"patient_id": patient}, LAKE_BEGINS)
                 named = {"link_id": f"{patient}#mrn", "system": "mrn", "value": str(number)}
                 linked_at = self._sometime() if self.chance.random() < 0.5 else self._lately()
@@ -151,6 +122,7 @@ class _History:
                 for table, most in FACTS_OF_A_PATIENT.items():
                     for count in range(self.chance.randint(most // 2, most)):
                         facts[table] += self._fact(table, patient, count)
+        self.is_loaded = False
         facts["observation"] += [copy for row in facts["observation"] for copy in self._told_again(row, facts)]
         return facts
 
@@ -160,7 +132,7 @@ class _History:
             known = [row for row in rows if row["available_at"] <= at]  # type: ignore[operator]
             told = [row for row in rows if row["available_at"] > at]  # type: ignore[operator]
             kept = [row if chance.random() > moved else self._otherwise(table, row) for row in told]
-            kept = [row for row in kept if chance.random() > moved]
+            kept = [row for row in kept if chance.random() > moved or _ends_a_moved_stay(table, row)]
             anew = [self._otherwise(table, row) for row in known if chance.random() < 0.2]
             strangers = [self._as_new(table, row) for row in known if chance.random() < 0.1]
             changed[table] = [*known, *kept, *anew, *strangers]
@@ -168,9 +140,14 @@ class _History:
         return changed
 
     def _numbers_of(self, person: int) -> tuple[str, ...]:
+        if self.shape.shifted and self.chance.random() < self.shape.shifted:
+            return (f"old/p{person}", f"old/q{person}")[: 1 + (self.chance.random() < 0.35)]
         return (f"ehr/p{person}", self.chance.choice([f"ehr/q{person}", f"lis/r{person}"]))[
             : 1 + (self.chance.random() < 0.35)
         ]
+
+    def _is_loaded(self, patient: str) -> bool:
+        return _is_shifted(patient) or bool(self.shape.loaded and self.chance.random() < self.shape.loaded)
 
     def _fact(self, table: str, patient: str, number: int) -> Iterator[Fact]:
         key = TABLES[table].key
@@ -182,6 +159,9 @@ class _History:
 
     def _versions(self, table: str, patient: str, named: Fact, true_at: datetime) -> Iterator[Fact]:
         """A fact as it is told again and again: late, corrected, withdrawn, brought back, two versions at one time."""
+        if self.is_loaded:
+            yield from self._of_the_past(table, patient, named, true_at)
+            return
         known_at = true_at + self._ticks(self.chance.choice([timedelta(0), 2 * HOUR, 30 * HOUR, 20 * DAY]))
         told = self._told(table, patient, named, true_at, known_at)
         if table == "encounter":
@@ -193,11 +173,23 @@ class _History:
                 true_at += self._ticks(4 * HOUR) - self._ticks(4 * HOUR)
             yield self._told(table, patient, named, true_at, known_at)
 
+    def _of_the_past(self, table: str, patient: str, named: Fact, true_at: datetime) -> Iterator[Fact]:
+        """A fact as a feed's past holds it; a feed that went live after it may correct it."""
+        told = self._told(table, patient, named, true_at, true_at)
+        if table == "encounter" and _is_shifted(patient):
+            told["ended_at"] = true_at + self._ticks(9 * DAY)
+        versions = list(loaded_versions(table, told))
+        yield from versions
+        if not _is_shifted(patient) and self.chance.random() < self.shape.corrected:
+            known_at: datetime = versions[-1]["available_at"]  # type: ignore[assignment]
+            corrected_at = max(known_at, LAKE_BEGINS) + self._ticks(20 * DAY)
+            yield self._told(table, patient, named, true_at, corrected_at)
+
     def _told(self, table: str, patient: str, named: Fact, true_at: datetime, known_at: datetime) -> Fact:
         has_time = table not in ("patient", "patient_link")
         head: Fact = {
             "source": patient.partition("/")[0],
-            "site_id": SITE,
+            "site_id": SHIFTED.site_id if _is_shifted(patient) else SITE,
             "patient_id": patient,
             "effective_at": true_at if has_time else None,
             "available_at": known_at,
@@ -245,7 +237,7 @@ class _History:
         others = {str(each["patient_id"]) for each in facts["patient"] if str(each["patient_id"])[5:] == person}
         other = self.chance.choice(sorted(others))
         named: Fact = {name: row[name] for name in ("code", "order_number", "encounter_id")}
-        source = self.chance.choice(["lis", other.partition("/")[0]])
+        source = self.chance.choice([SHIFTED.source if _is_shifted(other) else "lis", other.partition("/")[0]])
         named |= {"observation_id": f"{source}/{row['observation_id']}.again", "source": source}
         true_at: datetime = row["effective_at"]  # type: ignore[assignment]
         for again in self._versions("observation", other, named, true_at):
@@ -255,10 +247,14 @@ class _History:
         """The same fact, told otherwise after T; now and then as another patient's."""
         patient = str(row["patient_id"])
         if table not in ("patient", "patient_link") and self.chance.random() < 0.1:
-            patient = f"ehr/p{self.chance.randrange(self.shape.person_count)}"
+            source = SHIFTED.source if _is_shifted(patient) else "ehr"
+            patient = f"{source}/p{self.chance.randrange(self.shape.person_count)}"
         key, later = TABLES[table].key, self.shape.at + self._ticks(20 * DAY) + timedelta(microseconds=1)
         named = {name: row[name] for name in (key, "source", "system", "value", "encounter_id") if name in row}
-        return self._told(table, patient, named, self._lately(), later)
+        told = self._told(table, patient, named, self._lately(), later)
+        if table == "encounter" and _is_shifted(patient):
+            told["ended_at"] = later
+        return told
 
     def _as_new(self, table: str, row: Fact) -> Fact:
         key = TABLES[table].key
@@ -278,42 +274,14 @@ class _History:
 SCALES: Sequence[tuple[float, float]] = ((0.4, 2.0), (0.4, 5.0), (5, 50), (30, 45), (50, 250))
 
 
+def _ends_a_moved_stay(table: str, row: Fact) -> bool:
+    """Today lies after every moved date: a stay that were left open there would last for centuries."""
+    return table == "encounter" and row["ended_at"] is not None and _is_shifted(str(row["patient_id"]))
+
+
+def _is_shifted(patient: str) -> bool:
+    return patient.startswith(f"{SHIFTED.source}/")
+
+
 def _columns(table: str) -> set[str]:
     return {column.name for column in TABLES[table].columns}
-
-
-@cache
-def texts() -> tuple[str, ...]:
-    """The SQL of every feature view and every cohort."""
-    return (*(view(name).sql for name in view_names()), *(use_case(name).cohort_sql for name in use_case_names()))
-
-
-@cache
-def literals() -> tuple[str, ...]:
-    """Every word that stands in quotes in them."""
-    return tuple(sorted({each for text in texts() for each in re.findall(r"'([^'\n]{1,40})'", text)}))
-
-
-@cache
-def loinc() -> tuple[str, ...]:
-    """The LOINC codes that they name, as many of one view as of another, and those of cohorts the more often."""
-    of_views = [codes for name in view_names() if (codes := view(name).codes)]
-    most = max(map(len, of_views))
-    evenly = [code for codes in of_views for code in codes * (most // len(codes))]
-    of_use_cases = [use_case(name).cohort_sql for name in use_case_names()]
-    of_cohorts = sorted({code for sql in of_use_cases for code in re.findall(r"'(\d{1,5}-\d)'", sql)})
-    return (*sorted(evenly), *of_cohorts * (len(evenly) // 3))
-
-
-@cache
-def coded(table: str) -> tuple[tuple[str, str], ...]:
-    """Pairs of code system and code: those of the reference tables, and every code in quotes under each system."""
-    pairs = []
-    for path in sorted(VIEWS.glob("*.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                if row.get("code_system") in CODE_SYSTEMS[table]:
-                    pairs.append((row["code_system"], row.get("code") or row["prefix"]))
-    codes = [word for word in literals() if re.fullmatch(r"[A-Z0-9]{3,9}", word)]
-    spread = [(system, code) for system in CODE_SYSTEMS[table] for code in codes]
-    return tuple(pairs + spread * max(1, len(pairs) // max(1, len(spread))))

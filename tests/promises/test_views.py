@@ -9,8 +9,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from features.definitions import UNITS, View, view, view_names
+from features.definitions import View, view, view_names
 from features.parquet_files import view_rows
+from features.view_words import UNITS
 from integrations.codes import load_analytes
 from integrations.duck import connect
 from models.cases import Cases, open_stories

@@ -17,13 +17,14 @@ import pytest
 
 from integrations.identity import MOST_IDS_OF_A_PERSON
 from integrations.tables import TABLES
-from tests.promises.histories import FEEDS, HOUR, LAKE_BEGINS, Facts, Shape, history, open_history
+from tests.promises.feeds import FEEDS
+from tests.promises.histories import HOUR, LAKE_BEGINS, Facts, Shape, history, open_history
 from tests.properties.oracle import Fact, Oracle
 
 SOAK = int(os.environ.get("ROUNDS_SOAK", "0"))  # the seed of its round
 LOOK_UPS = 1_000_000 if SOAK else 100_000
 SHAPE = Shape(
-    seed=11 + SOAK, person_count=120, tick=HOUR, corrected=0.5, moved=0.0, hour_of_t=12
+    seed=11 + SOAK, person_count=120, tick=HOUR, corrected=0.5, moved=0.0, hour_of_t=12, loaded=0.2
 )  # whole hours: many versions fall on one moment
 MICROSECOND = timedelta(microseconds=1)
 INSTANT = pa.timestamp("us", "UTC")

@@ -110,9 +110,11 @@ def test_a_view_that_adds_doubles_in_any_order_is_caught(hospital: Hospital) -> 
 
 
 def shuffled(hospital: Hospital, chance: random.Random) -> tuple[duckdb.DuckDBPyConnection, pa.Table]:
-    """The same facts and the same spine in another order, opened anew."""
+    """The same facts and the same spine in another order, opened anew; the database free to keep an order or not."""
     tables = {name: in_another_order(rows, chance) for name, rows in hospital.tables.items()}
     lake = open_tables(tables, hospital.folder / "shuffled", threads=chance.choice([1, 2]))
+    lake.execute(f"set preserve_insertion_order = {chance.choice(['true', 'false'])}")
+    lake.execute(f"pragma {chance.choice(['verify_parallelism', 'disable_verify_parallelism'])}")
     return lake, in_another_order(hospital.spine, chance)
 
 

@@ -26,7 +26,8 @@ from integrations.lake import Lake
 from models.catalog import use_case, use_case_names
 from models.cohort import cohort, eligible
 from tests.promises.compared import as_bytes, known_early, relations_of
-from tests.promises.histories import DAY, FEEDS, HOUR, Facts, Shape, Tables, as_tables, history
+from tests.promises.feeds import FEEDS
+from tests.promises.histories import DAY, HOUR, Facts, Shape, Tables, as_tables, history
 
 pytestmark = pytest.mark.xdist_group("thirty nights")  # they are lived once
 SHAPE = Shape(seed=31, person_count=16, tick=HOUR, corrected=0.4, moved=0.0, hour_of_t=6, lately=30 * DAY)

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from integrations.contract import Contract, TabularInput
+from integrations.contract import Contract
+from integrations.contract_parts import TabularInput
 from integrations.duck import connect
 from integrations.errors import Refused, WrongUsage
 from integrations.tables import TABLES
