@@ -30,15 +30,15 @@ from tests.flows.conftest import Rounds
 pytestmark = pytest.mark.xdist_group("sent again")
 NAME, RATE = "icu_mortality_48h", "icu_vital_signs:heart_rate_last_48h_per_min"
 HEAD = "Time,Parameter,Value\n00:00,RecordID,{name}\n00:00,Age,{age}\n00:00,Gender,1\n00:00,ICUType,3\n"
-HELD, CORRECTED, SAME, SPOILT, WITHOUT_AGE, TOO_LATE = "1001", "1002", "1003", "1004", "1005", "1006"
-HANDED_OVER, QUEUED = "1008", "1009"  # live scores: the EHR has one, nobody has tried to send the other
+HELD, CORRECTED, SAME, SPOILT, NOTHING_CHARTED, TOO_LATE = "132001", "132002", "132003", "132004", "132005", "132006"
+HANDED_OVER, QUEUED = "132008", "132009"  # live scores: the EHR has one, nobody has tried to send the other
 Stays = dict[str, tuple[int, str]]  # by RecordID: an age, and the lines of what was measured
 FIRST: Stays = {
     HELD: (60, "01:00,HR,90\n02:00,pH,735\n"),
     CORRECTED: (60, "01:00,HR,80\n"),
     SAME: (60, "01:00,HR,70\n"),
     SPOILT: (60, "01:00,HR,75\n"),
-    WITHOUT_AGE: (-1, "01:00,HR,85\n"),
+    NOTHING_CHARTED: (-1, ""),
     TOO_LATE: (60, "01:00,HR,65\n"),
     HANDED_OVER: (60, "01:00,HR,60\n"),
     QUEUED: (60, "01:00,HR,62\n"),
@@ -48,7 +48,7 @@ AGAIN: Stays = {
     HELD: (60, "01:00,HR,90\n02:00,pH,7.35\n"),
     CORRECTED: (60, "01:00,HR,100\n"),
     SPOILT: (60, "01:00,HR,75\n02:00,pH,735\n"),
-    WITHOUT_AGE: (50, "01:00,HR,85\n"),
+    NOTHING_CHARTED: (60, "01:00,HR,85\n"),
     TOO_LATE: (60, "01:00,HR,65\n60:00,HR,99\n"),  # 60 h is after prediction time
     HANDED_OVER: (60, "01:00,HR,61\n"),
     QUEUED: (60, "01:00,HR,63\n"),
@@ -57,7 +57,7 @@ CHANGED = {
     HELD: ("scored", 0.09),
     CORRECTED: ("scored", 0.1),
     SPOILT: ("held", None),
-    WITHOUT_AGE: ("scored", 0.085),
+    NOTHING_CHARTED: ("scored", 0.085),
     QUEUED: ("scored", 0.063),
 }
 
@@ -142,7 +142,7 @@ def played(told_model: None, tmp_path_factory: pytest.TempPathFactory) -> Played
     care = IntensiveCare(Rounds(folder / "home"), folder)
     care.send(1, FIRST)
     first, before = care.score(), care.scores()
-    care.send(2, {"1007": (50, "01:00,HR,50\n")})
+    care.send(2, {"132007": (50, "01:00,HR,50\n")})
     of_somebody_else = care.score()
     care.to_the_ehr({HANDED_OVER: ("acknowledged", 1), QUEUED: ("queued", 0)})
     care.send(3, FIRST | AGAIN)
@@ -153,7 +153,7 @@ def played(told_model: None, tmp_path_factory: pytest.TempPathFactory) -> Played
 def test_the_first_round_scores_holds_and_leaves_out(played: Played) -> None:
     assert [played.first[name] for name in ("due", "scored", "held", "excluded")] == [8, 6, 1, 1]
     other = {name: status for name, (status, _) in played.before.items() if status != "scored"}
-    assert other == {HELD: "held", WITHOUT_AGE: "excluded"}
+    assert other == {HELD: "held", NOTHING_CHARTED: "excluded"}
 
 
 def test_what_comes_of_somebody_else_makes_nobody_due(played: Played) -> None:
@@ -162,7 +162,7 @@ def test_what_comes_of_somebody_else_makes_nobody_due(played: Played) -> None:
 
 def test_stays_that_are_sent_again_are_scored_anew_where_that_makes_a_difference(played: Played) -> None:
     assert [played.again[name] for name in ("due", "scored", "held", "new_scores", "superseded")] == [5, 4, 1, 5, 5]
-    assert played.care.scores() == {**played.before, "1007": ("scored", 0.05), **CHANGED}
+    assert played.care.scores() == {**played.before, "132007": ("scored", 0.05), **CHANGED}
 
 
 def test_the_scores_before_are_kept_as_they_were(played: Played) -> None:
