@@ -173,13 +173,17 @@ on_dialysis as (
         and round.prediction_time < r.known_until
 ),
 
--- what is known now of the stay: entered in error, or no inpatient stay after all
-withdrawn as (
-    select encounter_id
-    from encounter
-    where available_at <= $as_of
-    and $as_of < superseded_at
-    and (is_retracted or class <> 'inpatient')
+-- what is known now of the stay: not entered in error, an inpatient stay after all, and not given to another person
+standing as (
+    select distinct person.patient_id, e.encounter_id
+    from person
+    join encounter as e on e.patient_id = person.other_patient_id
+    where person.available_at <= $as_of
+    and $as_of < person.superseded_at
+    and e.available_at <= $as_of
+    and $as_of < e.superseded_at
+    and not e.is_retracted
+    and e.class = 'inpatient'
 )
 
 select
@@ -193,7 +197,7 @@ select
         when already_met.encounter_id is not null then 'aki_already_met'
         when round.baseline is null then 'no_recent_creatinine'
     end as excluded_reason,
-    case when withdrawn.encounter_id is not null then 'withdrawn' end as lapsed_reason,
+    case when standing.encounter_id is null then 'withdrawn' end as lapsed_reason,
     null::timestamptz as horizon_starts_at
 from round
 left join on_dialysis
@@ -202,4 +206,6 @@ left join on_dialysis
 left join already_met
     on already_met.encounter_id = round.encounter_id
     and already_met.prediction_time = round.prediction_time
-left join withdrawn on withdrawn.encounter_id = round.encounter_id
+left join standing
+    on standing.encounter_id = round.encounter_id
+    and standing.patient_id = round.patient_id

@@ -7,6 +7,7 @@ with index_row as (
         cohort.encounter_id,
         cohort.prediction_time,
         cohort.patient_id,
+        cohort.lapsed_reason,
         cohort.prediction_time + interval 48 hours as window_ends_at,
         cohort.prediction_time + interval 48 hours + late.lateness as label_known_at
     from cohort
@@ -94,7 +95,7 @@ outcome as (
         on e.encounter_id = i.encounter_id
         and e.available_at <= $as_of
         and $as_of < e.superseded_at
-        and not e.is_retracted
+        and i.lapsed_reason is distinct from 'withdrawn'
 )
 
 select

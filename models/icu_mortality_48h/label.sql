@@ -11,7 +11,7 @@ outcome as (
         e.ended_at,
         e.ended_at + late.lateness as label_known_at,
         case
-            when e.is_retracted then 'stay_withdrawn'
+            when e.encounter_id is null then 'stay_withdrawn'
             when e.ended_at is null then 'in_house'
             when $as_of < e.ended_at + late.lateness then 'window_open'
             when e.discharge_disposition = 'died' then 'died'
@@ -20,10 +20,11 @@ outcome as (
         e.discharge_disposition = 'died' as is_death
     from cohort
     join late on late.site_id = cohort.site_id
-    join encounter as e
+    left join encounter as e
         on e.encounter_id = cohort.encounter_id
         and e.available_at <= $as_of
         and $as_of < e.superseded_at
+        and cohort.lapsed_reason is distinct from 'withdrawn'
     where cohort.excluded_reason is null
 )
 

@@ -14,7 +14,10 @@ with version as (
 ),
 
 turned as (
-    select *, lag(is_discharge, 1, false) over (partition by encounter_id order by available_at) as was_discharge
+    select
+        *,
+        lag(is_discharge, 1, false) over (partition by encounter_id order by available_at) as was_discharge,
+        lag(patient_id) over (partition by encounter_id order by available_at) as was_of
     from version
 ),
 
@@ -29,7 +32,17 @@ discharge as (
         (ended_at at time zone time_zone)::date as discharge_date
     from turned
     where is_discharge
-    and not was_discharge
+    and (
+        not was_discharge
+        -- the discharge of another person until then: theirs by mistake
+        or not exists (
+            from same_person as p
+            where p.patient_id = turned.patient_id
+            and p.other_patient_id = turned.was_of
+            and p.available_at <= turned.available_at
+            and turned.available_at < p.superseded_at
+        )
+    )
 ),
 
 -- of several records of one person the patient's own comes first
@@ -66,6 +79,20 @@ death as (
         and $as_of < patient.superseded_at
         and not patient.is_retracted
     where patient.is_deceased
+),
+
+-- what is known now of the stay, unless it has been given to another person
+now as (
+    select d.encounter_id, d.prediction_time, version.is_discharge, version.discharge_disposition
+    from discharge as d
+    join same_person as p
+        on p.patient_id = d.patient_id
+        and p.available_at <= $as_of
+        and $as_of < p.superseded_at
+    join version
+        on version.encounter_id = d.encounter_id
+        and version.patient_id = p.other_patient_id
+        and $as_of < version.superseded_at
 )
 
 select
@@ -85,8 +112,9 @@ select
         when d.discharge_disposition = 'hospice' then 'to_hospice'
     end as excluded_reason,
     case
-        when not version.is_discharge then 'withdrawn'
-        when version.discharge_disposition = 'died' then 'died_since'
+        -- given to another, open again, entered in error, or no inpatient stay after all
+        when not coalesce(now.is_discharge, false) then 'withdrawn'
+        when now.discharge_disposition = 'died' then 'died_since'
         when death.encounter_id is not null then 'died_since'
     end as lapsed_reason,
     d.ended_at as horizon_starts_at
@@ -94,8 +122,7 @@ from discharge as d
 left join person
     on person.encounter_id = d.encounter_id
     and person.prediction_time = d.prediction_time
--- what is known now of the stay: open again, entered in error, or no inpatient stay after all
-join version
-    on version.encounter_id = d.encounter_id
-    and $as_of < version.superseded_at
+left join now
+    on now.encounter_id = d.encounter_id
+    and now.prediction_time = d.prediction_time
 left join death on death.encounter_id = d.encounter_id

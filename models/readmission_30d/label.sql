@@ -17,8 +17,7 @@ with index_stay as (
         on e.encounter_id = cohort.encounter_id
         and e.available_at <= $as_of
         and $as_of < e.superseded_at
-        and not e.is_retracted
-        and e.class = 'inpatient'
+        and cohort.lapsed_reason is distinct from 'withdrawn'
     left join feed on feed.source = e.source
     where cohort.excluded_reason is null
 ),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from zlib import crc32
 
 import duckdb
 import pyarrow as pa
@@ -109,11 +110,13 @@ class _History:
     def __init__(self, shape: Shape, chance: random.Random) -> None:
         self.shape, self.chance = shape, chance
         self.is_loaded = False  # of the patient of whom is told
+        self.numbers: tuple[str, ...] = ()  # of the person
 
     def facts(self) -> Facts:
         facts: Facts = {name: [] for name in TABLES}
         for number in range(self.shape.person_count):
-            for patient in self._numbers_of(number):
+            self.numbers = self._numbers_of(number)
+            for patient in self.numbers:
                 self.is_loaded = self._is_loaded(patient)
                 facts["patient"] += self._versions("patient", patient, {"patient_id": patient}, LAKE_BEGINS)
                 named = {"link_id": f"{patient}#mrn", "system": "mrn", "value": str(number)}
@@ -171,6 +174,8 @@ class _History:
             known_at += self._ticks(self.chance.choice([timedelta(0), 5 * HOUR, 3 * DAY, 30 * DAY]))
             if self.chance.random() < 0.3:
                 true_at += self._ticks(4 * HOUR) - self._ticks(4 * HOUR)
+            if table == "encounter" and crc32(str(named).encode()) % 4:
+                patient = self.numbers[-1]  # as after a merge: the stay is told of the number that stays
             yield self._told(table, patient, named, true_at, known_at)
 
     def _of_the_past(self, table: str, patient: str, named: Fact, true_at: datetime) -> Iterator[Fact]:

@@ -70,7 +70,10 @@ SHAPES = st.builds(
 # Where leaks are planted: one hospital after the other until each is caught, most in the first.
 PLANTED_ON = [
     Shape(seed=seed, person_count=40, tick=tick, corrected=0.5, moved=0.5, hour_of_t=hour, loaded=0.15, shifted=0.15)
-    for seed, tick, hour in zip(range(5, 17), (10 * MINUTE, HOUR, 6 * HOUR) * 4, (18, 6, 0, 12) * 3, strict=True)
+    for seed, tick, hour in [
+        *zip(range(5, 17), (10 * MINUTE, HOUR, 6 * HOUR) * 4, (18, 6, 0, 12) * 3, strict=True),
+        (21, 10 * MINUTE, 18),  # a stay in intensive care is told of another number before T, which is linked after T
+    ]
 ]
 LATER = timedelta(days=40)
 HOLDS_THAT_LEAK = [

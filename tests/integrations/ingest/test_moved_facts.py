@@ -1,12 +1,18 @@
 """A fact that turns out to be another patient's is the former one's no more, wherever the two lie in the lake."""
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
 
 from integrations.duck import connect
 from integrations.identity import bucket_of
 from integrations.ingest import ledger
 from integrations.snapshot import WorkBuckets
+from models.catalog import use_case
+from models.cohort import cohort
 from tests.integrations.ingest.conftest import FIRST_NIGHT, Ward, encounter, patient, result
+from tests.integrations.ingest.test_two_doors import FEEDS
 
 P1, P2 = "p1", next(f"q{number}" for number in range(99) if bucket_of(f"ward/q{number}", 4) != bucket_of("ward/p1", 4))
 Seen = list[tuple[str, float]]
@@ -76,3 +82,34 @@ def test_a_stay_given_to_another_patient_is_the_former_ones_no_more(ward: Ward) 
                     "select patient_id from encounter where superseded_at = 'infinity' and not is_retracted"
                 ).fetchall()
         assert stays == [(f"ward/{P2}",)]
+
+
+@pytest.mark.parametrize("name", ["readmission_30d", "aki_48h", "icu_mortality_48h"])
+def test_a_cohort_says_the_same_of_a_stay_given_to_another_patient_however_the_lake_is_read(
+    ward: Ward, name: str
+) -> None:
+    ends = {"end": "2024-03-10T20:00:00-06:00"} if name == "readmission_30d" else {}
+    in_care = {"period": {"start": "2024-03-09T20:00:00-06:00"}, "serviceType": {"text": "icu"}}
+    later = {**in_care, "period": {**in_care["period"], **ends}, "status": "finished" if ends else "in-progress"}
+    ward.send(
+        Patient=[patient(P1), patient(P2)],
+        Encounter=[encounter("e1", **in_care), encounter("e2", of=P2, **in_care)],
+        Observation=[result(who, of=who, stay=None, effectiveDateTime="2024-03-09T21:00:00-06:00") for who in (P1, P2)],
+    )
+    ward.send(night=1, Encounter=[encounter("e1", **later)])
+    ward.send(night=3, Encounter=[encounter("e1", of=P2, **later)])
+    read = [cohort_rows(ward, name, count) for count in (None, 4, 12)]
+    assert read[0] == read[1] == read[2]
+    of_p1 = {row["lapsed_reason"] for row in read[0] if row["patient_id"] == "ward/p1"}
+    assert of_p1 == {"withdrawn"}
+
+
+def cohort_rows(ward: Ward, name: str, count: int | None) -> list[dict[str, Any]]:
+    """The cohort at the end, read as a whole or from so many work buckets one by one."""
+    at, rows = FIRST_NIGHT + timedelta(days=4), list[dict[str, Any]]()
+    for buckets in [None] if count is None else [WorkBuckets(count, (each,)) for each in range(count)]:
+        with ward.records.read() as db, connect(ward.places.temp, memory_limit_mb=200, threads=1) as connection:
+            _, versions = ledger.newest_snapshot(db)
+            ward.places.lake.open_snapshot(connection, versions, buckets=buckets, feeds=FEEDS)
+            rows += cohort(connection, use_case(name), at).to_pylist()
+    return sorted(rows, key=str)
