@@ -144,16 +144,13 @@ def _by_its_views(
 def _open_person(house: House, snapshot: Snapshot, patient_id: str) -> "duckdb.DuckDBPyConnection":
     """Open the work bucket in which the person lies, with every column."""
     from integrations.duck import connect, lock
-    from integrations.identity import bucket_of, work_buckets
     from integrations.snapshot import WorkBuckets
 
     settings, lake = house.settings, house.lake
     settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)
     connection = connect(settings.temp, memory_limit_mb=settings.memory_limit_mb)
     lock(connection, settings.temp, settings.lake, settings.features)
-    lake.open_links(connection, snapshot.versions)
-    moved = work_buckets(connection, lake.bucket_count, "every_patient_link")
-    bucket = moved.get(patient_id, bucket_of(patient_id, lake.bucket_count))
+    bucket = lake.work_bucket(connection, snapshot.versions, patient_id)
     lake.open_snapshot(connection, snapshot.versions, buckets=WorkBuckets(lake.bucket_count, (bucket,)), feeds=feeds())
     known = connection.execute("select 1 from patient where patient_id = ? limit 1", [patient_id]).fetchall()
     if not known:

@@ -4,7 +4,7 @@ The log of each Delta table says which file came by which version, so only the n
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from integrations.duck import quoted
-from integrations.identity import crowds
+from integrations.identity import find_heads
 from integrations.lake import Lake
 
 Snapshots = Mapping[int, Mapping[str, int]]  # snapshot_id -> versions of the tables
@@ -21,6 +21,18 @@ CHANGES = pa.schema(
     [("patient_id", pa.string()), ("available_at", pa.timestamp("us", "UTC")), ("snapshot_id", pa.int64())]
 )
 
+# Of those who were asked for, all whose person a link of one of them may change.
+LINKED = """
+create or replace temp table linked as
+with wanted as (
+    select distinct head
+    from head_of
+    semi join asked using (patient_id)
+)
+select patient_id, head as person
+from head_of
+semi join wanted using (head)
+"""
 CAME = """
 with fact as (
     select patient_id, snapshot_id, min(available_at) as available_at
@@ -65,42 +77,33 @@ def changes(
         return None
     if not every:
         return CHANGES.empty_table()
-    lake.open_links(connection, snapshots[max(snapshots)])
-    crowd = crowds(connection, "every_patient_link")
-    asked = set(patient_ids.to_pylist()) if crowd else set()
-    linked = [(name, ids[0]) for ids in crowd if not asked.isdisjoint(ids) for name in ids]
-    also = pa.array([name for name, _ in linked], pa.string())
-    buckets = _buckets(connection, lake, pa.chunked_array([*patient_ids.chunks, also], pa.string()))
-    arrived = [each for each in every if int(each[0].parent.name.removeprefix("bucket=")) in buckets]
-    if not arrived:
-        return CHANGES.empty_table()
-    given = {
-        "arrived": pa.table({"file": [str(file) for file, _ in arrived], "snapshot_id": [by for _, by in arrived]}),
-        "linked": pa.table(
-            {
-                "patient_id": pa.array([name for name, _ in linked], pa.string()),
-                "person": pa.array([person for _, person in linked], pa.string()),
-            }
-        ),
-    }
-    files = ", ".join(quoted(file) for file, _ in arrived)
-    for name, table in given.items():
-        connection.register(name, table)
+    connection.register("asked", pa.table({"patient_id": patient_ids}))
     try:
+        lake.open_links(connection, snapshots[max(snapshots)])
+        find_heads(connection, "every_patient_link", with_fillers=True)
+        connection.execute(LINKED)
+        arrived = _of_buckets(every, _buckets(connection, lake))
+        if not arrived.num_rows:
+            return CHANGES.empty_table()
+        connection.register("arrived", arrived)
+        files = ", ".join(quoted(file) for file in arrived["file"].to_pylist())
         return connection.sql(CAME.format(files=files)).to_arrow_table().cast(CHANGES)
     finally:
-        for name in given:
+        for name in ("asked", "arrived"):
             connection.unregister(name)
 
 
-def _buckets(connection: duckdb.DuckDBPyConnection, lake: Lake, patient_ids: pa.ChunkedArray) -> set[int]:
-    """The buckets in which the facts of these patients lie."""
-    connection.register("asked", pa.table({"patient_id": patient_ids}))
-    try:
-        sql = f"select distinct {lake.bucket_sql('patient_id')} from asked"
-        return {bucket for (bucket,) in connection.execute(sql).fetchall()}
-    finally:
-        connection.unregister("asked")
+def _buckets(connection: duckdb.DuckDBPyConnection, lake: Lake) -> set[int]:
+    """The buckets in which the facts of `asked` and `linked` lie."""
+    people = "(from asked union all select patient_id from linked)"
+    found = connection.execute(f"select distinct {lake.bucket_sql('patient_id')} from {people}").fetchall()
+    return {bucket for (bucket,) in found}
+
+
+def _of_buckets(arrived: Sequence[tuple[Path, int]], buckets: Collection[int]) -> pa.Table:
+    """The files that lie in these buckets, each with the snapshot that brought it."""
+    found = [(file, by) for file, by in arrived if int(file.parent.name.removeprefix("bucket=")) in buckets]
+    return pa.table({"file": [str(file) for file, _ in found], "snapshot_id": [by for _, by in found]})
 
 
 def _arrived(lake: Lake, table: str, snapshots: Snapshots) -> list[tuple[Path, int]]:

@@ -9,6 +9,7 @@ a filler after all (4711) and names nobody, from when the first of too many was 
 import hashlib
 
 import duckdb
+import pyarrow as pa
 
 MOST_IDS_OF_A_PERSON = 50
 
@@ -103,6 +104,38 @@ from stretch
 group by patient_id, other_patient_id, stretch_number
 """
 
+# Who shares an identifier with another, by the number of the identifier.
+MEMBER = """
+create or replace temp table member as
+with linked as (
+    select system, value, patient_id
+    from {links}
+    left join filler using (system, value)
+    where available_at < {until}
+),
+shared as (
+    select system, value, row_number() over () as number
+    from linked
+    group by system, value
+    having min(patient_id) < max(patient_id)
+)
+select distinct number, patient_id
+from linked
+join shared using (system, value)
+"""
+# One step along the chains: the first of the heads of all with whom an id shares something. Says how many are new.
+NEXT_HEAD = """
+create or replace temp table next_head as
+with first as (
+    select number, min(head) as head from member join head_of using (patient_id) group by number
+)
+select patient_id, min(first.head) as next_head
+from member
+join first using (number)
+group by patient_id;
+select count(*) from next_head join head_of using (patient_id) where next_head <> head
+"""
+
 
 def find_fillers(connection: duckdb.DuckDBPyConnection, links: str) -> None:
     """Make filler (system, value, filler_from) from the links of all patients: no bucket shows how many share one."""
@@ -114,61 +147,36 @@ def make_same_person(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(SAME_PERSON)
 
 
-def clusters(connection: duckdb.DuckDBPyConnection, links: str = "patient_link") -> list[list[str]]:
-    """Return the ids that were ever linked to each other, withdrawn links included; an id alone is left out.
+def find_heads(connection: duckdb.DuckDBPyConnection, links: str, *, with_fillers: bool = False) -> None:
+    """Make head_of (patient_id, head): of each id that was ever linked to another, the first id of its person.
 
-    find_fillers has been called: who shares a filler from when it was known for one belongs to nobody by it.
+    Withdrawn links count. find_fillers has been called: who shares a filler from when it was known for one belongs to
+    nobody by it. `with_fillers`: they do, for a link of one of them may change the person of the others.
     """
-    return _joined(
-        connection,
-        f"""
-        select list(distinct patient_id order by patient_id)
-        from {links}
-        left join filler using (system, value)
-        where available_at < coalesce(filler_from, timestamptz 'infinity')
-        group by system, value
-        having min(patient_id) < max(patient_id)
-        order by all
-        """,
+    until = "timestamptz 'infinity'" if with_fillers else "coalesce(filler_from, timestamptz 'infinity')"
+    connection.execute(MEMBER.format(links=links, until=until))
+    connection.execute(
+        "create or replace temp table head_of as select distinct patient_id, patient_id as head from member"
     )
+    while connection.execute(NEXT_HEAD).fetchall() != [(0,)]:
+        connection.execute(
+            "create or replace temp table head_of as select patient_id, next_head as head from next_head"
+        )
+    for name in ("member", "next_head"):
+        connection.execute(f"drop table {name}")
 
 
-def crowds(connection: duckdb.DuckDBPyConnection, links: str = "patient_link") -> list[list[str]]:
-    """Return the ids whose person a link of one of them may change: those who share a filler, too."""
-    return _joined(
-        connection,
-        f"""
-        select list(distinct patient_id order by patient_id)
-        from {links}
-        group by system, value
-        having min(patient_id) < max(patient_id)
-        order by all
-        """,
-    )
+def work_buckets(connection: duckdb.DuckDBPyConnection, bucket_count: int, links: str) -> pa.Table:
+    """Return patient_id and work_bucket of the ids that work in another bucket than they lie in.
 
-
-def _joined(connection: duckdb.DuckDBPyConnection, groups_sql: str) -> list[list[str]]:
-    """Join groups of ids that have one in common."""
-    groups = connection.execute(groups_sql).fetchall()
-    head: dict[str, str] = {}
-    for (ids,) in groups:
-        heads = {_head(head, patient_id) for patient_id in ids}
-        first = min(heads)
-        head.update(dict.fromkeys(heads, first))
-    members: dict[str, list[str]] = {}
-    for patient_id in sorted(head):
-        members.setdefault(_head(head, patient_id), []).append(patient_id)
-    return list(members.values())
-
-
-def work_buckets(
-    connection: duckdb.DuckDBPyConnection, bucket_count: int, links: str = "patient_link"
-) -> dict[str, int]:
-    """Return the work bucket of every id that has been linked: the bucket of the first id of its person.
-
-    An id that stands alone works in the bucket in which it lies, so it is not named.
+    A person works in the bucket of the person's first id; find_fillers has been called.
     """
-    return {patient_id: bucket_of(ids[0], bucket_count) for ids in clusters(connection, links) for patient_id in ids}
+    if bucket_count == 1:
+        return pa.table({"patient_id": pa.array([], pa.string()), "work_bucket": pa.array([], pa.int32())})
+    find_heads(connection, links)
+    lies_in, works_in = bucket_sql("patient_id", bucket_count), bucket_sql("head", bucket_count)
+    found = f"select patient_id, {works_in} as work_bucket from head_of where {works_in} <> {lies_in}"
+    return connection.sql(found).to_arrow_table()
 
 
 def bucket_of(patient_id: str, bucket_count: int) -> int:
@@ -179,12 +187,3 @@ def bucket_of(patient_id: str, bucket_count: int) -> int:
 def bucket_sql(column: str, bucket_count: int) -> str:
     """Return the DuckDB expression for `bucket_of`."""
     return f"(('0x' || left(md5({column}), 8))::bigint % {bucket_count})::integer"
-
-
-def _head(head: dict[str, str], patient_id: str) -> str:
-    """Find the first id of a group, and shorten the way to it."""
-    first = head.setdefault(patient_id, patient_id)
-    while head[first] != first:
-        first = head[first]
-    head[patient_id] = first
-    return first

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow.compute as pc
 
 from integrations.durable import write_whole
 from integrations.errors import NotInOrder, WrongUsage
-from integrations.identity import bucket_sql
+from integrations.identity import bucket_of, bucket_sql
 from integrations.lake_files import add_action, copy_by_bucket, fsync, fsync_tree
-from integrations.snapshot import Feed, Reading, WorkBuckets, open_links, open_relations
+from integrations.snapshot import Feed, Linked, Reading, WorkBuckets, find_linked, open_links, open_relations
 from integrations.tables import TABLES, Table
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Lake:
     def __init__(self, root: Path, bucket_count: int) -> None:
         self.root, self.bucket_count = root, bucket_count
         self._opened: dict[str, DeltaTable] = {}
+        self._linked: tuple[tuple[int | None, int], Linked] | None = None
 
     def create(self) -> None:
         """Make every canonical table, empty; what exists stays. WrongUsage when bucket_count is not the lake's."""
@@ -139,8 +141,15 @@ class Lake:
             codes=None if codes is None else tuple(codes),
             columns={} if columns is None else columns,
             materialize=materialize,
+            linked=self._find_linked(connection, versions.get("patient_link"), buckets.count if buckets else 1),
         )
         open_relations(connection, reading, feeds)
+
+    def work_bucket(self, connection: duckdb.DuckDBPyConnection, versions: Mapping[str, int], patient_id: str) -> int:
+        """Return the bucket in which a patient's person works."""
+        moved = self._find_linked(connection, versions.get("patient_link"), self.bucket_count).moved
+        found = moved["work_bucket"].filter(pc.equal(moved["patient_id"], patient_id)).to_pylist()
+        return int(found[0]) if found else bucket_of(patient_id, self.bucket_count)
 
     def open_links(self, connection: duckdb.DuckDBPyConnection, versions: Mapping[str, int]) -> None:
         """Make every_patient_link and filler: who was ever linked to whom, for which no other table is read."""
@@ -201,6 +210,16 @@ class Lake:
         """The Parquet files of one version of a table."""
         named = (Path(uri) for uri in self._at(table, version).file_uris())  # the folder comes URL-encoded
         return sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
+
+    def _find_linked(
+        self, connection: duckdb.DuckDBPyConnection, version: int | None, work_bucket_count: int
+    ) -> Linked:
+        """Read the links of all patients, once for all parts of a snapshot."""
+        key = (version, work_bucket_count)
+        if self._linked is None or self._linked[0] != key:
+            files = [] if version is None else self.files("patient_link", version)
+            self._linked = (key, find_linked(connection, files, work_bucket_count))
+        return self._linked[1]
 
     def _newest(self, table: str) -> "DeltaTable":
         """Open a table at its newest version. It stays open, and reads only what is new of the log.

@@ -3,16 +3,17 @@
 A result that came twice for one person is seen once; see copies.py.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from integrations.copies import VERSION, find_copies
 from integrations.duck import quoted
-from integrations.identity import bucket_of, bucket_sql, find_fillers, make_same_person, work_buckets
+from integrations.identity import bucket_sql, find_fillers, make_same_person, work_buckets
 from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, VERSION_ORDER, Table
 
 IDENTITY_TABLES = ("patient", "patient_link")
@@ -42,8 +43,19 @@ class WorkBuckets:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Linked:
+    """What only the links of all patients tell: which identifiers are fillers, and who works in another bucket.
+
+    moved: patient_id, work_bucket, of those who work elsewhere than they lie.
+    """
+
+    filler: pa.Table
+    moved: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading:
-    """What to read: the files of each table at its version, and what of them."""
+    """What to read: the files of each table at its version, and what of them; `linked` as `find_linked` gives it."""
 
     files: Mapping[str, Sequence[str]]
     bucket_count: int
@@ -52,14 +64,19 @@ class Reading:
     codes: tuple[str, ...] | None
     columns: Mapping[str, Sequence[str]]
     materialize: bool
+    linked: Linked | None = None
 
 
 def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feeds: Iterable[Feed]) -> None:
     """Make the relations of a snapshot: the canonical tables with superseded_at, same_person and feed."""
     feeds = list(feeds)
-    moved = _find_moved(connection, reading)
+    count = reading.buckets.count if reading.buckets else 1
+    linked = reading.linked or find_linked(connection, reading.files.get("patient_link", ()), count)
+    _keep(connection, "filler", linked.filler)
+    _keep(connection, "work_bucket", linked.moved)
+    lie_in = _lie_in(connection, reading)
     for name in (*IDENTITY_TABLES, *(name for name in reading.tables if name not in IDENTITY_TABLES)):
-        _read_files(connection, TABLES[name], _files_of_buckets(reading, name, moved))
+        _read_files(connection, TABLES[name], _files_of_buckets(reading, name, lie_in))
         if name == "observation":
             find_copies(connection, [feed.source for feed in feeds if name in feed.is_authoritative_for])
         _replace(connection, name, _as_of_sql(TABLES[name], reading), materialize=reading.materialize)
@@ -74,29 +91,35 @@ def open_links(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> N
     find_fillers(connection, "every_patient_link")
 
 
-def _find_moved(connection: duckdb.DuckDBPyConnection, reading: Reading) -> dict[str, int]:
-    """Find fillers, and the ids that work in another bucket than they lie in, which work_bucket keeps for the join."""
-    moved: dict[str, int] = {}
-    open_links(connection, reading.files.get("patient_link", ()))
-    if reading.buckets is not None:
-        count = reading.buckets.count
-        placed = work_buckets(connection, count, "every_patient_link")
-        moved = {name: bucket for name, bucket in placed.items() if bucket_of(name, count) != bucket}
-        connection.execute(
-            "create or replace temp table work_bucket as "
-            "select unnest(?::varchar[]) as patient_id, unnest(?::integer[]) as work_bucket",
-            [list(moved), list(moved.values())],
-        )
-    return moved
+def find_linked(connection: duckdb.DuckDBPyConnection, files: Sequence[str], work_bucket_count: int) -> Linked:
+    """Read the links of all patients; with one work bucket nobody works elsewhere."""
+    open_links(connection, files)
+    moved = work_buckets(connection, work_bucket_count, "every_patient_link")
+    return Linked(filler=connection.sql("from filler").to_arrow_table(), moved=moved)
 
 
-def _files_of_buckets(reading: Reading, table: str, moved: Mapping[str, int]) -> list[str]:
+def _keep(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> None:
+    connection.register("kept_rows", rows)
+    connection.execute(f"create or replace temp table {name} as from kept_rows")
+    connection.unregister("kept_rows")
+
+
+def _lie_in(connection: duckdb.DuckDBPyConnection, reading: Reading) -> set[int]:
+    """The buckets of the lake in which the facts of the work buckets lie."""
+    if reading.buckets is None:
+        return set()
+    lies_in = bucket_sql("patient_id", reading.bucket_count)
+    wanted = list(reading.buckets.numbers)
+    moved = connection.execute(
+        f"select distinct {lies_in} from work_bucket where work_bucket in $wanted", {"wanted": wanted}
+    )
+    return {bucket % reading.bucket_count for bucket in wanted} | {bucket for (bucket,) in moved.fetchall()}
+
+
+def _files_of_buckets(reading: Reading, table: str, lie_in: Collection[int]) -> list[str]:
     files = reading.files.get(table, ())
     if reading.buckets is None:
         return list(files)
-    wanted, count = set(reading.buckets.numbers), reading.bucket_count
-    lie_in = {bucket % count for bucket in wanted}
-    lie_in |= {bucket_of(name, count) for name, bucket in moved.items() if bucket in wanted}
     folders = {f"bucket={bucket}" for bucket in lie_in}
     return [file for file in files if Path(file).parent.name in folders]
 

@@ -1,5 +1,6 @@
 """Identity: who is one person, as of when."""
 
+import random
 from datetime import date
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from integrations.identity import (
     MOST_IDS_OF_A_PERSON,
     bucket_of,
     bucket_sql,
-    clusters,
     find_fillers,
+    find_heads,
     make_same_person,
     work_buckets,
 )
@@ -55,6 +56,13 @@ def persons(connection: duckdb.DuckDBPyConnection, day: str) -> set[str]:
         {"day": day},
     ).fetchall()
     return {str(members) for (members,) in rows}
+
+
+def clusters(connection: duckdb.DuckDBPyConnection) -> list[list[str]]:
+    """The ids that were ever linked to each other, by the first of them."""
+    find_heads(connection, "patient_link")
+    rows = connection.execute("select list(patient_id order by patient_id) from head_of group by head order by head")
+    return [ids for (ids,) in rows.fetchall()]
 
 
 def test_two_ids_are_one_person_from_the_day_on_which_the_second_was_linked(
@@ -147,14 +155,34 @@ def test_a_cluster_is_all_that_was_ever_linked_and_works_in_one_bucket(
         ("alone", "8", "2024-01-01", EVER, False),
     )
     assert clusters(connection) == [["a", "b", "c"], ["x", "y"]]
-    of_a, of_x = bucket_of("a", 16), bucket_of("x", 16)
-    assert work_buckets(connection, 16) == {"a": of_a, "b": of_a, "c": of_a, "x": of_x, "y": of_x}
+    lies_in = {name: bucket_of(name, 16) for name in "abcxy"}
+    works_in = {name: lies_in["a" if name in "abc" else "x"] for name in lies_in}
+    moved = work_buckets(connection, 16, "patient_link").to_pylist()
+    assert {row["patient_id"]: row["work_bucket"] for row in moved} == {
+        name: bucket for name, bucket in works_in.items() if bucket != lies_in[name]
+    }
+    assert len(moved) > 1
 
 
 def test_clusters_that_a_later_link_joins_are_one_cluster(connection: duckdb.DuckDBPyConnection) -> None:
     pairs = [("b", "1"), ("e", "1"), ("c", "2"), ("d", "2"), ("d", "3"), ("e", "3"), ("x", "4"), ("y", "4")]
     know(connection, *((name, value, "2024-01-01", EVER, False) for name, value in pairs))
     assert clusters(connection) == [["b", "c", "d", "e"], ["x", "y"]]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clusters_are_those_that_plain_python_finds(connection: duckdb.DuckDBPyConnection, seed: int) -> None:
+    chance = random.Random(seed)
+    pairs = {(f"p{chance.randrange(40)}", str(chance.randrange(60))) for _ in range(70)}
+    know(connection, *((name, value, "2024-01-01", EVER, False) for name, value in sorted(pairs)))
+    groups = {name: {name} for name, _ in pairs}
+    for name, value in pairs:
+        for other in (other for other, same in pairs if same == value):
+            joined = groups[name] | groups[other]
+            groups.update(dict.fromkeys(joined, joined))
+    expected = {tuple(sorted(group)) for group in groups.values() if len(group) > 1}
+    assert {tuple(ids) for ids in clusters(connection)} == expected
+    assert max(map(len, expected)) > 5
 
 
 def test_a_placeholder_that_many_share_makes_nobody_one_person(connection: duckdb.DuckDBPyConnection) -> None:
