@@ -112,7 +112,7 @@ class AnewIn:
         if not self._may_matter(since, pc.max(older["prediction_time"]).as_py()):
             return {}
         sql = self.this.case.cohort_sql
-        came = self.house.changes(self.this.snapshot, older, views_of(self.this.case), since, sql=sql)
+        came = self.house.changes(self.this.snapshot, views_of(self.this.case), since, sql=sql)
         touched = older if came is None else query(self.lake, TOUCHED, scored=older, change=came)
         same, reasons = self._same(eligible(touched)), self._reasons(touched)
         found = {}

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prefect import flow
@@ -88,7 +88,7 @@ def compute(house: House, this: Round, part: Part, spine: "pa.Table") -> int:
     Returns how many rows of views were computed.
     """
     views = views_of(this.case)
-    changes = cache(partial(house.changes, this.snapshot, spine, views))
+    changes = partial(house.changes, this.snapshot, views)
     with house.scratch() as connection:
         stale = house.store.stale(connection, views, spine, changes)
     for view, rows in stale.items():

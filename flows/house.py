@@ -3,15 +3,19 @@
 import atexit
 import hashlib
 import os
+import platform
 import re
+import shutil
 import threading
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from uuid import uuid4
 
 from sqlalchemy import desc, select
 
@@ -29,11 +33,11 @@ if TYPE_CHECKING:
     from integrations.contract import Contract
     from integrations.ingest import IngestPlaces
     from integrations.lake import Lake
-    from integrations.snapshot import Feed, WorkBuckets
+    from integrations.snapshot import Feed, Linked, WorkBuckets
     from models.artifacts import RegisteredModel
     from models.registry import Registry
 
-
+R = TypeVar("R")
 Part: TypeAlias = "WorkBuckets | None"  # of a snapshot; None: all of them
 BYTES_PER_MB = 1_000_000
 TIMES_IN_MEMORY = 20  # what a file of the lake comes to beside its bytes, opened and worked on, with room for more
@@ -132,33 +136,71 @@ class House:
         lock(connection, self.settings.temp, self.settings.lake, self.settings.features)
         return connection
 
-    def changes(
-        self, snapshot: Snapshot, spine: "pa.Table", views: Sequence[str], since: int, *, sql: str = ""
-    ) -> "pa.Table | None":
-        """What has come into the tables of these views, and of other SQL, since a snapshot, of a spine's persons."""
+    def changes(self, snapshot: Snapshot, views: Sequence[str], since: int, *, sql: str = "") -> "pa.Table | None":
+        """What has come into the tables of these views, and of other SQL, since a snapshot: of all its parts."""
         from features.definitions import view
         from integrations.changes import changes
-        from integrations.snapshot import IDENTITY_TABLES
+        from integrations.snapshot import with_identity
         from integrations.tables import TABLES
 
         words = set(re.findall(r"\w+", " ".join([sql, *(view(name).sql for name in views)])))
-        wanted = select(s.snapshot).where(s.snapshot.c.snapshot_id.between(since, snapshot.snapshot_id))
-        with self.records.read() as records, self.scratch() as connection:
-            return changes(
-                connection,
-                self.lake,
-                {row.snapshot_id: row.versions for row in records.execute(wanted)},
-                [name for name in TABLES if name in words or name in IDENTITY_TABLES],
-                spine["patient_id"],
-            )
+        tables = with_identity([name for name in TABLES if name in words])
+
+        def found() -> "pa.Table | None":
+            wanted = select(s.snapshot).where(s.snapshot.c.snapshot_id.between(since, snapshot.snapshot_id))
+            with self.records.read() as records, self.scratch() as connection:
+                versions = {row.snapshot_id: row.versions for row in records.execute(wanted)}
+                return changes(connection, self.lake, versions, tables)
+
+        return self._once(snapshot, ("changes", since, *tables), found)
 
     def _opened(self, snapshot: Snapshot, part: Part) -> "duckdb.DuckDBPyConnection":
         connection = self.scratch()
-        self.lake.open_snapshot(connection, snapshot.versions, buckets=part, feeds=feeds(), **asked_for())
+        linked = None if part is None else self._linked(connection, snapshot, part.count)
+        self.lake.open_snapshot(
+            connection, snapshot.versions, buckets=part, feeds=feeds(), linked=linked, **asked_for()
+        )
         return connection
+
+    def _linked(self, connection: "duckdb.DuckDBPyConnection", snapshot: Snapshot, count: int) -> "Linked":
+        """Who is linked to whom in a snapshot, with the facts that have moved laid together."""
+
+        def found() -> "Linked":
+            folder, tables = own_folder(self.settings.temp, "moved"), asked_for()["tables"]
+            linked = self.lake.find_linked(connection, snapshot.versions, count, tables=tables, gather_into=folder)
+            weakref.finalize(linked, shutil.rmtree, folder, ignore_errors=True)
+            return linked
+
+        return self._once(snapshot, ("linked", count), found)
+
+    def _once(self, snapshot: Snapshot, what: tuple[object, ...], find: Callable[[], R]) -> R:
+        """Find what is the same for all parts of a snapshot once in this process; of others nothing is kept."""
+        of_snapshot = (self.settings.home, snapshot.snapshot_id)
+        with _FINDING:
+            for other in [key for key in _FOUND if key[0] != of_snapshot]:
+                del _FOUND[other]
+            if (of_snapshot, what) not in _FOUND:
+                _FOUND[of_snapshot, what] = find()
+            found: R = _FOUND[of_snapshot, what]
+            return found
 
 
 _OPEN = threading.local()
+_FOUND: dict[tuple[tuple[Path, int], tuple[object, ...]], Any] = {}
+_FINDING = threading.Lock()
+
+
+def own_folder(temp: Path, name: str) -> Path:
+    """Make a folder of this process under `temp`; one of a process of this machine that is no more goes."""
+    prefix = f"{name}-{platform.node()}-"
+    for left in temp.glob(f"{prefix}*"):
+        try:
+            os.kill(int(left.name.removeprefix(prefix).partition("-")[0]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(left, ignore_errors=True)
+    folder = temp / f"{prefix}{os.getpid()}-{uuid4().hex}"
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
 
 
 def close_snapshot() -> None:

@@ -4,7 +4,7 @@ The log of each Delta table says which file came by which version, so only the n
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -21,89 +21,71 @@ CHANGES = pa.schema(
     [("patient_id", pa.string()), ("available_at", pa.timestamp("us", "UTC")), ("snapshot_id", pa.int64())]
 )
 
-# Of those who were asked for, all whose person a link of one of them may change.
-LINKED = """
-create or replace temp table linked as
-with wanted as (
-    select distinct head
-    from head_of
-    semi join asked using (patient_id)
+FACT = """
+create or replace temp table fact as
+select patient_id, snapshot_id, min(available_at) as available_at
+from read_parquet([{files}], filename = true, hive_partitioning = false) as new
+join arrived on arrived.file = new.filename
+group by patient_id, snapshot_id
+"""
+# All who ever shared an identifier with one of `near`, one step further.
+NEARER = """
+create or replace temp table nearer as
+with identifier as (
+    select distinct system, value
+    from every_patient_link
+    semi join near using (patient_id)
 )
-select patient_id, head as person
-from head_of
-semi join wanted using (head)
+select distinct patient_id
+from every_patient_link
+semi join identifier using (system, value)
+anti join near using (patient_id)
 """
 CAME = """
-with fact as (
-    select patient_id, snapshot_id, min(available_at) as available_at
-    from read_parquet([{files}], filename = true, hive_partitioning = false) as new
-    join arrived on arrived.file = new.filename
-    group by patient_id, snapshot_id
-),
-
-of_person as (
-    select linked.person, fact.snapshot_id, min(fact.available_at) as available_at
+with of_person as (
+    select head_of.head, fact.snapshot_id, min(fact.available_at) as available_at
     from fact
-    join linked using (patient_id)
-    group by linked.person, fact.snapshot_id
+    join head_of using (patient_id)
+    group by head_of.head, fact.snapshot_id
 )
 
 select patient_id, available_at, snapshot_id
 from fact
-anti join linked using (patient_id)
+anti join head_of using (patient_id)
 union all
-select linked.patient_id, of_person.available_at, of_person.snapshot_id
+select head_of.patient_id, of_person.available_at, of_person.snapshot_id
 from of_person
-join linked using (person)
+join head_of using (head)
 """
 
 
 def changes(
-    connection: duckdb.DuckDBPyConnection,
-    lake: Lake,
-    snapshots: Snapshots,
-    tables: Sequence[str],
-    patient_ids: pa.ChunkedArray,
+    connection: duckdb.DuckDBPyConnection, lake: Lake, snapshots: Snapshots, tables: Sequence[str]
 ) -> pa.Table | None:
     """Return patient_id, snapshot_id and available_at (the earliest) of the facts that came after the first snapshot.
 
-    Of these patients and of everyone with whom they ever shared an identifier, whose facts are told of them all; rows
-    of others may be among them. `snapshots` are the one that is looked back to and every later one up to the newest
-    that counts; `tables` are those that matter. None where a file or a log is gone: then nobody can tell.
+    The facts of a patient are told of everyone with whom the patient ever shared an identifier. `snapshots` are the one
+    that is looked back to and every later one up to the newest that counts; `tables` are those that matter. None where
+    a file or a log is gone: then nobody can tell.
     """
     try:
-        every = [each for table in tables for each in _arrived(lake, table, snapshots)]
+        arrived = [each for table in tables for each in _arrived(lake, table, snapshots)]
     except FileNotFoundError:
         return None
-    if not every:
+    if not arrived:
         return CHANGES.empty_table()
-    connection.register("asked", pa.table({"patient_id": patient_ids}))
+    files = [str(file) for file, _ in arrived]
+    connection.register("arrived", pa.table({"file": files, "snapshot_id": [by for _, by in arrived]}))
     try:
-        lake.open_links(connection, snapshots[max(snapshots)])
-        find_heads(connection, "every_patient_link", with_fillers=True)
-        connection.execute(LINKED)
-        arrived = _of_buckets(every, _buckets(connection, lake))
-        if not arrived.num_rows:
-            return CHANGES.empty_table()
-        connection.register("arrived", arrived)
-        files = ", ".join(quoted(file) for file in arrived["file"].to_pylist())
-        return connection.sql(CAME.format(files=files)).to_arrow_table().cast(CHANGES)
+        connection.execute(FACT.format(files=", ".join(quoted(file) for file in files)))
     finally:
-        for name in ("asked", "arrived"):
-            connection.unregister(name)
-
-
-def _buckets(connection: duckdb.DuckDBPyConnection, lake: Lake) -> set[int]:
-    """The buckets in which the facts of `asked` and `linked` lie."""
-    people = "(from asked union all select patient_id from linked)"
-    found = connection.execute(f"select distinct {lake.bucket_sql('patient_id')} from {people}").fetchall()
-    return {bucket for (bucket,) in found}
-
-
-def _of_buckets(arrived: Sequence[tuple[Path, int]], buckets: Collection[int]) -> pa.Table:
-    """The files that lie in these buckets, each with the snapshot that brought it."""
-    found = [(file, by) for file, by in arrived if int(file.parent.name.removeprefix("bucket=")) in buckets]
-    return pa.table({"file": [str(file) for file, _ in found], "snapshot_id": [by for _, by in found]})
+        connection.unregister("arrived")
+    lake.open_links(connection, snapshots[max(snapshots)])
+    connection.execute("create or replace temp table near as select distinct patient_id from fact")
+    while connection.execute(f"{NEARER}; select count(*) from nearer").fetchall() != [(0,)]:
+        connection.execute("insert into near from nearer")
+    find_heads(connection, "(from every_patient_link semi join near using (patient_id))", with_fillers=True)
+    return connection.sql(CAME).to_arrow_table().cast(CHANGES)
 
 
 def _arrived(lake: Lake, table: str, snapshots: Snapshots) -> list[tuple[Path, int]]:

@@ -6,6 +6,7 @@ which snapshot counts is for records to say, so a commit that no recorded snapsh
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,17 @@ from integrations.durable import write_whole
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import bucket_of, bucket_sql
 from integrations.lake_files import add_action, copy_by_bucket, fsync, fsync_tree
-from integrations.snapshot import Feed, Linked, Reading, WorkBuckets, find_linked, open_links, open_relations
+from integrations.snapshot import (
+    Feed,
+    Linked,
+    Reading,
+    WorkBuckets,
+    find_linked,
+    gather,
+    open_links,
+    open_relations,
+    with_identity,
+)
 from integrations.tables import TABLES, Table
 
 if TYPE_CHECKING:
@@ -40,7 +51,6 @@ class Lake:
     def __init__(self, root: Path, bucket_count: int) -> None:
         self.root, self.bucket_count = root, bucket_count
         self._opened: dict[str, DeltaTable] = {}
-        self._linked: tuple[tuple[int | None, int], Linked] | None = None
 
     def create(self) -> None:
         """Make every canonical table, empty; what exists stays. WrongUsage when bucket_count is not the lake's."""
@@ -127,11 +137,13 @@ class Lake:
         columns: Mapping[str, Sequence[str]] | None = None,
         materialize: bool = True,
         feeds: Iterable[Feed] = (),
+        linked: Linked | None = None,
     ) -> None:
         """Make the canonical tables at `versions` relations of `connection`, with same_person and feed.
 
         `buckets` are work buckets: whole persons, whatever ids they have. `codes` narrows observation to these LOINC
         codes. `columns` narrows a table to its head, key, tail and the columns named. A table without version is empty.
+        `linked` spares who reads part after part to look for the links of all patients each time.
         """
         reading = Reading(
             files={name: self.files(name, version) for name, version in versions.items()},
@@ -141,13 +153,33 @@ class Lake:
             codes=None if codes is None else tuple(codes),
             columns={} if columns is None else columns,
             materialize=materialize,
-            linked=self._find_linked(connection, versions.get("patient_link"), buckets.count if buckets else 1),
+            linked=linked,
         )
         open_relations(connection, reading, feeds)
 
+    def find_linked(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        versions: Mapping[str, int],
+        work_bucket_count: int,
+        *,
+        tables: Sequence[str] = (),
+        gather_into: Path | None = None,
+    ) -> Linked:
+        """Read the links of all patients, for `open_snapshot` with work buckets of this count, part after part.
+
+        With a folder, the facts of these tables that lie elsewhere than their person works are gathered there.
+        """
+        links = [] if "patient_link" not in versions else self.files("patient_link", versions["patient_link"])
+        linked = find_linked(connection, links, work_bucket_count)
+        if gather_into is None:
+            return linked
+        files = {name: self.files(name, versions[name]) for name in with_identity(tables) if name in versions}
+        return replace(linked, gathered=gather(connection, files, linked.moved, gather_into))
+
     def work_bucket(self, connection: duckdb.DuckDBPyConnection, versions: Mapping[str, int], patient_id: str) -> int:
         """Return the bucket in which a patient's person works."""
-        moved = self._find_linked(connection, versions.get("patient_link"), self.bucket_count).moved
+        moved = self.find_linked(connection, versions, self.bucket_count).moved
         found = moved["work_bucket"].filter(pc.equal(moved["patient_id"], patient_id)).to_pylist()
         return int(found[0]) if found else bucket_of(patient_id, self.bucket_count)
 
@@ -210,16 +242,6 @@ class Lake:
         """The Parquet files of one version of a table."""
         named = (Path(uri) for uri in self._at(table, version).file_uris())  # the folder comes URL-encoded
         return sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
-
-    def _find_linked(
-        self, connection: duckdb.DuckDBPyConnection, version: int | None, work_bucket_count: int
-    ) -> Linked:
-        """Read the links of all patients, once for all parts of a snapshot."""
-        key = (version, work_bucket_count)
-        if self._linked is None or self._linked[0] != key:
-            files = [] if version is None else self.files("patient_link", version)
-            self._linked = (key, find_linked(connection, files, work_bucket_count))
-        return self._linked[1]
 
     def _newest(self, table: str) -> "DeltaTable":
         """Open a table at its newest version. It stays open, and reads only what is new of the log.

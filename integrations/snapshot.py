@@ -46,11 +46,13 @@ class WorkBuckets:
 class Linked:
     """What only the links of all patients tell: which identifiers are fillers, and who works in another bucket.
 
-    moved: patient_id, work_bucket, of those who work elsewhere than they lie.
+    moved: patient_id, work_bucket, of those who work elsewhere than they lie. gathered: the files in which the facts of
+    those lie once more, by table and work bucket; None: they are looked for in every bucket in which they may lie.
     """
 
     filler: pa.Table
     moved: pa.Table
+    gathered: Mapping[tuple[str, int], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +76,21 @@ def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feed
     linked = reading.linked or find_linked(connection, reading.files.get("patient_link", ()), count)
     _keep(connection, "filler", linked.filler)
     _keep(connection, "work_bucket", linked.moved)
-    lie_in = _lie_in(connection, reading)
-    for name in (*IDENTITY_TABLES, *(name for name in reading.tables if name not in IDENTITY_TABLES)):
-        _read_files(connection, TABLES[name], _files_of_buckets(reading, name, lie_in))
+    lie_in = _lie_in(connection, reading, linked)
+    for name in with_identity(reading.tables):
+        gathered = _gathered_files(reading, linked, name)
+        _read_files(connection, TABLES[name], _files_of_buckets(reading, name, lie_in), gathered)
         if name == "observation":
             find_copies(connection, [feed.source for feed in feeds if name in feed.is_authoritative_for])
         _replace(connection, name, _as_of_sql(TABLES[name], reading), materialize=reading.materialize)
         if name == IDENTITY_TABLES[-1]:
             make_same_person(connection)
     _make_feed(connection, feeds)
+
+
+def with_identity(tables: Sequence[str]) -> list[str]:
+    """Return the tables in the order in which they are made: those of identity come first, asked for or not."""
+    return [*IDENTITY_TABLES, *(name for name in tables if name not in IDENTITY_TABLES)]
 
 
 def open_links(connection: duckdb.DuckDBPyConnection, files: Sequence[str]) -> None:
@@ -104,12 +112,46 @@ def _keep(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> N
     connection.unregister("kept_rows")
 
 
-def _lie_in(connection: duckdb.DuckDBPyConnection, reading: Reading) -> set[int]:
-    """The buckets of the lake in which the facts of the work buckets lie."""
+def gather(
+    connection: duckdb.DuckDBPyConnection,
+    files: Mapping[str, Sequence[str]],
+    moved: pa.Table,
+    folder: Path,
+) -> Mapping[tuple[str, int], Sequence[str]]:
+    """Lay the facts of those who work elsewhere than they lie into files by table and work bucket; return these.
+
+    With a feed that knows its patients by a number of its own half of the facts lie elsewhere, in all buckets: each
+    part would read the whole lake.
+    """
+    _keep(connection, "work_bucket", moved)
+    gathered: dict[tuple[str, int], list[str]] = {}
+    for name, its_files in files.items():
+        if its_files and moved.num_rows:
+            _read_files(connection, TABLES[name], its_files)
+            connection.execute(
+                f"copy (from every_{name} join work_bucket using (patient_id)) to {quoted(folder / name)} "
+                "(format parquet, compression zstd, compression_level 1, partition_by (work_bucket))"
+            )
+    for file in sorted(folder.glob("*/*/*.parquet")):
+        key = (file.parent.parent.name, int(file.parent.name.removeprefix("work_bucket=")))
+        gathered.setdefault(key, []).append(str(file))
+    return gathered
+
+
+def _gathered_files(reading: Reading, linked: Linked, table: str) -> list[str] | None:
+    if linked.gathered is None or reading.buckets is None:
+        return None
+    return [file for number in reading.buckets.numbers for file in linked.gathered.get((table, number), ())]
+
+
+def _lie_in(connection: duckdb.DuckDBPyConnection, reading: Reading, linked: Linked) -> set[int]:
+    """The buckets of the lake in which the facts of the work buckets lie, but for those that are gathered."""
     if reading.buckets is None:
         return set()
     lies_in = bucket_sql("patient_id", reading.bucket_count)
     wanted = list(reading.buckets.numbers)
+    if linked.gathered is not None:
+        return {bucket % reading.bucket_count for bucket in wanted}
     moved = connection.execute(
         f"select distinct {lies_in} from work_bucket where work_bucket in $wanted", {"wanted": wanted}
     )
@@ -124,19 +166,24 @@ def _files_of_buckets(reading: Reading, table: str, lie_in: Collection[int]) -> 
     return [file for file in files if Path(file).parent.name in folders]
 
 
-def _read_files(connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[str]) -> None:
-    """Make every_<table>: the rows as they lie in the files."""
-    if files:
-        listed = ", ".join(quoted(file) for file in files)
-        columns = ", ".join(f'"{column.name}"' for column in table.all_columns)
-        sql = (
-            f"select {columns} from read_parquet([{listed}], hive_partitioning = true, "
-            "hive_types = {'bucket': integer})"
-        )
-    else:
+def _read_files(
+    connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[str], gathered: Sequence[str] | None = None
+) -> None:
+    """Make every_<table>: the rows as they lie in the files; those of who works elsewhere as they are gathered."""
+    columns = ", ".join(f'"{column.name}"' for column in table.all_columns)
+    sql = [_from_files(columns, files, "hive_partitioning = true, hive_types = {'bucket': integer}")] if files else []
+    if gathered is not None:
+        sql = [f"{each} anti join work_bucket using (patient_id)" for each in sql]
+        sql += [_from_files(columns, gathered, "hive_partitioning = false")] if gathered else []
+    if not sql:
         empty = ", ".join(f'null::{DUCKDB_TYPES[column.kind]} as "{column.name}"' for column in table.all_columns)
-        sql = f"select {empty} where false"
-    _replace(connection, f"every_{table.name}", sql, materialize=False)
+        sql = [f"select {empty} where false"]
+    _replace(connection, f"every_{table.name}", " union all ".join(sql), materialize=False)
+
+
+def _from_files(columns: str, files: Sequence[str], hive: str) -> str:
+    listed = ", ".join(quoted(file) for file in files)
+    return f"select {columns} from read_parquet([{listed}], {hive})"
 
 
 def _as_of_sql(table: Table, reading: Reading) -> str:

@@ -15,7 +15,7 @@ from tests.benchmarks.row import Row
 if TYPE_CHECKING:
     from flows.house import House
 
-PATIENTS, ONE_IN = 100_000, 24  # one patient in 24 has twelve results that came late: 50,000
+PATIENTS, ONE_IN = 100_000, 12  # one patient in 12 has six results that came late: 50,000
 USE_CASE = "readmission_30d"
 MOST_OF_A_REBUILD = 0.5
 

@@ -1,7 +1,8 @@
 """A hospital of any size, written straight to the canonical tables: one stay a patient, bucket by bucket.
 
-One patient in ten comes back within the month, so that there is something to learn. Every row is an arithmetic of the
-patient's number: the same size gives the same hospital.
+One patient in ten comes back within the month, so that there is something to learn. The laboratory, which brings half
+of the results, knows everybody by a number of its own. Every row is an arithmetic of the patient's number: the same
+size gives the same hospital.
 """
 
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ RESULTS_EACH = 12
 CODES = ("2160-0", "3094-0", "2951-2", "2823-3", "718-7", "6690-2", "777-3", "2345-7", "8867-4", "8480-6", "9279-1")
 STAY = "timestamptz '2023-01-01' + to_hours((hash(p) % 12000)::bigint)"
 HEAD = "'demo_ehr' as source, 'demo' as site_id, 'demo_ehr/p' || p as patient_id"
+LAB_HEAD = "'demo_lis' as source, 'demo' as site_id, 'demo_lis/' || p as patient_id"
 TAIL = "true as is_available_at_inferred, false as is_retracted, 'demo_ehr-1' as extract_id, 'x' as source_file"
 ROWS = {
     "patient": f"""
@@ -46,7 +48,15 @@ ROWS = {
             {list(CODES)}[1 + n % {len(CODES)}] as code, 0.5 + (hash(p, n, 5) % 400) / 100 as value_number,
             'final' as status, false as is_extreme, {STAY} + to_hours(2 * n + 1) as effective_at,
             {STAY} + to_hours(2 * n + 2) as available_at, {TAIL}
-        from person, range({RESULTS_EACH}) as result (n)""",
+        from person, range({RESULTS_EACH // 2}) as half (m), (select m * 2 as n)""",
+    "patient_link": f"""
+        select {HEAD}, 'demo_ehr/p' || p || '#mrn' as link_id, 'mrn' as system, p::varchar as value,
+            {STAY} as effective_at, {STAY} as available_at, {TAIL}
+        from person""",
+}
+OF_THE_LAB = {
+    "patient_link": ROWS["patient_link"].replace(HEAD, LAB_HEAD).replace("'demo_ehr/p' ||", "'demo_lis/' ||"),
+    "observation": ROWS["observation"].replace(HEAD, LAB_HEAD).replace("ehr/o", "lis/o").replace("m * 2", "m * 2 + 1"),
 }
 
 
@@ -59,19 +69,21 @@ def write_hospital(house: House, patient_count: int) -> None:
     """Write the hospital into a house whose lake is empty, and let readers see it."""
     house.lake.create()
     connection = connect(house.settings.temp, memory_limit_mb=1000)
-    bucket = house.lake.bucket_sql("'demo_ehr/p' || p")
-    connection.execute(f"create table everybody as select p, {bucket} as b from range({patient_count}) as t (p)")
-    for number in range(house.settings.bucket_count):
-        connection.execute(f"create or replace temp view person as select p from everybody where b = {number}")
-        for name in ROWS:
-            write(house, connection, name, f"x-{number}")
+    for feed, its_rows in (("demo_ehr/p", ROWS), ("demo_lis/", OF_THE_LAB)):
+        bucket = house.lake.bucket_sql(f"'{feed}' || p")
+        connection.execute(
+            f"create or replace table everybody as select p, {bucket} as b from range({patient_count}) as t (p)"
+        )
+        for number in range(house.settings.bucket_count):
+            connection.execute(f"create or replace temp view person as select p from everybody where b = {number}")
+            for name, sql in its_rows.items():
+                write(house, connection, name, f"x-{number}", sql)
     connection.close()
     note_snapshot(house, TAKEN_AT)
 
 
-def write(house: House, connection: duckdb.DuckDBPyConnection, table: str, extract_id: str, sql: str = "") -> None:
-    """Write rows of the persons in view into a table, those of `ROWS` or of `sql`; columns not given are null."""
-    rows = sql or ROWS[table]
+def write(house: House, connection: duckdb.DuckDBPyConnection, table: str, extract_id: str, rows: str) -> None:
+    """Write rows of the persons in view into a table; columns not given are null."""
     given = {name for name, *_ in connection.execute(f"describe {rows}").fetchall()}
     listed = ", ".join(
         column.name if column.name in given else f"null::{DUCKDB_TYPES[column.kind]} as {column.name}"

@@ -78,7 +78,7 @@ class House:
         self.asked.append(since)
         with connect(self.folder / "tmp", threads=1) as connection:
             later = {number: versions for number, versions in self.snapshots.items() if number >= since}
-            return changes(connection, self.lake, later, list(TABLES), spine["patient_id"])
+            return changes(connection, self.lake, later, list(TABLES))
 
 
 @pytest.fixture
