@@ -3,6 +3,7 @@
 A folder gets a file for every round. Each is named by the times of its rows, so a round opens the files of a few days.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from integrations.duck import quoted
 
 INSTANT = pa.timestamp("us", "UTC")
 SECOND = "%Y%m%dT%H%M%SZ"
+TIMES = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-")
 
 
 def kept_file(folder: Path, name: str, spine: pa.Table) -> Path:
@@ -29,8 +31,8 @@ def kept_files(folder: Path, first: datetime, last: datetime) -> list[Path]:
     from_, to = (each.astimezone(UTC).strftime(SECOND) for each in (first, last))
     found = []
     for file in folder.glob("*.parquet"):
-        begins, ends, _ = file.name.split("-", 2)
-        if begins <= to and from_ <= ends:
+        times = TIMES.match(file.name)
+        if times is None or (times[1] <= to and from_ <= times[2]):  # one without times may hold any
             found.append(file)
     return sorted(found)
 

@@ -1,9 +1,9 @@
 """What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
 
 import atexit
+import fcntl
 import hashlib
 import os
-import platform
 import re
 import shutil
 import threading
@@ -166,16 +166,17 @@ class House:
         """Who is linked to whom in a snapshot, with the facts that have moved laid together."""
 
         def found() -> "Linked":
-            folder, tables = own_folder(self.settings.temp, "moved"), asked_for()["tables"]
+            folder, give_back = own_folder(self.settings.temp, "moved")
+            tables = asked_for()["tables"]
             linked = self.lake.find_linked(connection, snapshot.versions, count, tables=tables, gather_into=folder)
-            weakref.finalize(linked, shutil.rmtree, folder, ignore_errors=True)
+            weakref.finalize(linked, give_back)
             return linked
 
         return self._once(snapshot, ("linked", count), found)
 
     def _once(self, snapshot: Snapshot, what: tuple[object, ...], find: Callable[[], R]) -> R:
         """Find what is the same for all parts of a snapshot once in this process; of others nothing is kept."""
-        of_snapshot = (self.settings.home, snapshot.snapshot_id)
+        of_snapshot = (self.settings.home, tuple(sorted(snapshot.versions.items())))
         with _FINDING:
             for other in [key for key in _FOUND if key[0] != of_snapshot]:
                 del _FOUND[other]
@@ -186,21 +187,35 @@ class House:
 
 
 _OPEN = threading.local()
-_FOUND: dict[tuple[tuple[Path, int], tuple[object, ...]], Any] = {}
+_FOUND: dict[tuple[tuple[Path, object], tuple[object, ...]], Any] = {}
 _FINDING = threading.Lock()
 
 
-def own_folder(temp: Path, name: str) -> Path:
-    """Make a folder of this process under `temp`; one of a process of this machine that is no more goes."""
-    prefix = f"{name}-{platform.node()}-"
-    for left in temp.glob(f"{prefix}*"):
+def own_folder(temp: Path, name: str) -> tuple[Path, Callable[[], None]]:
+    """Make a folder under `temp` that is ours while we live; return it and how to give it back.
+
+    Its lock says so to others: one whose process is no more goes here.
+    """
+    for left in temp.glob(f"{name}-*"):
+        lock = os.open(left, os.O_RDONLY)
         try:
-            os.kill(int(left.name.removeprefix(prefix).partition("-")[0]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(left, ignore_errors=True)
-    folder = temp / f"{prefix}{os.getpid()}-{uuid4().hex}"
-    folder.mkdir(parents=True, mode=0o700)
-    return folder
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+        except BlockingIOError:
+            pass  # somebody works with it
+        finally:
+            os.close(lock)
+    made, folder = temp / f".{uuid4().hex}", temp / f"{name}-{uuid4().hex}"
+    made.mkdir(parents=True, mode=0o700)
+    held = os.open(made, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    made.rename(folder)
+
+    def give_back() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+    return folder, give_back
 
 
 def close_snapshot() -> None:
@@ -232,10 +247,10 @@ def _what_relations_are_made_of() -> str:
 
     Features that were kept of other relations than we would make today are others.
     """
-    from integrations import copies, identity, snapshot
+    from integrations import copies, identity, snapshot, tables
 
     digest = hashlib.sha256(repr(feeds()).encode())
-    for module in (copies, identity, snapshot):
+    for module in (copies, identity, snapshot, tables):
         digest.update(Path(module.__file__ or "").read_bytes())
     digest.update(version("duckdb").encode())
     return digest.hexdigest()[:8]

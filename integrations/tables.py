@@ -238,9 +238,9 @@ TABLES: dict[str, Table] = {
     )
 }
 
-# A row waits until the row it points to is known: patients first, then stays, then the rest.
 # Of two versions of one moment the later one of what was sent stands; where one record takes a fact from a patient and
 # gives it to another, what it gives.
 VERSION_ORDER = "available_at, extract_id, source_file, source_line, is_retracted desc"
 NEWEST_FIRST = "available_at desc, extract_id desc, source_file desc, source_line desc, is_retracted"
+# A row waits until the row it points to is known: patients first, then stays, then the rest.
 LOAD_ORDER: tuple[str, ...] = tuple(TABLES)

@@ -6,6 +6,8 @@ often names the patient by number alone.
 
 import duckdb
 
+from integrations.tables import NEWEST_FIRST
+
 TAKEN_BACK = '""'
 SAID = ("birth_date", "sex", "is_deceased", "deceased_at")
 
@@ -26,7 +28,7 @@ def fold_persons(connection: duckdb.DuckDBPyConnection, source: str) -> None:
             from every_patient
             where patient_id in (select $source || '/' || patient_id from sent_patient)
             qualify not is_retracted and row_number() over (
-                partition by patient_id order by available_at desc, extract_id desc, source_file desc, source_line desc
+                partition by patient_id order by {NEWEST_FIRST}
             ) = 1
         )
         select sent.* replace (

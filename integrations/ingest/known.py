@@ -94,12 +94,13 @@ def find_encounter_end(connection: duckdb.DuckDBPyConnection, judgement: Judgeme
             select distinct encounter_id from judged where encounter_id is not null
         ),
         ending as (
-            select encounter_id, ended_at, available_at from every_encounter semi join referred using (encounter_id)
+            select encounter_id, ended_at, row(available_at, not is_retracted) as place
+            from every_encounter semi join referred using (encounter_id)
             union all
-            select fact_key, ended_at, timestamptz 'infinity' from arrived
+            select fact_key, ended_at, row(timestamptz 'infinity', true) from arrived
             where table_name = 'encounter' and ended_at is not null
         )
-        select encounter_id, arg_max(ended_at, available_at) as ended_at from ending group by encounter_id
+        select encounter_id, arg_max(ended_at, place) as ended_at from ending group by encounter_id
         """
     )
     rule = f"next_extract(ended_at + to_seconds({int(judgement.rule.history.plus.total_seconds())}))"

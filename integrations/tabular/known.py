@@ -4,7 +4,7 @@ import duckdb
 
 from integrations.contract import Contract
 from integrations.duck import quoted
-from integrations.tables import TABLES
+from integrations.tables import NEWEST_FIRST, TABLES
 
 
 def open_known(connection: duckdb.DuckDBPyConnection, contract: Contract, table: str) -> None:
@@ -26,7 +26,7 @@ def open_known(connection: duckdb.DuckDBPyConnection, contract: Contract, table:
         from every_{table}
         where source = {quoted(contract.source)}
         qualify not is_retracted and row_number() over (
-            partition by {declared.key} order by available_at desc, extract_id desc, source_file desc, source_line desc
+            partition by {declared.key} order by {NEWEST_FIRST}
         ) = 1
         """
     )

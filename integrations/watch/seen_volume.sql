@@ -12,7 +12,7 @@ place as (
     select encounter_id, ward, started_at, coalesce(ended_at, $until) as ended_at
     from (
         from version
-        qualify row_number() over (partition by location_id order by available_at desc, ended_at nulls last) = 1
+        qualify row_number() over (partition by location_id order by available_at desc, is_retracted, ended_at nulls last) = 1
     )
     where not is_retracted and started_at < $until and coalesce(ended_at, $until) > $since
 ),

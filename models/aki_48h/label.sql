@@ -7,12 +7,27 @@ with index_row as (
         cohort.encounter_id,
         cohort.prediction_time,
         cohort.patient_id,
-        cohort.lapsed_reason,
         cohort.prediction_time + interval 48 hours as window_ends_at,
         cohort.prediction_time + interval 48 hours + late.lateness as label_known_at
     from cohort
     join (select site_id, max(lateness) as lateness from feed group by site_id) as late on late.site_id = cohort.site_id
     where cohort.excluded_reason is null
+),
+
+-- what is known now of the stay, unless it has been given to another person
+stay as (
+    select index_row.prediction_time, e.*
+    from index_row
+    join same_person as p
+        on p.patient_id = index_row.patient_id
+        and p.available_at <= $as_of
+        and $as_of < p.superseded_at
+    join encounter as e
+        on e.encounter_id = index_row.encounter_id
+        and e.patient_id = p.other_patient_id
+        and e.available_at <= $as_of
+        and $as_of < e.superseded_at
+        and not e.is_retracted
 ),
 
 person as (
@@ -91,11 +106,9 @@ outcome as (
     left join measured
         on measured.encounter_id = i.encounter_id
         and measured.prediction_time = i.prediction_time
-    left join encounter as e
+    left join stay as e
         on e.encounter_id = i.encounter_id
-        and e.available_at <= $as_of
-        and $as_of < e.superseded_at
-        and i.lapsed_reason is distinct from 'withdrawn'
+        and e.prediction_time = i.prediction_time
 )
 
 select

@@ -2,7 +2,24 @@
 -- Counted from the discharge itself; 0 and 1 only once 30 days and the lateness of the feed are over. All as known at $as_of.
 -- Elective and observation stays do not count; a stay that begins within 24 h belongs to the same episode: no label.
 -- Death first: 0, kept apart by its reason. The card names the published measure and the differences.
-with index_stay as (
+with stay as (
+    -- what is known now of it, unless it has been given to another person
+    select cohort.prediction_time, e.*
+    from cohort
+    join same_person as p
+        on p.patient_id = cohort.patient_id
+        and p.available_at <= $as_of
+        and $as_of < p.superseded_at
+    join encounter as e
+        on e.encounter_id = cohort.encounter_id
+        and e.patient_id = p.other_patient_id
+        and e.available_at <= $as_of
+        and $as_of < e.superseded_at
+        and not e.is_retracted
+        and e.class = 'inpatient'
+),
+
+index_stay as (
     select
         cohort.encounter_id,
         cohort.prediction_time,
@@ -13,11 +30,9 @@ with index_stay as (
         e.ended_at + interval 30 days as window_ends_at,
         e.ended_at + interval 30 days + feed.lateness as label_known_at
     from cohort
-    left join encounter as e
+    left join stay as e
         on e.encounter_id = cohort.encounter_id
-        and e.available_at <= $as_of
-        and $as_of < e.superseded_at
-        and cohort.lapsed_reason is distinct from 'withdrawn'
+        and e.prediction_time = cohort.prediction_time
     left join feed on feed.source = e.source
     where cohort.excluded_reason is null
 ),

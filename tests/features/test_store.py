@@ -88,6 +88,9 @@ def test_files_of_other_times_are_not_read(store: FeatureStore, lake: duckdb.Duc
     assert store.read(creatinine, spine_of(("e1", 3)))["creatinine_last_mg_dl"].to_pylist() == [1.4]
     with pytest.raises(duckdb.Error):
         store.read(creatinine, spine_of(("e1", 3), ("e1", 4)))
+    path.with_name("without-times.parquet").write_bytes(b"spoilt")
+    with pytest.raises(duckdb.Error):
+        store.read(creatinine, spine_of(("e1", 3)))
 
 
 def test_a_read_through_feast_leaves_no_database_open(store: FeatureStore, lake: duckdb.DuckDBPyConnection) -> None:

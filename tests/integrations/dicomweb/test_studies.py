@@ -171,9 +171,10 @@ def test_a_study_that_moves_to_another_patient_is_a_new_version_of_the_same_stud
     recent(own_pacs, PatientID="1CT1")
     room.take(own_pacs.base_url, 1)
     versions = room.ward.rows(
-        "select patient_id from imaging_study where imaging_study_id = 'pacs/1.2.840.99.1' order by available_at"
+        "select patient_id, is_retracted from imaging_study "
+        "where imaging_study_id = 'pacs/1.2.840.99.1' and available_at < superseded_at order by available_at"
     )
-    assert versions == [("pacs/77654033",), ("pacs/1CT1",)]
+    assert versions == [("pacs/77654033", False), ("pacs/1CT1", False)]
 
 
 def test_a_study_that_has_left_the_pacs_stays_known_even_when_all_is_fetched_again(

@@ -167,7 +167,7 @@ def drop_what_cannot_be_read(stream: LineStream) -> Iterator[pa.RecordBatch]:
         yield batch.filter(batch.column("raw").is_valid())
 
 
-def keep_tidied_bytes(_kind: str, path: Path, numbers: set[int]) -> Iterator[SentRecord]:
+def keep_tidied_bytes(_kind: str, path: Path, numbers: set[int], **_: object) -> Iterator[SentRecord]:
     """A broken door: bytes that are no text are not kept as they came."""
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         if number in numbers:
