@@ -248,6 +248,36 @@ def test_work_buckets_hold_every_fact_once_and_whole_persons(lake: Lake, connect
     assert seen(connection) == []
 
 
+@pytest.mark.parametrize("count", [4, 12])
+def test_work_buckets_give_the_same_whether_what_lies_elsewhere_is_gathered_first(
+    lake: Lake, connection: duckdb.DuckDBPyConnection, tmp_path: Path, count: int
+) -> None:
+    pairs = [(f"demo_ehr/p{number}", f"demo_lis/m{number}") for number in range(20)]
+    rows = [(name, f"{name}/o", "2024-01-01", 1.0) for pair in pairs for name in pair]
+    lake.write(connection, "observation", observations(*rows), extract_id="demo_ehr-1")
+    linked_rows = links(*((name, f"m{number}") for number, pair in enumerate(pairs) for name in pair))
+    lake.write(connection, "patient_link", linked_rows, extract_id="demo_ehr-1")
+    versions = lake.versions()
+    (tmp_path / "gathered").mkdir()
+    linked = lake.find_linked(connection, versions, count, tables=["observation"], gather_into=tmp_path / "gathered")
+    assert linked.gathered
+    found: list[tuple[object, ...]] = []
+    for number in range(count):
+        buckets = WorkBuckets(count, (number,))
+        read = []
+        for given in (None, linked):
+            lake.open_snapshot(connection, versions, buckets=buckets, tables=["observation"], linked=given)
+            people = connection.execute("select * from same_person order by all").fetchall()
+            read.append((seen(connection, "observation_id"), people))
+        assert read[0] == read[1]
+        found += read[0][0]
+    assert sorted(found) == sorted((f"{name}/o",) for pair in pairs for name in pair)
+    (_, number), (file, *_) = next(iter(linked.gathered.items()))
+    Path(file).unlink()
+    with pytest.raises(duckdb.IOException):
+        lake.open_snapshot(connection, versions, buckets=WorkBuckets(count, (number,)), linked=linked)
+
+
 def test_a_filler_joins_nobody_in_any_bucket_though_few_of_those_who_share_it_lie_there(
     lake: Lake, connection: duckdb.DuckDBPyConnection
 ) -> None:
