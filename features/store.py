@@ -8,7 +8,6 @@ own prediction_time only, and of two rows of one key the one of the newer snapsh
 import hashlib
 import os
 import shutil
-import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +31,7 @@ from features.definitions import (
     view_folder,
     view_names,
 )
-from features.feast_places import FeastPlaces, disconnect, disconnected, faults_of
+from features.feast_places import FeastPlaces, disconnect, disconnected, faults_of, import_feast
 from features.kept_rows import kept_file, kept_files, rows_of_views, span
 from features.online import OnlineView, newest_rows, not_older, online_rows
 from features.parquet_files import replace_file, write_view
@@ -289,16 +288,3 @@ def _feast_alone() -> Iterator[None]:
         import_feast()  # its import sets filters of its own, so it comes before ours
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         yield
-
-
-def import_feast() -> None:
-    """Import Feast without typeguard, for which it rewrites its own code at each start: 5 CPU seconds become 2."""
-    if "feast" in sys.modules:
-        return
-    typeguard: Any = import_module("typeguard")
-    checked = typeguard.typechecked
-    typeguard.typechecked = lambda target: target
-    try:
-        import_module("feast")
-    finally:
-        typeguard.typechecked = checked

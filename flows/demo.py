@@ -171,7 +171,7 @@ def send_laboratory(demo: Demo, night: Night) -> None:
 
 def import_meanwhile() -> None:
     """Import what the flows will import where they first need it, while the server starts on the other core."""
-    from features.store import import_feast
+    from features.feast_places import import_feast
     from models.registry import set_switches
 
     set_switches()

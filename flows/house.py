@@ -1,11 +1,9 @@
 """What every flow and command opens: settings, records, lake, features, registry, and the one clock."""
 
 import atexit
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +13,6 @@ from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
-from uuid import uuid4
 
 from sqlalchemy import desc, select
 
@@ -166,6 +163,8 @@ class House:
         """Who is linked to whom in a snapshot, with the facts that have moved laid together."""
 
         def found() -> "Linked":
+            from integrations.only_one import own_folder
+
             folder, give_back = own_folder(self.settings.temp, "moved")
             tables = asked_for()["tables"]
             linked = self.lake.find_linked(connection, snapshot.versions, count, tables=tables, gather_into=folder)
@@ -189,33 +188,6 @@ class House:
 _OPEN = threading.local()
 _FOUND: dict[tuple[tuple[Path, object], tuple[object, ...]], Any] = {}
 _FINDING = threading.Lock()
-
-
-def own_folder(temp: Path, name: str) -> tuple[Path, Callable[[], None]]:
-    """Make a folder under `temp` that is ours while we live; return it and how to give it back.
-
-    Its lock says so to others: one whose process is no more goes here.
-    """
-    for left in temp.glob(f"{name}-*"):
-        lock = os.open(left, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left)
-        except BlockingIOError:
-            pass  # somebody works with it
-        finally:
-            os.close(lock)
-    made, folder = temp / f".{uuid4().hex}", temp / f"{name}-{uuid4().hex}"
-    made.mkdir(parents=True, mode=0o700)
-    held = os.open(made, os.O_RDONLY)
-    fcntl.flock(held, fcntl.LOCK_EX)
-    made.rename(folder)
-
-    def give_back() -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(held)
-
-    return folder, give_back
 
 
 def close_snapshot() -> None:

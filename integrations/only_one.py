@@ -2,11 +2,13 @@
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from integrations.errors import EnvironmentFault
 
@@ -135,3 +137,30 @@ def _faults(what: str, url: str, kind: type[Exception]) -> Iterator[None]:
             where=place_of(url),
             to_do="see that the server answers and that no other process hangs in it",
         ) from None
+
+
+def own_folder(temp: Path, name: str) -> tuple[Path, Callable[[], None]]:
+    """Make a folder under `temp` that is ours while we live; return it and how to give it back.
+
+    Its lock says so to others: one whose process is no more goes here.
+    """
+    for left in temp.glob(f"{name}-*"):
+        lock = os.open(left, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left)
+        except BlockingIOError:
+            pass  # somebody works with it
+        finally:
+            os.close(lock)
+    made, folder = temp / f".{uuid4().hex}", temp / f"{name}-{uuid4().hex}"
+    made.mkdir(parents=True, mode=0o700)
+    held = os.open(made, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    made.rename(folder)
+
+    def give_back() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+    return folder, give_back

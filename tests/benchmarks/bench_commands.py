@@ -28,7 +28,9 @@ def rows() -> Iterator[Row]:
             spent = median(rounds(queued.before, *command) for _ in range(TRIES))
             yield _row(f"rounds {' '.join(command)}", spent, 2)
         score = steps[SCORE]
-        imports = _spent(folder, "-c", f"import features.store as f; f.import_feast(); import {', '.join(PRELOADED)}")
+        imports = _spent(
+            folder, "-c", f"import features.feast_places as f; f.import_feast(); import {', '.join(PRELOADED)}"
+        )
         spent = rounds(score.before, *score.command(0))
         yield _row("rounds score, a small cohort", spent, 20, f"{imports:.1f} s of it are imports")
 

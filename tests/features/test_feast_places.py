@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from features.feast_places import FeastPlaces
-from features.store import import_feast
+from features.feast_places import FeastPlaces, import_feast
 from integrations.errors import WrongUsage
 
 HARD = '12,3=%2F@"é'  # what stands for itself in no URL, or means something to Feast

@@ -10,8 +10,7 @@ import psycopg
 import pytest
 import redis
 
-from features.feast_places import FeastPlaces
-from features.store import import_feast
+from features.feast_places import FeastPlaces, import_feast
 from tests.features.tls_terminator import Certificates, TlsTerminator, make_certificates
 
 pytestmark = pytest.mark.part

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from flows.house import own_folder
+from integrations.only_one import own_folder
 
 LEAVES_ONE = """
 import os, sys
 from pathlib import Path
-from flows.house import own_folder
+from integrations.only_one import own_folder
 folder, _ = own_folder(Path(sys.argv[1]), "moved")
 (folder / "rows.parquet").write_text("x")
 print(folder.name, flush=True)
