@@ -193,6 +193,18 @@ def excluded_by_reason(connection: Connection, use_case: str) -> dict[str, int]:
     return {"; ".join(orjson.loads(row["told"])): row["count"] for row in connection.execute(counted).mappings()}
 
 
+def excluded_rows(connection: Connection, use_case: str) -> list[dict[str, Any]]:
+    """Name the rows for whom no prediction was made, as who sent the stay calls it, each with its reasons."""
+    its = s.score.c
+    names = ("source_encounter_id", "site_id", "encounter_id", "prediction_time", "version", "purpose", "reasons")
+    wanted = (
+        select(*(its[name] for name in names))
+        .where(its.use_case == use_case, its.status == "excluded")
+        .order_by(its.prediction_time.desc(), its.source_encounter_id, its.version, its.purpose)
+    )
+    return [dict(row) for row in connection.execute(wanted).mappings()]
+
+
 def score_id(
     site_id: str, use_case: str, encounter_id: str, prediction_time: datetime, version: int, purpose: str
 ) -> str:

@@ -69,6 +69,7 @@ def score_rows(scorer: Scorer, frame: pa.Table, use_case: UseCase, holds: pa.Tab
     A row is held when a required feature is, or when a held feature has no value: the model would take that for "not
     measured". Any other held feature flags the row. A row is excluded when a required feature was not measured and is
     not held, or, where none is required, when nothing was: whatever the model said would not be of this patient.
+    Descriptors measure nothing.
     Raises NotInOrder or Refused on columns that are missing, are no numbers or hold infinite values, and when the
     scorer does not answer with one risk per row.
     """
@@ -144,14 +145,10 @@ def _apply(holds: pa.Table, frame: pa.Table, use_case: UseCase) -> tuple[dict[in
 
 
 def _unmeasured(frame: pa.Table, use_case: UseCase) -> dict[int, tuple[str, ...]]:
-    """Return by row which required features have no value; or that nothing has one, where none is required.
-
-    Flags are of the circumstances: they measure nothing of the patient.
-    """
+    """Return by row which required features have no value; or, where none is required, that nothing measured has."""
     found: dict[int, tuple[str, ...]] = {}
     if not use_case.required:
-        measures = [name for name in use_case.feature_names if not name.startswith("is_")]
-        nothing = np.isnan(as_matrix(frame, measures)).all(axis=1)
+        nothing = np.isnan(as_matrix(frame, list(use_case.measured))).all(axis=1)
         return {row: ("nothing measured",) for row in np.flatnonzero(nothing).tolist()}
     for reference in use_case.required:
         view, _, name = reference.partition(":")

@@ -68,6 +68,9 @@ class UseCase:
     features: tuple[str, ...]  # "feature_view:feature"
     # Features without which no score is made: held, it is held; not measured, excluded. None: only who has nothing is.
     required: tuple[str, ...]
+    # Features that say who the patient is or where they lie, and measure nothing of how they are. Where none is
+    # required, who has no other is excluded: whatever the model said would not be of this patient.
+    descriptors: tuple[str, ...] = ()
     estimator: Callable[[int], Any] = field(repr=False)  # seed -> unfitted scikit-learn pipeline
     gate: PromotionGate
     monitoring: Monitoring
@@ -90,6 +93,11 @@ class UseCase:
     def outcome_codes(self) -> tuple[str, ...]:
         """The LOINC codes that label.sql names: without their results nobody knows what came of a row."""
         return tuple(sorted(set(re.findall(r"'(\d{1,5}-\d)'", self.label_sql))))
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The features that measure how the patient is: all that are no descriptors, without their view."""
+        return tuple(name.split(":")[1] for name in self.features if name not in self.descriptors)
 
     @property
     def feature_names(self) -> tuple[str, ...]:

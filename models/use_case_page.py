@@ -94,6 +94,7 @@ def _what_it_sees(use_case: UseCase) -> Iterator[str]:
     for reference in use_case.features:
         view_name, _, name = reference.partition(":")
         need = "**required**" if reference in use_case.required else "optional"
+        need += ", a descriptor" if reference in use_case.descriptors else ""
         feature = known[name]
         rows.append(
             (code(name), plain(feature.unit), plain(feature.description), need, link(view_name, f"{VIEWS}#{view_name}"))
@@ -102,7 +103,11 @@ def _what_it_sees(use_case: UseCase) -> Iterator[str]:
     yield (
         "Only what was known at the prediction time. A feature whose data lie in quarantine is held: a required one "
         "holds the score, an optional one flags it. A row whose required feature was not measured is excluded"
-        + ("." if use_case.required else "; here none is required, and only a row with nothing measured is.")
+        + (
+            "."
+            if use_case.required
+            else "; here none is required, and only a row is that has descriptors alone or nothing."
+        )
     )
     yield table(("Feature", "Unit", "What it is", "Need", "View"), rows)
 

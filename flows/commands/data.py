@@ -179,13 +179,16 @@ def quarantine(
     show_table("quarantine, by reason", ("reason", "records"), report["reasons"].items())
     if report["holding_no_one"]:
         say(f"{report['holding_no_one']:,} of them hold no score: their patient or code cannot be read")
-    for row in report["rows"][:SHOWN]:
-        say(
-            f"{row['reason']} ({row['detail']}): {row['source']}/{row['extract_id']}, "
-            f"{row['source_file']} line {row['source_line']}"
-        )
-    if len(report["rows"]) > SHOWN:
-        say(f"{len(report['rows']) - SHOWN:,} more: rounds quarantine --json")
+    # a record that fills several tables lies there once for each of them
+    lines = dict.fromkeys(
+        f"{row['reason']} ({row['detail']}): {row['source']}/{row['extract_id']}, "
+        f"{row['source_file']} line {row['source_line']}"
+        for row in report["rows"]
+    )
+    for line in list(lines)[:SHOWN]:
+        say(line)
+    if len(lines) > SHOWN:
+        say(f"{len(lines) - SHOWN:,} more: rounds quarantine --json")
 
 
 @quarantine_app.command("retry")

@@ -142,7 +142,7 @@ def scores(
 ) -> None:
     """Show the worklist: every score and held row, newest prediction time first, highest risk first.
 
-    Who was excluded is counted beside it, by reason.
+    Who was excluded is counted beside it, by reason, and named by --json.
     """
     from sqlalchemy import select
 
@@ -150,7 +150,7 @@ def scores(
     from flows.screen import print_csv, say_beside
     from integrations.records import schema as s
     from models.catalog import check_name
-    from models.score_records import excluded_by_reason
+    from models.score_records import excluded_by_reason, excluded_rows
 
     check_name(use_case)
     its = (s.superseded_score if superseded else s.score).c
@@ -163,12 +163,15 @@ def scores(
     with open_house().records.read() as connection:
         rows = [dict(row) for row in connection.execute(wanted).mappings()]
         excluded = excluded_by_reason(connection, use_case)
+        who_excluded = excluded_rows(connection, use_case) if as_json else []
     for reason, count in excluded.items() if not as_json else ():
         say_beside(f"excluded, and not in the list: {count:,} {reason}")
+    if excluded and not as_json:
+        say_beside(f"who they are: rounds scores {use_case} --json, under excluded_rows")
     if as_csv:
         print_csv(columns, rows)
     elif as_json:
-        print_json({"scores": rows, "excluded": excluded})
+        print_json({"scores": rows, "excluded": excluded, "excluded_rows": who_excluded})
     else:
         rename = {"source_encounter_id": "encounter", "is_at_or_above_threshold": "act"}
         shown = (

@@ -72,6 +72,16 @@ USE_CASE = UseCase(
         "icu_labs:troponin_i_last_48h_ng_ml",
     ),
     required=(),  # the question is asked of each stay, and no single value is always known
+    # a weight is sent at admission as age and sex are; it may be estimated, and says nothing of the 48 h
+    descriptors=(
+        "icu_care:age_charted_years",
+        "patient_demographics:is_female",
+        "icu_care:is_coronary_care",
+        "icu_care:is_cardiac_surgery_recovery",
+        "icu_care:is_medical_icu",
+        "icu_care:is_surgical_icu",
+        "icu_care:weight_first_48h_kg",
+    ),
     estimator=build_estimator,
     gate=PromotionGate(min_auroc_lower=0.80),
     monitoring=Monitoring(),

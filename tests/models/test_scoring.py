@@ -144,12 +144,13 @@ def test_where_nothing_required_was_measured_the_model_is_not_asked(frame: pa.Ta
 
 
 def test_where_nothing_is_required_only_a_row_with_nothing_is_excluded(frame: pa.Table) -> None:
-    measured = [name for name in USE_CASE.feature_names if not name.startswith("is_")]
-    for name in measured:
+    optional = replace(USE_CASE, required=(), descriptors=("stay:age_years", "stay:is_female"))
+    for name in optional.measured:
         frame = without(frame, name, 1)
-    frame = without(frame, measured[0], 2)
+    frame = without(frame, optional.measured[0], 2)
+    assert not np.isnan(frame["age_years"].to_numpy()).any(), "a descriptor, which is no measurement"
     scorer = Told([0.05] * 3)
-    account = account_of(score_rows(scorer, frame, replace(USE_CASE, required=()), holds()))
+    account = account_of(score_rows(scorer, frame, optional, holds()))
     assert account == RunAccount(scored=3, excluded=1, reasons={"nothing measured": 1})
     assert due(frame, 1)[0] not in scorer.asked
 

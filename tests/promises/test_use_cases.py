@@ -87,7 +87,16 @@ def test_every_feature_of_a_use_case_exists_and_stands_once(opened: Opened) -> N
     case, _, _ = opened
     check_features(case.features)
     assert set(case.required) <= set(case.features)
+    assert set(case.descriptors) < set(case.features)
     assert set(case.subgroups) <= set(case.feature_names)
+
+
+def test_a_use_case_without_required_features_says_which_measure_nothing(opened: Opened) -> None:
+    case, _, _ = opened
+    if not case.required:
+        of_the_person = {name for name in case.features if name.startswith("patient_demographics:")}
+        flags = {name for name in case.features if name.partition(":")[2].startswith("is_")}
+        assert of_the_person | flags <= set(case.descriptors)
 
 
 def test_the_card_is_complete_and_agrees_with_the_use_case(opened: Opened) -> None:

@@ -40,6 +40,7 @@ class Asked:
     ingested: dict[str, Any]
     run: dict[str, Any]
     scores: dict[str, dict[str, str]]  # by RecordID
+    excluded: dict[str, list[str]]  # reasons by RecordID
     beside: str
     known: dict[str, dict[str, str]]
     learnt: tuple[str, ...]
@@ -67,12 +68,14 @@ def asked(needs_shared: Callable[[str], Path], tmp_path_factory: pytest.TempPath
     ingested = rounds.done("ingest", "physionet2012", "--from", str(home / "without"), "--json").json
     run = rounds.done("score", NAME, "--all-due", "--version", str(trained["version"]), "--json").json
     listed = rounds.done("scores", NAME, "--csv")
+    named = rounds.done("scores", NAME, "--json").json["excluded_rows"]
     rows = csv.DictReader(io.StringIO(listed.out))
     return Asked(
         trained=trained,
         ingested=ingested,
         run=run,
         scores={row["source_encounter_id"]: row for row in rows},
+        excluded={row["source_encounter_id"]: row["reasons"] for row in named},
         beside=listed.err,
         known=outcomes(shared),
         learnt=learnt,
@@ -104,7 +107,7 @@ def test_the_gate_judges_by_patients_who_were_left_out(asked: Asked) -> None:
 
 
 def test_each_stay_without_outcome_has_its_risk_and_its_call_by_record_id(asked: Asked) -> None:
-    rows = [asked.scores[name] for name in asked.held_out]
+    rows = [asked.scores[name] for name in asked.held_out if name not in asked.excluded]
     scored = [row for row in rows if row["status"] == "scored"]
     assert len(scored) >= HELD_OUT - 3
     assert all(0 < float(row["probability"]) < 1 for row in scored)
@@ -115,8 +118,10 @@ def test_each_stay_without_outcome_has_its_risk_and_its_call_by_record_id(asked:
 
 def test_the_calls_agree_with_what_came_better_than_saps_1_on_the_same_stays(asked: Asked) -> None:
     died = died_of(asked, asked.held_out)
-    risk = np.array([float(asked.scores[name]["probability"] or 0) for name in asked.held_out])
-    called = np.array([asked.scores[name]["is_at_or_above_threshold"] == "1" for name in asked.held_out])
+    # who has no risk, held or excluded, counts as not called
+    rows = [asked.scores.get(name, {"probability": "", "is_at_or_above_threshold": ""}) for name in asked.held_out]
+    risk = np.array([float(row["probability"] or 0) for row in rows])
+    called = np.array([row["is_at_or_above_threshold"] == "1" for row in rows])
     peer_threshold = best_threshold(died_of(asked, asked.learnt), saps_of(asked, asked.learnt))
     peer = event_1(died, saps_of(asked, asked.held_out) >= peer_threshold)
     assert event_1(died, called) > peer + 0.05
@@ -130,19 +135,21 @@ def test_odd_files_are_scored_where_there_is_a_patient_to_speak_of(asked: Asked)
     status = {name: asked.scores.get(name, {"status": "excluded"})["status"] for name in ODD}
     assert status == {
         "999001": "excluded",
-        "999002": "scored",
+        "999002": "excluded",
         "999003": "scored",
         "999004": "held",
         "999005": "scored",
         "999006": "excluded",
     }
-    assert asked.run["reasons"]["nothing measured"] == 2
-    assert "excluded, and not in the list: 2 nothing measured" in asked.beside
+    assert asked.excluded.items() >= {name: ["nothing measured"] for name in ("999001", "999002", "999006")}.items()
+    assert f"excluded, and not in the list: {len(asked.excluded)} nothing measured" in asked.beside
 
 
 def test_who_hands_in_stays_has_a_row_or_a_reason_for_each(asked: Asked) -> None:
-    listed = [name for name in (*asked.held_out, *ODD) if name in asked.scores]
-    assert len(listed) + asked.run["excluded"] == HELD_OUT + len(ODD)
+    handed_in = {*asked.held_out, *ODD}
+    assert handed_in <= asked.scores.keys() | asked.excluded.keys()
+    assert not asked.scores.keys() & asked.excluded.keys()
+    assert asked.run["excluded"] == len(asked.excluded)
 
 
 def died_of(asked: Asked, names: tuple[str, ...]) -> Any:

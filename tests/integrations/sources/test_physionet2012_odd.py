@@ -100,6 +100,8 @@ def test_a_folder_of_a_desktop_is_taken_in_and_what_is_no_record_is_told_with_it
     desk.write("132104 (1).txt", "Time,Parameter,Value\n00:00,RecordID,132104\n")
     desk.write("notes/Überblick.docx", b"PK\x00")
     desk.write("empty", b"")
+    for name in ("1321070.txt", "set-b/1321071.txt", "x132108.txt", "13210.txt"):
+        desk.stay(name)
     desk.write("132105.txt", b"")
     desk.write("132106.txt", "some words\n")
     result = desk.ingested()
@@ -107,7 +109,7 @@ def test_a_folder_of_a_desktop_is_taken_in_and_what_is_no_record_is_told_with_it
     assert result.litter_count == 5
     assert result.files_left_out == {
         "description": 1,
-        "its name is not that of a stay (six digits and .txt), nor of outcomes": 3,
+        "its name is not that of a stay (six digits and .txt), nor of outcomes": 7,
     }
     report = quarantine_report(desk.records, "physionet2012")
     assert {(row["source_file"], row["reason"], row["detail"]) for row in report["rows"]} == {
