@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, String, cast, func, select, update
+from sqlalchemy import Connection, String, Table, cast, func, select, update
 
 from integrations.errors import NotInOrder
 from integrations.records import Every, insert_new, insert_rows
@@ -181,12 +181,12 @@ def recorded_account(connection: Connection, run_id: str) -> tuple[RunAccount, W
     return account, Written(scores=scores, outbox=queued, already_there=account.due - scores)
 
 
-def excluded_by_reason(connection: Connection, use_case: str) -> dict[str, int]:
+def excluded_by_reason(connection: Connection, use_case: str, *, of: Table = s.score) -> dict[str, int]:
     """Count the stays' rows for whom no prediction was made, under all their reasons together, most first."""
-    told = cast(s.score.c.reasons, String).label("told")
+    told = cast(of.c.reasons, String).label("told")
     counted = (
         select(told, func.count().label("count"))
-        .where(s.score.c.use_case == use_case, s.score.c.status == "excluded")
+        .where(of.c.use_case == use_case, of.c.status == "excluded")
         .group_by(told)
         .order_by(func.count().desc(), told)
     )

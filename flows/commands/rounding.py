@@ -153,7 +153,8 @@ def scores(
     from models.score_records import excluded_by_reason
 
     check_name(use_case)
-    its = (s.superseded_score if superseded else s.score).c
+    table = s.superseded_score if superseded else s.score
+    its = table.c
     columns = (*SCORE_COLUMNS, "superseded_at") if superseded else SCORE_COLUMNS
     wanted = (
         select(*(its[name] for name in columns))
@@ -162,7 +163,7 @@ def scores(
     )
     with open_house().records.read() as connection:
         rows = [dict(row) for row in connection.execute(wanted).mappings()]
-        excluded = excluded_by_reason(connection, use_case)
+        excluded = excluded_by_reason(connection, use_case, of=table)
     for reason, count in excluded.items() if not as_json else ():
         say_beside(f"excluded, and not in the list: {count:,} {reason}")
     if as_csv:

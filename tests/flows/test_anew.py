@@ -30,6 +30,6 @@ def test_only_what_can_count_for_a_scored_row_is_looked_into(
             extract = {"extract_id": "y", "source": "ehr", "site_id": "demo", "received_at": received_at, "digest": "y"}
             values = {**extract, "is_history": is_history, "status": "committed", "snapshot_id": 2}
             connection.execute(insert(s.extract).values(values))
-    finder = AnewIn(house=ward.house, lake=ward.lake(), this=round_at(NIGHT), part=None)
+    finder = AnewIn(house=ward.house, lake=ward.lake(), this=round_at(NIGHT), part=None, run_id="r")
     assert finder._may_matter(1, NEWEST) == may_matter, what
     assert not finder._may_matter(2, NEWEST), "nothing came since"
