@@ -60,6 +60,9 @@ def test_a_stay_that_turned_out_to_be_another_patients_is_scored_anew_whatever_i
     rows = due_rows(ward.house, ward.lake(), this, finder)
     assert rows.live["encounter_id"].to_pylist() == ([] if outbox_status else ["ehr/a"])
     assert rows.left == left
+    slow = replace(this, snapshot=Snapshot(snapshot_id=0, versions={}))
+    finder = replace(finder, this=slow)
+    assert due_rows(ward.house, ward.lake(), slow, finder).count == 0, "the score knew more than this round"
 
 
 def test_the_first_round_stays_the_first_though_its_scores_gave_way(ward: Ward) -> None:
