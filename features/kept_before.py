@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.kept_rows import kept_files, span
+from features.kept_rows import SNAPSHOT_ID, kept_files, span
 from integrations.duck import quoted
 
 SAME = """
@@ -15,7 +15,7 @@ with kept as (
     select
         s.spine_row,
         s.snapshot_id as scored_by,
-        epoch_us(k.created_at) - epoch_us(k.prediction_time) as kept_by,
+        {snapshot_id} as kept_by,
         row({features}) as features
     from numbered_spine as s
     join read_parquet([{files}]) as k
@@ -43,7 +43,7 @@ def same_since(
     named = ", ".join(f"k.{name}" for name in features)
     connection.register("numbered_spine", spine.append_column("spine_row", numbers))
     try:
-        sql = SAME.format(features=named, files=files)
+        sql = SAME.format(features=named, files=files, snapshot_id=SNAPSHOT_ID)
         same = connection.sql(sql, params={"first": first, "last": last}).to_arrow_table()["spine_row"]
     finally:
         connection.unregister("numbered_spine")
@@ -58,11 +58,11 @@ def kept_then(connection: duckdb.DuckDBPyConnection, folder: Path, spine: pa.Tab
     [row] = spine.select(["encounter_id", "prediction_time", "snapshot_id"]).to_pylist()
     rows = connection.sql(
         f"""
-        from read_parquet([{files}])
-        where encounter_id = $encounter_id
-        and prediction_time = $prediction_time
-        and epoch_us(created_at) - epoch_us(prediction_time) <= $snapshot_id
-        order by created_at desc
+        from read_parquet([{files}]) as k
+        where k.encounter_id = $encounter_id
+        and k.prediction_time = $prediction_time
+        and {SNAPSHOT_ID} <= $snapshot_id
+        order by k.created_at desc
         limit 1
         """,
         params=row,

@@ -18,6 +18,8 @@ from integrations.duck import quoted
 INSTANT = pa.timestamp("us", "UTC")
 SECOND = "%Y%m%dT%H%M%SZ"
 TIMES = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-")
+# A kept row's created time is its prediction_time and a microsecond for each snapshot: so the newest of a row stands.
+SNAPSHOT_ID = "epoch_us(k.created_at) - epoch_us(k.prediction_time)"  # of the snapshot that a kept row k was made of
 
 
 def kept_file(folder: Path, name: str, spine: pa.Table) -> Path:

@@ -11,14 +11,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.kept_rows import span
+from features.kept_rows import SNAPSHOT_ID, span
 from integrations.duck import quoted
 
 # snapshot_id -> patient_id, available_at, snapshot_id of what came in after it; None where nobody can tell
 Changes = Callable[[int], pa.Table | None]
 
 KEPT = """
-select s.spine_row, max(epoch_us(k.created_at) - epoch_us(k.prediction_time)) as snapshot_id
+select s.spine_row, max({snapshot_id}) as snapshot_id
 from numbered_spine as s
 join read_parquet([{files}]) as k
     on k.encounter_id = s.encounter_id
@@ -52,7 +52,7 @@ def stale_rows(
     connection.register("numbered_spine", numbered)
     try:
         kept = connection.sql(
-            KEPT.format(files=", ".join(quoted(file) for file in files)),
+            KEPT.format(snapshot_id=SNAPSHOT_ID, files=", ".join(quoted(file) for file in files)),
             params={"first": first, "last": last},
         ).to_arrow_table()
         if not kept.num_rows:

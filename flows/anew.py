@@ -20,15 +20,20 @@ from flows.standing import ASKED_AT_ONCE, Anew
 from integrations.records import schema as s
 from models.cohort import eligible, query
 from models.rows import RowKey, row_keys
+from models.superseded import StandingScore
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
 HANDED_OVER = "though their inputs have changed: they were handed over to the EHR"
+OF_ANOTHER = "though their stay turned out to be another patient's: they were handed over to the EHR"
 SPINE = ("site_id", "patient_id", "encounter_id", "prediction_time")
 
 # A void or dead score of another version is nobody's any more; a queued one that no try was made of is still ours.
+# Of several scores of a row, such as one of a round and one of the past, the newest says what is thought of it, and
+# the oldest since when: if anything changed since, the oldest is wrong, and all give way to one. What this run has
+# written, or a round that knew more, is not for this run to make anew.
 NEWEST = """
 with mine as (
     select
@@ -47,10 +52,22 @@ newest as (
         min(snapshot_id) as snapshot_id,
         arg_max(score_id, row(snapshot_id, score_id)) as score_id,
         arg_max(status, row(snapshot_id, score_id)) as status,
-        list(score_id order by score_id) as score_ids,
+        list(
+            {
+                'score_id': score_id,
+                'run_id': run_id,
+                'snapshot_id': snapshot_id,
+                'purpose': purpose,
+                'status': status
+            }
+            order by score_id
+        ) as scores,
+        list(distinct patient_id) as patient_ids,
         bool_or(is_handed_over) as is_handed_over
     from mine
     group by encounter_id, prediction_time
+    having max(snapshot_id) <= $newest
+    and not bool_or(run_id = $run_id)
 )
 
 select
@@ -58,7 +75,8 @@ select
     newest.snapshot_id,
     newest.score_id,
     newest.status,
-    newest.score_ids,
+    newest.scores,
+    newest.patient_ids <> [rows.patient_id] as is_of_another,
     newest.is_handed_over,
     feed.is_date_shifted or coalesce(rows.prediction_time < feed.go_live_at, true) as is_of_the_past
 from rows
@@ -87,17 +105,25 @@ class AnewIn:
     lake: "duckdb.DuckDBPyConnection"
     this: Round
     part: Part
+    run_id: str
 
     def __call__(self, rows: "pa.Table", standing: "pa.Table") -> Anew:
-        """Return the rows whose features, reason of exclusion or holds are others than when they were scored."""
+        """Return the rows whose features, exclusion, holds or patient are others than when they were scored."""
         if not standing.num_rows:
             return Anew()
-        known = query(self.lake, NEWEST, rows=rows, standing=standing, version=self.this.version)
-        found = {**self._by_facts(known), **self._by_holds(known)}
-        open_ = {key: row["score_ids"] for key, row in found.items() if not row["is_handed_over"]}
+        run = {"version": self.this.version, "newest": self.this.snapshot.snapshot_id, "run_id": self.run_id}
+        known = query(self.lake, NEWEST, rows=rows, standing=standing, **run)
+        of_another = known.filter(known["is_of_another"])
+        found = {**self._by_facts(known), **self._by_holds(known), **_by_key(of_another)}
         return Anew(
-            scores={key: tuple(ids) for key, ids in open_.items()},
-            left=Counter({HANDED_OVER: len(found) - len(open_)}),
+            scores={
+                key: tuple(StandingScore(**each) for each in row["scores"])
+                for key, row in found.items()
+                if not row["is_handed_over"]
+            },
+            left=Counter(
+                OF_ANOTHER if row["is_of_another"] else HANDED_OVER for row in found.values() if row["is_handed_over"]
+            ),
         )
 
     def _by_facts(self, known: "pa.Table") -> dict[RowKey, dict[str, Any]]:
@@ -169,8 +195,7 @@ class AnewIn:
             key in required if status == "excluded" else set(was.get(score_id, ())) != holds.get(key, set())
             for key, score_id, status in zip(keys, ids, states, strict=True)
         ]
-        found = past.filter(pa.array(is_other, pa.bool_()))
-        return dict(zip(row_keys(found), found.to_pylist(), strict=True))
+        return _by_key(past.filter(pa.array(is_other, pa.bool_())))
 
     def _holds(self, past: "pa.Table") -> tuple[dict[RowKey, set[str]], set[RowKey]]:
         """The reasons for which rows are held or flagged now, and the rows that are held for a required feature."""
@@ -198,3 +223,7 @@ class AnewIn:
                 asked = wanted.where(s.score.c.score_id.in_(ids[first : first + ASKED_AT_ONCE]))
                 found.update({row.score_id: row.reasons for row in connection.execute(asked)})
         return found
+
+
+def _by_key(rows: "pa.Table") -> dict[RowKey, dict[str, Any]]:
+    return dict(zip(row_keys(rows), rows.to_pylist(), strict=True))

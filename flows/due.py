@@ -1,6 +1,6 @@
 """Who is due: the rows of one round, by the version that will score them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -17,7 +17,9 @@ from models.cohort import Due, cohort, due, eligible, excluded, in_order, query
 from models.governance.promotion import champion
 from models.governance.stages import stage_of
 from models.release import RELEASED_TOO_LATE, due_after_release, released_too_late
-from models.rows import RowKey
+from models.rows import RowKey, row_keys
+from models.score_records import PURPOSES
+from models.superseded import StandingScore
 from models.use_case import UseCase
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 
 Window = tuple[datetime, datetime]  # from the first instant on, up to before the second
+LOWERED = "though their inputs have changed: their purpose is more than this run would score them for"
 A_WEEK = timedelta(days=7)  # what came in late may still make somebody due whom the last round did not see
 
 
@@ -45,10 +48,14 @@ class Before:
             s.run.c.status == "done",
             s.run.c.purpose.in_(ROUND_PURPOSES),
         )
-        first_time = select(func.min(s.score.c.prediction_time)).where(
-            s.score.c.use_case == use_case, s.score.c.purpose.in_(ROUND_PURPOSES)
-        )
-        return cls(last_at=connection.execute(last_at).scalar(), first_time=connection.execute(first_time).scalar())
+        firsts = [  # of those that gave way, too: what stands in their place may have another purpose
+            connection.execute(
+                select(func.min(its.prediction_time)).where(its.use_case == use_case, its.purpose.in_(ROUND_PURPOSES))
+            ).scalar()
+            for its in (s.score.c, s.superseded_score.c)
+        ]
+        first_time = min((first for first in firsts if first is not None), default=None)
+        return cls(last_at=connection.execute(last_at).scalar(), first_time=first_time)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +114,9 @@ class DueRows:
     live: "pa.Table"
     backfill: "pa.Table"
     stages: Mapping[str, str]  # by site
-    anew: Mapping[RowKey, tuple[str, ...]] = field(default_factory=dict)  # those due anew, with what they supersede
+    anew: Mapping[RowKey, tuple[StandingScore, ...]] = field(
+        default_factory=dict
+    )  # those due anew, with what they supersede
     left: Mapping[str, int] = field(default_factory=dict)  # scores that stay as they are, by reason
 
     @property
@@ -149,6 +158,9 @@ def due_rows(
     anew = find_anew(rows, standing) if find_anew else Anew()
     found = due(lake, rows, this.case, scored(this, standing, anew), this.as_of, latest_only=False)
     live, backfill = _of_round(this, found, _excluded_anew(lake, rows, found, anew), stages, anew)
+    lowered = _lowered(live, lambda site: live_purpose(this, stages[site]), anew)
+    lowered |= _lowered(backfill, lambda _: "backfill", anew)
+    live, backfill, anew = _without(live, lowered), _without(backfill, lowered), anew.without(lowered, LOWERED)
     left = {**anew.left, RELEASED_TOO_LATE: too_late}
     return DueRows(
         live=live,
@@ -179,6 +191,39 @@ def _of_round(
         is_caught_up = pc.fill_null(pc.greater_equal(backfill["prediction_time"], since), False)
         backfill = backfill.filter(pc.or_(is_caught_up, anew.among(backfill)))
     return live, backfill
+
+
+def live_purpose(this: Round, stage: str) -> str:
+    """What the newest rows of a site are scored for: its stage, when the champion scores; beside it, never live."""
+    if this.window:
+        return "backfill"
+    if this.is_champion:
+        return stage
+    return "backfill" if this.all_due else "shadow"
+
+
+def _lowered(rows: "pa.Table", purpose_of: Callable[[str], str], anew: Anew) -> set[RowKey]:
+    """The rows whose score was made for more than this run would make it for.
+
+    Any live one; of others those that say a number: a silent round's hold that has ended gives way to a score.
+    """
+    among = rows.filter(anew.among(rows))
+    sites = among["site_id"].to_pylist()
+    return {
+        key
+        for key, site in zip(row_keys(among), sites, strict=True)
+        if any(
+            PURPOSES.index(each.purpose) > PURPOSES.index(purpose_of(site))
+            for each in anew.scores[key]
+            if each.purpose == "live" or each.status == "scored"
+        )
+    }
+
+
+def _without(rows: "pa.Table", keys: Collection[RowKey]) -> "pa.Table":
+    import pyarrow as pa
+
+    return rows.filter(pa.array([key not in keys for key in row_keys(rows)], pa.bool_())) if keys else rows
 
 
 def _excluded_anew(lake: "duckdb.DuckDBPyConnection", rows: "pa.Table", found: Due, anew: Anew) -> "pa.Table":
@@ -218,6 +263,8 @@ def released_rows(
     held = set(map(tuple, connection.execute(wanted).all()))
     keys = zip(rows["encounter_id"].to_pylist(), rows["prediction_time"].to_pylist(), strict=True)
     spine = rows.filter(pa.array([key in held for key in keys], pa.bool_()))
+    if not spine.num_rows:
+        return spine.select(["encounter_id", "prediction_time"])
     views = tuple(dict.fromkeys(feature.split(":")[0] for feature in this.case.features))
     return released_holds(connection, lake, spine, views, this.as_of)
 

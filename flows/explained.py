@@ -33,7 +33,8 @@ class Explained:
     """One cohort row and its features, in the order of the use case.
 
     score: the newest of the row, whose values these are. newer: features that are others with what has come in since
-    it was made. other_views: those whose SQL was another then; of them the values are as they were kept.
+    it was made. other_views: those whose SQL was another then; of them the values are as they were kept. lost_views: of
+    these, those of which nothing is kept of then any more; their values are null.
     """
 
     row: dict[str, Any]
@@ -42,6 +43,7 @@ class Explained:
     score: dict[str, Any] | None = None
     newer: "Mapping[str, ExplainedFeature]" = field(default_factory=dict)
     other_views: tuple[str, ...] = ()
+    lost_views: tuple[str, ...] = ()
 
 
 def explain(house: House, name: str, patient_id: str, as_of: datetime, encounter_id: str | None) -> Explained:
@@ -61,7 +63,7 @@ def explain(house: House, name: str, patient_id: str, as_of: datetime, encounter
     if score is None:
         return found
     then = now if score["snapshot_id"] == newest.snapshot_id else _at_score(house, name, row, score)
-    then, other_views = _by_its_views(house, name, row, score, then)
+    then, other_views, lost_views = _by_its_views(house, name, row, score, then)
     return replace(
         found,
         snapshot_id=score["snapshot_id"],
@@ -69,8 +71,11 @@ def explain(house: House, name: str, patient_id: str, as_of: datetime, encounter
             replace(each, value_today=now[key].value_today, later=now[key].later) for key, each in then.items()
         ),
         score=score,
-        newer={key: now[key] for key, each in then.items() if each.value != now[key].value},
+        newer={
+            key: now[key] for key, each in then.items() if each.value != now[key].value and each.view not in lost_views
+        },
         other_views=other_views,
+        lost_views=lost_views,
     )
 
 
@@ -118,7 +123,7 @@ def _at_score(house: House, name: str, row: "pa.Table", score: dict[str, Any]) -
 
 def _by_its_views(
     house: House, name: str, row: "pa.Table", score: dict[str, Any], then: "dict[str, ExplainedFeature]"
-) -> "tuple[dict[str, ExplainedFeature], tuple[str, ...]]":
+) -> "tuple[dict[str, ExplainedFeature], tuple[str, ...], tuple[str, ...]]":
     """Put the values that were kept in the place of those of a view whose SQL is another now, without facts."""
     import pyarrow as pa
 
@@ -130,15 +135,17 @@ def _by_its_views(
         if score["view_versions"].get(view_name, version) != version
     }
     spine = row.append_column("snapshot_id", pa.array([score["snapshot_id"]], pa.int64()))
-    found = dict(then)
+    found, lost = dict(then), []
     with house.scratch() as connection:
         for view_name in others:
             folder = house.store.offline / view_name / score["view_versions"][view_name]
             kept = kept_then(connection, folder, spine)
+            if not kept:
+                lost.append(view_name)
             for key, each in then.items():
                 if each.view == view_name:
                     found[key] = replace(each, value=kept.get(each.feature.name), facts=(), uncounted=0)
-    return found, tuple(others)
+    return found, tuple(others), tuple(lost)
 
 
 def _open_person(house: House, snapshot: Snapshot, patient_id: str) -> "duckdb.DuckDBPyConnection":

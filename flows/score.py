@@ -10,12 +10,13 @@ from prefect import flow
 
 from flows.anew import AnewIn
 from flows.build_features import features_of, views_of
-from flows.due import DueRows, Round, due_rows
+from flows.due import DueRows, Round, due_rows, live_purpose
 from flows.house import House, Part, at, open_house
 from flows.parameters import AsOf, UseCaseName, Version, described
 from flows.parts import in_parts
 from flows.run_log import recorded_run
 from flows.step import step, tell
+from integrations.errors import NotInOrder
 from models.cohort import excluded
 from models.rows import row_keys
 from models.score_records import (
@@ -32,16 +33,16 @@ from models.score_records import (
     stand_in_run,
     write_scores,
 )
-from models.superseded import supersede, superseded_count
+from models.superseded import StandingScore, are_as_found, supersede, superseded_count
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
-    from sqlalchemy import Connection
 
     from models.artifacts import RegisteredModel
     from models.scoring import ScoredRows
 
+LOOKS = 4  # at who is due of a part, in a row, that find no fewer since somebody else writes them
 ROWS_AT_ONCE = 100_000  # of one part, with their features, in memory and in one transaction
 AllDue = Annotated[bool, described("Also every older prediction time that has no score, silently (purpose backfill).")]
 
@@ -120,21 +121,28 @@ def score_part(house: House, this: Round, part: Part, run_id: str, dry_run: bool
     """Score those of one part who are due. What was written of it before its worker was lost is not due again."""
     model = approved_model(house, this)
     lake = house.open_snapshot(this.snapshot, part)
-    run, is_done = none_yet(this), False
-    while not is_done:
-        find_anew = AnewIn(house=house, lake=lake, this=this, part=part)
-        all_rows, is_done = due_rows(house, lake, this, find_anew), True
+    find_anew = AnewIn(house=house, lake=lake, this=this, part=part, run_id=run_id)
+    run, due_before, looks = none_yet(this), 0, 0
+    while looks < LOOKS:
+        all_rows = due_rows(house, lake, this, find_anew)
         for rows in slices(all_rows):
             frame, holds = known_of(house, lake, this, part, rows.spine)
             scored = [score_batch(house, this, model, batch, holds, run_id) for batch in batches(this, rows, frame)]
             kept = keep(house, this, rows, scored, run_id, dry_run)
             if kept is None:
-                is_done = False
                 break
             run += kept
             if all_rows.count > ROWS_AT_ONCE:
                 tell(f"{run.due:,} of {all_rows.count:,} rows of this part done")
-    return replace(run, left=all_rows.left)
+        else:
+            return replace(run, left=all_rows.left)
+        looks = 0 if all_rows.count < due_before else looks + 1
+        due_before = all_rows.count
+    raise NotInOrder(
+        f"{due_before:,} rows of a part are due, however often it is looked, and another writer has them each time",
+        where=run_id,
+        to_do="end the other round of this use case, then score once more: what is written stays",
+    )
 
 
 def slices(rows: DueRows) -> Iterator[DueRows]:
@@ -182,15 +190,6 @@ def batches(this: Round, rows: DueRows, frame: "pa.Table") -> list[Batch]:
             of_site = part.filter(pc.equal(part["site_id"], site))
             found.append(Batch(purpose=purpose, stage=stage, frame=of_site, is_excluded=is_excluded))
     return [batch for batch in found if batch.frame.num_rows]
-
-
-def live_purpose(this: Round, stage: str) -> str:
-    """What the newest rows of a site are scored for: its stage, when the champion scores; beside it, never live."""
-    if this.window:
-        return "backfill"
-    if this.is_champion:
-        return stage
-    return "backfill" if this.all_due else "shadow"
 
 
 def purpose_of(this: Round, rows: DueRows) -> str:
@@ -244,7 +243,8 @@ def keep(
 ) -> ScoringRun | None:
     """Scores, outbox rows and their account come to rest in one transaction, or none of them does.
 
-    None where another copy of this part, whose worker was only thought lost, has written some of them meanwhile.
+    None where another has written some of them meanwhile: a copy of this part, whose worker was only thought lost, or a
+    round that knew more and made the same scores anew. Then who is due must be looked at once more.
     """
     written = Written(scores=0, outbox=0, already_there=0)
     identifier = _identifier(house, this.case.name)
@@ -253,7 +253,10 @@ def keep(
             stand_in_run(connection, run_id, this.as_of)
         if any(is_counted(connection, batch.rows, batch.under) for batch in scored):
             return None
-        superseded = sum(_supersede(connection, rows, batch, run_id) for batch in scored)
+        old = [each for batch in scored for each in _giving_way(rows, batch)]
+        if not are_as_found(connection, old, snapshot_id=this.snapshot.snapshot_id):
+            return None
+        superseded = supersede(connection, [each.score_id for each in old], run_id=run_id, at=this.as_of)
         for batch in scored:
             written += write_scores(
                 connection, batch.rows, batch.under, explanations=batch.explanations, identifier=identifier
@@ -279,11 +282,10 @@ def keep(
     return run
 
 
-def _supersede(connection: "Connection", rows: DueRows, batch: ScoredBatch, run_id: str) -> int:
-    """Let the scores give way to which those of this batch are made anew."""
+def _giving_way(rows: DueRows, batch: ScoredBatch) -> list[StandingScore]:
+    """The scores in whose place those of this batch are made anew."""
     keys = row_keys(batch.rows.keys) if rows.anew else []
-    ids = [score_id for key in keys for score_id in rows.anew.get(key, ())]
-    return supersede(connection, ids, run_id=run_id, at=batch.under.scored_at)
+    return [each for key in keys for each in rows.anew.get(key, ())]
 
 
 def _identifier(house: House, use_case: str) -> Identifier:

@@ -1,6 +1,6 @@
 """The scores that stand for rows of a round: who has one already, and which of them give way to a new one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, select
 
 from integrations.records import schema as s
 from models.rows import RowKey, row_keys
+from models.superseded import StandingScore
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 
 ASKED_AT_ONCE = 10_000  # stays whose scores are looked up by one question
 ROUND_PURPOSES = ("live", "silent")  # what a round of the champion scores the newest rows for
-OF_SCORE = ("score_id", "encounter_id", "prediction_time", "purpose", "version", "status", "snapshot_id")
+OF_SCORE = (
+    *("score_id", "run_id", "patient_id", "encounter_id", "prediction_time"),
+    *("purpose", "version", "status", "snapshot_id"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Anew:
     """The rows that are due anew, each with the scores that give way; and how many are left as they are, by reason."""
 
-    scores: Mapping[RowKey, tuple[str, ...]] = field(default_factory=dict)
+    scores: Mapping[RowKey, tuple[StandingScore, ...]] = field(default_factory=dict)
     left: Mapping[str, int] = field(default_factory=dict)
 
     def among(self, rows: "pa.Table") -> "pa.Array":
@@ -33,6 +37,11 @@ class Anew:
         return pa.array(
             [key in self.scores for key in row_keys(rows)] if self.scores else [False] * len(rows), pa.bool_()
         )
+
+    def without(self, keys: Collection[RowKey], reason: str) -> "Anew":
+        """Leave these rows as they are, for this reason."""
+        scores = {key: each for key, each in self.scores.items() if key not in keys}
+        return Anew(scores=scores, left={**self.left, reason: len(keys)})
 
 
 # cohort rows, and the scores that stand for them -> those that are due anew

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, String, cast, func, select, update
+from sqlalchemy import Connection, String, Table, cast, func, select, update
 
 from integrations.errors import NotInOrder
 from integrations.records import Every, insert_new, insert_rows
@@ -181,21 +181,21 @@ def recorded_account(connection: Connection, run_id: str) -> tuple[RunAccount, W
     return account, Written(scores=scores, outbox=queued, already_there=account.due - scores)
 
 
-def excluded_by_reason(connection: Connection, use_case: str) -> dict[str, int]:
+def excluded_by_reason(connection: Connection, use_case: str, *, of: Table = s.score) -> dict[str, int]:
     """Count the stays' rows for whom no prediction was made, under all their reasons together, most first."""
-    told = cast(s.score.c.reasons, String).label("told")
+    told = cast(of.c.reasons, String).label("told")
     counted = (
         select(told, func.count().label("count"))
-        .where(s.score.c.use_case == use_case, s.score.c.status == "excluded")
+        .where(of.c.use_case == use_case, of.c.status == "excluded")
         .group_by(told)
         .order_by(func.count().desc(), told)
     )
     return {"; ".join(orjson.loads(row["told"])): row["count"] for row in connection.execute(counted).mappings()}
 
 
-def excluded_rows(connection: Connection, use_case: str) -> list[dict[str, Any]]:
+def excluded_rows(connection: Connection, use_case: str, *, of: Table = s.score) -> list[dict[str, Any]]:
     """Name the rows for whom no prediction was made, as who sent the stay calls it, each with its reasons."""
-    its = s.score.c
+    its = of.c
     names = ("source_encounter_id", "site_id", "encounter_id", "prediction_time", "version", "purpose", "reasons")
     wanted = (
         select(*(its[name] for name in names))

@@ -65,6 +65,7 @@ def _document(use_case: str, found: "Explained") -> dict[str, Any]:
     ]
     for each in features:
         newer = found.newer.get(f"{each['view']}:{each['name']}")
+        each["is_kept"] = each["view"] not in found.lost_views
         each["is_other_since"] = newer is not None
         each["value_since"] = newer.value if newer else each["value"]
         each["facts_since"] = [asdict(fact) for fact in newer.facts] if newer else []
@@ -82,8 +83,9 @@ def _lines(use_case: str, found: "Explained") -> Iterator[str]:
     for each in found.features:
         feature = each.feature
         yield ""
-        yield f"{each.view}:{feature.name} = {_value(each.value)} ({feature.unit}; {feature.description})"
-        yield from _facts_of(each, numbers)
+        value = LOST if each.view in found.lost_views else _value(each.value)
+        yield f"{each.view}:{feature.name} = {value} ({feature.unit}; {feature.description})"
+        yield from _facts_of(each, numbers, is_looked_for=each.view not in found.other_views)
         if newer := found.newer.get(f"{each.view}:{feature.name}"):
             yield f"  with what has come in since the score: {_value(newer.value)}, from:"
             yield from _by_counts(newer.facts, numbers)
@@ -91,7 +93,7 @@ def _lines(use_case: str, found: "Explained") -> Iterator[str]:
     yield "where these facts came from:"
     for (*_, place), number in numbers.items():
         yield f"  [{number}] {place}"
-    changed = sum(each.is_other_today for each in found.features)
+    changed = sum(each.is_other_today for each in found.features if each.view not in found.lost_views)
     yield f"{len(found.features)} features, {changed} of them are others with what is known today"
     if found.score and found.newer:
         yield f"{len(found.newer)} of them are others with what has come in since the score"
@@ -107,9 +109,12 @@ def _of_score(found: "Explained") -> Iterator[str]:
     made = f"{score['scored_at']:%Y-%m-%d %H:%M} UTC by version {score['version']}, {score['purpose']}"
     yield f"scored {made}: {what}; the values are those it was made of"
     for view in found.other_views:
-        yield f"{view} was another SQL then: its values are those that were kept, their facts cannot be shown"
+        lost = "what it gave is not kept any more"
+        kept = "its values are those that were kept, their facts cannot be shown"
+        yield f"{view} was another SQL then: {lost if view in found.lost_views else kept}"
 
 
+LOST = "not kept any more"
 WORDS = {
     "needed": "",
     "enough": "  the same without any single one of these:",
@@ -117,8 +122,10 @@ WORDS = {
 }
 
 
-def _facts_of(each: "ExplainedFeature", numbers: dict[tuple[object, ...], int]) -> Iterator[str]:
-    if not each.facts:
+def _facts_of(
+    each: "ExplainedFeature", numbers: dict[tuple[object, ...], int], *, is_looked_for: bool
+) -> Iterator[str]:
+    if is_looked_for and not each.facts:
         yield "  no fact that was known makes a difference"
     yield from _by_counts(each.facts, numbers)
     if each.uncounted:

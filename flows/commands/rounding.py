@@ -153,7 +153,8 @@ def scores(
     from models.score_records import excluded_by_reason, excluded_rows
 
     check_name(use_case)
-    its = (s.superseded_score if superseded else s.score).c
+    table = s.superseded_score if superseded else s.score
+    its = table.c
     columns = (*SCORE_COLUMNS, "superseded_at") if superseded else SCORE_COLUMNS
     wanted = (
         select(*(its[name] for name in columns))
@@ -162,12 +163,13 @@ def scores(
     )
     with open_house().records.read() as connection:
         rows = [dict(row) for row in connection.execute(wanted).mappings()]
-        excluded = excluded_by_reason(connection, use_case)
-        who_excluded = excluded_rows(connection, use_case) if as_json else []
+        excluded = excluded_by_reason(connection, use_case, of=table)
+        who_excluded = excluded_rows(connection, use_case, of=table) if as_json else []
     for reason, count in excluded.items() if not as_json else ():
         say_beside(f"excluded, and not in the list: {count:,} {reason}")
     if excluded and not as_json:
-        say_beside(f"who they are: rounds scores {use_case} --json, under excluded_rows")
+        among = " --superseded" if superseded else ""
+        say_beside(f"who they are: rounds scores {use_case}{among} --json, under excluded_rows")
     if as_csv:
         print_csv(columns, rows)
     elif as_json:

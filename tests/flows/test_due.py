@@ -13,6 +13,7 @@ from integrations.records import schema as s
 from models.release import RELEASED_TOO_LATE
 from models.rows import row_keys
 from models.score_records import RunAccount
+from models.superseded import StandingScore
 from tests.flows.ward import CASE, DAY, HOUR, NIGHT, Ward, round_at, with_ones
 
 
@@ -61,11 +62,12 @@ def test_a_row_whose_inputs_changed_is_due_anew_though_it_is_older_than_the_firs
     ward.score(NIGHT, all_due=True)
     this = round_at(NIGHT)
     assert due_rows(ward.house, ward.lake(), this).count == 0
+    of_before = StandingScore(score_id="of before", run_id="r1", snapshot_id=1, purpose="backfill", status="scored")
     rows = due_rows(
         ward.house,
         ward.lake(),
         this,
-        lambda rows, standing: Anew(scores={key: ("of before",) for key in row_keys(rows)}),
+        lambda rows, standing: Anew(scores={key: (of_before,) for key in row_keys(rows)}),
     )
     found = {(row["encounter_id"], row["excluded_reason"]) for row in rows.backfill.to_pylist()}
     assert found == {("ehr/a", None), ("ehr/died", "died")}

@@ -11,7 +11,7 @@ import pytest
 
 from flows.house import House
 from tests.flows.conftest import Answer, Rounds
-from tests.stories.test_sent_again import HEAD, NAME, ByHeartRate, IntensiveCare
+from tests.stories.intensive_care import HEAD, NAME, ByHeartRate, IntensiveCare
 
 pytestmark = pytest.mark.xdist_group("sent again")
 SCORED, AFTER_48H, NEVER, WEIGHED = "140501", "140513", "140502", "140503"

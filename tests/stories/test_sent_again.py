@@ -7,112 +7,46 @@ the last heart rate.
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
 from features.explained import ExplainedFeature
+from flows.anew import HANDED_OVER as HANDED_OVER_ALREADY
 from flows.commands.features import _document, _lines
-from flows.explained import Explained, explain
+from flows.due import LOWERED
+from flows.explained import Explained
 from flows.house import House
 from integrations.contract import SOURCES
 from integrations.records import schema as s
-from integrations.settings import load_settings
-from models.catalog import use_case
 from tests.flows.conftest import Rounds
+from tests.stories.intensive_care import (
+    AGAIN,
+    CORRECTED,
+    FIRST,
+    HANDED_OVER,
+    HELD,
+    NAME,
+    NOTHING_CHARTED,
+    QUEUED,
+    RATE,
+    SAME,
+    SPOILT,
+    ByHeartRate,
+    IntensiveCare,
+)
 
 pytestmark = pytest.mark.xdist_group("sent again")
-NAME, RATE = "icu_mortality_48h", "icu_vital_signs:heart_rate_last_48h_per_min"
-HEAD = "Time,Parameter,Value\n00:00,RecordID,{name}\n00:00,Age,{age}\n00:00,Gender,1\n00:00,ICUType,3\n"
-HELD, CORRECTED, SAME, SPOILT, NOTHING_CHARTED, TOO_LATE = "132001", "132002", "132003", "132004", "132005", "132006"
-HANDED_OVER, QUEUED = "132008", "132009"  # live scores: the EHR has one, nobody has tried to send the other
-Stays = dict[str, tuple[int, str]]  # by RecordID: an age, and the lines of what was measured
-FIRST: Stays = {
-    HELD: (60, "01:00,HR,90\n02:00,pH,735\n"),
-    CORRECTED: (60, "01:00,HR,80\n"),
-    SAME: (60, "01:00,HR,70\n"),
-    SPOILT: (60, "01:00,HR,75\n"),
-    NOTHING_CHARTED: (-1, ""),
-    TOO_LATE: (60, "01:00,HR,65\n"),
-    HANDED_OVER: (60, "01:00,HR,60\n"),
-    QUEUED: (60, "01:00,HR,62\n"),
-}
-AGAIN: Stays = {
-    SAME: (60, "01:00,HR,70\n02:00,Cholesterol,150\n"),  # which no feature draws on
-    HELD: (60, "01:00,HR,90\n02:00,pH,7.35\n"),
-    CORRECTED: (60, "01:00,HR,100\n"),
-    SPOILT: (60, "01:00,HR,75\n02:00,pH,735\n"),
-    NOTHING_CHARTED: (60, "01:00,HR,85\n"),
-    TOO_LATE: (60, "01:00,HR,65\n60:00,HR,99\n"),  # 60 h is after prediction time
-    HANDED_OVER: (60, "01:00,HR,61\n"),
-    QUEUED: (60, "01:00,HR,63\n"),
-}
 CHANGED = {
     HELD: ("scored", 0.09),
     CORRECTED: ("scored", 0.1),
     SPOILT: ("held", None),
     NOTHING_CHARTED: ("scored", 0.085),
-    QUEUED: ("scored", 0.063),
 }
-
-
-class ByHeartRate:
-    """A scorer that says a thousandth of the last heart rate."""
-
-    version, manifest_hash = 1, "f" * 64
-    feature_names = use_case(NAME).feature_names
-
-    def predict(self, frame: pa.Table) -> Any:
-        rate = frame["heart_rate_last_48h_per_min"].to_numpy(zero_copy_only=False)
-        return np.nan_to_num(rate.astype(float)) / 1000
-
-
-@dataclass(frozen=True)
-class IntensiveCare:
-    """A house that takes in stays of intensive care, and scores them by a model that is told."""
-
-    rounds: Rounds
-    folder: Path
-
-    def send(self, number: int, stays: Stays) -> None:
-        folder = self.folder / str(number)
-        folder.mkdir()
-        for name, (age, lines) in stays.items():
-            (folder / f"{name}.txt").write_text(HEAD.format(name=name, age=age) + lines)
-        self.rounds.done("ingest", "physionet2012", "--from", str(folder))
-
-    def score(self, *more: str) -> dict[str, Any]:
-        told: dict[str, Any] = self.rounds.done("score", NAME, "--all-due", "--version", "1", "--json", *more).json
-        return told
-
-    def scores(self, table: Any = s.score) -> dict[str, tuple[str, float | None]]:
-        """Status and risk by RecordID."""
-        with self.house.records.read() as connection:
-            rows = connection.execute(select(table).order_by(table.c.scored_at)).all()
-        return {row.source_encounter_id: (row.status, row.probability) for row in rows}
-
-    def to_the_ehr(self, stays: dict[str, tuple[str, int]]) -> None:
-        """Let the scores of these stays be live, each with its place in the outbox and how often it was tried."""
-        with self.house.records.begin() as connection:
-            for name, (status, attempts) in stays.items():
-                mine = s.score.c.source_encounter_id == name
-                score_id = connection.execute(select(s.score.c.score_id).where(mine)).scalar_one()
-                connection.execute(s.score.update().where(mine).values(purpose="live"))
-                given = {"score_id": score_id, "purpose": "live", "identifier": name, "queued_at": datetime.now(UTC)}
-                connection.execute(s.outbox.insert().values(**given, status=status, attempts=attempts))
-
-    def explain(self, name: str) -> Explained:
-        return explain(self.house, NAME, f"physionet2012/{name}", datetime(2000, 2, 1, tzinfo=UTC), None)
-
-    @property
-    def house(self) -> House:
-        return House(load_settings({"ROUNDS_HOME": str(self.rounds.home)}))
 
 
 @dataclass(frozen=True)
@@ -161,7 +95,7 @@ def test_what_comes_of_somebody_else_makes_nobody_due(played: Played) -> None:
 
 
 def test_stays_that_are_sent_again_are_scored_anew_where_that_makes_a_difference(played: Played) -> None:
-    assert [played.again[name] for name in ("due", "scored", "held", "new_scores", "superseded")] == [5, 4, 1, 5, 5]
+    assert [played.again[name] for name in ("due", "scored", "held", "new_scores", "superseded")] == [4, 3, 1, 4, 4]
     assert played.care.scores() == {**played.before, "132007": ("scored", 0.05), **CHANGED}
 
 
@@ -173,11 +107,20 @@ def test_the_scores_before_are_kept_as_they_were(played: Played) -> None:
 
 
 def test_what_was_handed_over_to_the_ehr_stays_and_the_round_says_so(played: Played) -> None:
-    assert played.again["left"] == {"though their inputs have changed: they were handed over to the EHR": 1}
+    assert played.again["left"] == {HANDED_OVER_ALREADY: 1, LOWERED: 1}
     assert played.care.scores()[HANDED_OVER] == ("scored", 0.06)
+    assert played.care.scores()[QUEUED] == ("scored", 0.062), "the past does not take the place of a live score"
     with played.care.house.records.read() as connection:
         waiting = connection.execute(select(s.outbox.c.identifier, s.outbox.c.status)).all()
-    assert waiting == [(HANDED_OVER, "acknowledged")], "the queued one went with its score"
+    assert sorted(waiting) == [(HANDED_OVER, "acknowledged"), (QUEUED, "queued")]
+
+
+def test_the_list_of_those_before_counts_those_who_were_left_out_before(played: Played) -> None:
+    listed = {
+        more: played.care.rounds.done("scores", NAME, *more, "--json").json["excluded"]
+        for more in ((), ("--superseded",))
+    }
+    assert listed == {(): {}, ("--superseded",): {"nothing measured": 1}}
 
 
 def test_a_plan_says_what_the_round_then_does(played: Played) -> None:
@@ -233,7 +176,14 @@ def test_features_explain_shows_the_values_of_a_view_that_has_been_written_anew_
     found = care.explain(SAME)
     assert found.other_views == ("icu_vital_signs",)
     assert (rate_of(found).value, rate_of(found).facts, found.newer[RATE].value) == (79, (), 70)
-    assert "icu_vital_signs was another SQL then" in "\n".join(_lines(NAME, found))
+    assert "icu_vital_signs was another SQL then: its values are those that were kept" in "\n".join(_lines(NAME, found))
+    shutil.rmtree(before)
+    lost = care.explain(SAME)
+    assert (lost.lost_views, rate_of(lost).value, RATE in lost.newer) == (("icu_vital_signs",), None, False)
+    screen = "\n".join(_lines(NAME, lost))
+    assert f"{RATE} = not kept any more" in screen
+    assert "what it gave is not kept any more" in screen
+    assert not next(each for each in _document(NAME, lost)["features"] if each["view"] == "icu_vital_signs")["is_kept"]
 
 
 def rate_of(found: Explained) -> ExplainedFeature:
