@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from features.definitions import view, view_names
 from features.parquet_files import ROW_GROUP_ROWS
 from integrations.duck import connect, quoted
-from tests.benchmarks.row import Row
+from tests.benchmarks.row import Row, peak_mb
 
 PATIENTS, SPINE_ROWS_EACH, RESULTS_EACH, PAIRS = 20_000, 10, 50, 3
 BOUND = 2.0
@@ -98,7 +98,7 @@ def _run(side: str, folder: Path) -> dict[str, float]:
     spine = pq.read_table(folder / "spine.parquet")
     begin = time.process_time()
     _with_store(connection, spine, folder) if side == "store" else _by_hand(connection, spine, folder)
-    return {"cpu": time.process_time() - begin, "peak_mb": _peak_mb()}
+    return {"cpu": time.process_time() - begin, "peak_mb": peak_mb()}
 
 
 def _with_store(connection: duckdb.DuckDBPyConnection, spine: pa.Table, folder: Path) -> None:
@@ -117,12 +117,6 @@ def _by_hand(connection: duckdb.DuckDBPyConnection, spine: pa.Table, folder: Pat
         path = folder / f"{each.name}_by_hand.parquet"
         options = f"format parquet, row_group_size {ROW_GROUP_ROWS}"
         connection.execute(f"copy ({each.sql}) to {quoted(path)} ({options})")
-
-
-def _peak_mb() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from integrations.ingest import IngestPlaces, ingest
 from integrations.lake import Lake
 from integrations.records import open_records
 from integrations.settings import CHECKOUT
-from tests.benchmarks.row import Row
+from tests.benchmarks.row import Row, peak_mb
 
 COUNT, RUNS, PATIENTS, STAYS = 300_000, 5, 5_000, 20_000
 SIZES = {"once": COUNT, "twice": 2 * COUNT, "five_times": 5 * COUNT}
@@ -204,8 +204,7 @@ def main(way: str, home: Path, size: str) -> None:
     """Run one way once and print what it took."""
     with tempfile.TemporaryDirectory(dir=home) as scratch:
         spent = WAYS[way](home, size, Path(scratch))
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"cpu_s": spent, "peak_mb": peak_mb}) + "\n")
+    sys.stdout.write(json.dumps({"cpu_s": spent, "peak_mb": peak_mb()}) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Laboratory messages a CPU second: ORU^R01 with six results each, beside python-hl7 parsing the same bytes."""
 
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from integrations.hl7v2.stage import stage_messages
 from integrations.ingest import ingest
 from integrations.ingest.known import open_lake
 from integrations.landing import arrival, settle
-from tests.benchmarks.row import Row
+from tests.benchmarks.row import Row, peak_mb
 from tests.integrations.hl7v2.feed import HeardFeed, open_feed
 
 MESSAGES, PATIENTS = 20_000, 5_000
@@ -66,9 +65,9 @@ def rows() -> Iterator[Row]:
 def _staged(feed: HeardFeed, file: Path, folder: Path) -> tuple[float, float]:
     with connect(folder) as connection:
         open_lake(connection, feed.places.lake, {})
-        before, started = _peak_mb(), time.process_time()
+        before, started = peak_mb(), time.process_time()
         stage_messages(connection, [file], feed.contract, root=file.parent, extract_id="bench", known=lambda _: [])
-        return time.process_time() - started, _peak_mb() - before
+        return time.process_time() - started, peak_mb() - before
 
 
 def _whole(feed: HeardFeed, file: Path, folder: Path) -> float:
@@ -124,7 +123,3 @@ def _message(number: int) -> str:
         ),
     ]
     return "".join(segment + "\r" for segment in segments)
-
-
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

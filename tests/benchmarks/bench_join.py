@@ -22,7 +22,7 @@ from features.definitions import View, view, view_folder
 from features.store import FeatureStore
 from integrations.duck import connect, quoted
 from models.catalog import use_cases
-from tests.benchmarks.row import Row
+from tests.benchmarks.row import Row, peak_mb
 
 USE_CASE = "aki_48h"
 PATIENTS, ASKED_EACH, FILES, PAIRS = 100_000, 10, 10, 3
@@ -100,7 +100,7 @@ def _run(side: str, folder: Path) -> dict[str, float]:
     names = [name for _, columns in _views() for name in columns]
     total = sum(float(read[name].to_numpy().sum()) for name in names)
     assert read.num_rows == spine.num_rows
-    return {"cpu": spent, "peak_mb": _peak_mb(), "sum": round(total)}
+    return {"cpu": spent, "peak_mb": peak_mb(), "sum": round(total)}
 
 
 def _ours(spine: pa.Table, folder: Path) -> pa.Table:
@@ -145,12 +145,6 @@ def _polars(spine: pa.Table, folder: Path) -> pa.Table:
             kept.select([*KEYS, *columns]).sort("prediction_time"), on="prediction_time", by="encounter_id"
         )
     return read.collect().to_arrow()
-
-
-def _peak_mb() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 SIDES: Mapping[str, Callable[[pa.Table, Path], pa.Table]] = {

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from integrations.settings import Settings
-from tests.benchmarks.row import Row
+from tests.benchmarks.row import Row, peak_mb
 
 if TYPE_CHECKING:
     from flows.house import House
@@ -91,7 +90,7 @@ def _run(step: str, home: Path, size: int, bucket_count: int, *more: str) -> dic
     return {
         "cpu": time.process_time() - begin,
         "wall": time.monotonic() - wall,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_mb": peak_mb(),
         "rows": row_count,
     }
 
