@@ -7,6 +7,7 @@ import re
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -167,7 +168,10 @@ class House:
 
             folder, give_back = own_folder(self.settings.temp, "moved")
             tables = asked_for()["tables"]
-            linked = self.lake.find_linked(connection, snapshot.versions, count, tables=tables, gather_into=folder)
+            with ExitStack() as undone:  # on a full disk, say, what was gathered so far goes
+                undone.callback(give_back)
+                linked = self.lake.find_linked(connection, snapshot.versions, count, tables=tables, gather_into=folder)
+                undone.pop_all()
             weakref.finalize(linked, give_back)
             return linked
 
