@@ -18,7 +18,7 @@ from flows.due import Round
 from flows.house import House, Part
 from flows.standing import ASKED_AT_ONCE, Anew
 from integrations.records import schema as s
-from models.cohort import eligible, query
+from models.cohort import STAY_NOW, eligible, query
 from models.rows import RowKey, row_keys
 from models.superseded import StandingScore
 
@@ -137,7 +137,7 @@ class AnewIn:
         since = pc.min(older["snapshot_id"]).as_py()
         if not self._may_matter(since, pc.max(older["prediction_time"]).as_py()):
             return {}
-        sql = self.this.case.cohort_sql
+        sql = STAY_NOW + self.this.case.cohort_sql
         came = self.house.changes(self.this.snapshot, views_of(self.this.case), since, sql=sql)
         touched = older if came is None else query(self.lake, TOUCHED, scored=older, change=came)
         same, reasons = self._same(eligible(touched)), self._reasons(touched)

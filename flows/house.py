@@ -237,8 +237,9 @@ def asked_for() -> dict[str, Any]:
     from features.definitions import view, view_names
     from integrations.tables import OBSERVATION, TABLES
     from models.catalog import use_cases
+    from models.cohort import STAY_NOW
 
-    texts = [view(name).sql for name in view_names()]
+    texts = [STAY_NOW, *(view(name).sql for name in view_names())]
     texts += [sql for case in use_cases().values() for sql in (case.cohort_sql, case.label_sql)]
     words = set(re.findall(r"\w+", " ".join(texts)))
     named = [column.name for column in OBSERVATION.columns if column.name in words]

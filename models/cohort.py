@@ -31,6 +31,20 @@ ORDER = "order by prediction_time, encounter_id"
 # On a feed whose dates are moved, now lies after every date of every patient: no window there is still open.
 AFTER_ALL_DATES = datetime(2300, 1, 1, tzinfo=UTC)
 BEFORE_ALL_DATES = datetime(1, 1, 1, tzinfo=UTC)  # and nothing there is too old to be looked at
+# What is known now of a stay, once for every number of its person: a stay that is told anew under the number that stays
+# after a merge is the same one. Of another's, or one entered in error, there is no row.
+STAY_NOW = """
+stay_now as (
+    select p.patient_id, e.* exclude (patient_id)
+    from same_person as p
+    join encounter as e on e.patient_id = p.other_patient_id
+    where p.available_at <= $as_of
+    and $as_of < p.superseded_at
+    and e.available_at <= $as_of
+    and $as_of < e.superseded_at
+    and not e.is_retracted
+)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,9 +205,11 @@ def run_sql(
 ) -> pa.Table:
     """Run a use case's SQL for the feeds whose clock is ours, and for those whose dates are moved by their own.
 
-    `relations` stand in front of those of the snapshot, with the parameters that they and `keep` name in `given`.
+    Beside the relations of the snapshot it has `stay_now`: what is known at as_of of each stay, with the patient_id of
+    the snapshot's encounter for every number of its person. `relations` stand in front of those of the snapshot, with
+    the parameters that they and `keep` name in `given`.
     """
-    named = ", ".join(["feed as (from these_feeds)", *relations])
+    named = ", ".join(["feed as (from these_feeds)", *relations, STAY_NOW])
     parts = []
     for is_date_shifted, now in ((False, as_of), (True, AFTER_ALL_DATES)):
         feeds = query(connection, "select * from feed where is_date_shifted = $wanted", wanted=is_date_shifted)

@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 
 from integrations.tables import TABLES
-from models.cohort import COHORT_COLUMNS, ORDER, in_order, query, run_sql
+from models.cohort import COHORT_COLUMNS, ORDER, STAY_NOW, in_order, query, run_sql
 from models.use_case import UseCase
 
 IN_TIME = """
@@ -87,7 +87,7 @@ def _at_release(
     The SQL chooses its own times, so the release cannot be put to it; and the stay it asks about may have ended since.
     """
     known = "available_at <= $released_at and $released_at < superseded_at"
-    words = set(re.findall(r"\w+", use_case.cohort_sql))
+    words = set(re.findall(r"\w+", STAY_NOW + use_case.cohort_sql))
     relations = [
         f"{name} as (select * replace (least(available_at, $held_at) as available_at{effective_at}) "
         f"from temp.main.{name} where {known})"

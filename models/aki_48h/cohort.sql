@@ -1,6 +1,7 @@
 -- Inpatient stays at 00, 06, 12 and 18 h hospital time, from the first creatinine available on. One row per stay and hour.
 -- Excluded: dialysis or end-stage renal disease, a baseline of 4.0 mg/dL or more, AKI already met in this stay, and no creatinine
--- collected in the 7 d before the round. The horizon starts at the round.
+-- collected in the 7 d before the round. A day later the rounds end, until there is a creatinine again: a stay that nobody ever
+-- ends would have them for ever. The horizon starts at the round.
 -- Creatinine is 2160-0, serum or plasma; whole blood is not mixed in.
 -- Nothing is used that was not known at prediction_time; lapsed_reason alone says what has become known by $as_of.
 with stay as (
@@ -18,18 +19,6 @@ with stay as (
     where e.class = 'inpatient'
     and e.ended_at is null
     and not e.is_retracted
-),
-
--- days and hours of the wall clock, so that a change of the clock moves no round
-hospital_hour as (
-    select
-        stay.*,
-        unnest(generate_series(
-            date_trunc('day', known_from at time zone time_zone),
-            known_until at time zone time_zone,
-            interval 6 hours
-        )) at time zone time_zone as prediction_time
-    from stay
 ),
 
 person as (
@@ -53,25 +42,44 @@ creatinine as (
     and not o.is_retracted
 ),
 
+-- a stay and a creatinine of the 8 d before a round, while both were known
+followed as (
+    select
+        stay.* exclude (known_from, known_until),
+        c.effective_at,
+        c.value,
+        greatest(stay.known_from, c.known_from, c.effective_at) as first_at,
+        least(stay.known_until, c.known_until, c.effective_at + interval 8 days) as ends_at
+    from stay
+    join creatinine as c on c.patient_id = stay.patient_id
+),
+
+-- days and hours of the wall clock, so that a change of the clock moves no round
+hospital_hour as (
+    select
+        *,
+        unnest(generate_series(
+            date_trunc('day', first_at at time zone time_zone),
+            ends_at at time zone time_zone,
+            interval 6 hours
+        )) at time zone time_zone as prediction_time
+    from followed
+),
+
 -- the baseline is the lowest of 7 d; where those hold none, nobody is predicted for
 round as (
     select
-        h.site_id,
-        h.patient_id,
-        h.encounter_id,
-        h.started_at,
-        h.prediction_time,
-        min(c.value) filter (where c.effective_at > h.prediction_time - interval 7 days) as baseline
-    from hospital_hour as h
-    join creatinine as c
-        on c.patient_id = h.patient_id
-        and c.known_from <= h.prediction_time
-        and h.prediction_time < c.known_until
-        and c.effective_at <= h.prediction_time
-    where h.prediction_time >= h.known_from
-    and h.prediction_time < h.known_until
-    group by h.site_id, h.patient_id, h.encounter_id, h.started_at, h.prediction_time
-    having bool_or(c.effective_at >= h.started_at)
+        site_id,
+        patient_id,
+        encounter_id,
+        started_at,
+        prediction_time,
+        min(value) filter (where effective_at > prediction_time - interval 7 days) as baseline
+    from hospital_hour
+    where prediction_time >= first_at
+    and prediction_time < ends_at
+    group by site_id, patient_id, encounter_id, started_at, prediction_time
+    having bool_or(effective_at >= started_at)
 ),
 
 -- two creatinines that meet KDIGO: 0.3 mg/dL within 48 h, or 1.5 times within 7 d
@@ -171,19 +179,6 @@ on_dialysis as (
         on r.patient_id = round.patient_id
         and r.known_from <= round.prediction_time
         and round.prediction_time < r.known_until
-),
-
--- what is known now of the stay: not entered in error, an inpatient stay after all, and not given to another person
-standing as (
-    select distinct person.patient_id, e.encounter_id
-    from person
-    join encounter as e on e.patient_id = person.other_patient_id
-    where person.available_at <= $as_of
-    and $as_of < person.superseded_at
-    and e.available_at <= $as_of
-    and $as_of < e.superseded_at
-    and not e.is_retracted
-    and e.class = 'inpatient'
 )
 
 select
@@ -197,7 +192,8 @@ select
         when already_met.encounter_id is not null then 'aki_already_met'
         when round.baseline is null then 'no_recent_creatinine'
     end as excluded_reason,
-    case when standing.encounter_id is null then 'withdrawn' end as lapsed_reason,
+    -- entered in error, given to another person, or no inpatient stay after all
+    case when stay_now.encounter_id is null then 'withdrawn' end as lapsed_reason,
     null::timestamptz as horizon_starts_at
 from round
 left join on_dialysis
@@ -206,6 +202,7 @@ left join on_dialysis
 left join already_met
     on already_met.encounter_id = round.encounter_id
     and already_met.prediction_time = round.prediction_time
-left join standing
-    on standing.encounter_id = round.encounter_id
-    and standing.patient_id = round.patient_id
+left join stay_now
+    on stay_now.encounter_id = round.encounter_id
+    and stay_now.patient_id = round.patient_id
+    and stay_now.class = 'inpatient'

@@ -14,22 +14,6 @@ with index_row as (
     where cohort.excluded_reason is null
 ),
 
--- what is known now of the stay, unless it has been given to another person
-stay as (
-    select index_row.prediction_time, e.*
-    from index_row
-    join same_person as p
-        on p.patient_id = index_row.patient_id
-        and p.available_at <= $as_of
-        and $as_of < p.superseded_at
-    join encounter as e
-        on e.encounter_id = index_row.encounter_id
-        and e.patient_id = p.other_patient_id
-        and e.available_at <= $as_of
-        and $as_of < e.superseded_at
-        and not e.is_retracted
-),
-
 person as (
     select distinct i.patient_id, p.other_patient_id
     from (select distinct patient_id from index_row) as i
@@ -106,9 +90,9 @@ outcome as (
     left join measured
         on measured.encounter_id = i.encounter_id
         and measured.prediction_time = i.prediction_time
-    left join stay as e
+    left join stay_now as e
         on e.encounter_id = i.encounter_id
-        and e.prediction_time = i.prediction_time
+        and e.patient_id = i.patient_id
 )
 
 select

@@ -17,21 +17,6 @@ with stay as (
     and e.started_at + interval 48 hours <= $as_of
     and e.ended_at is null
     and not e.is_retracted
-),
-
--- what is known now of the stay, unless it has been given to another person
-now as (
-    select stay.encounter_id, stay.prediction_time, e.is_retracted, e.ended_at
-    from stay
-    join same_person as p
-        on p.patient_id = stay.patient_id
-        and p.available_at <= $as_of
-        and $as_of < p.superseded_at
-    join encounter as e
-        on e.encounter_id = stay.encounter_id
-        and e.patient_id = p.other_patient_id
-        and e.available_at <= $as_of
-        and $as_of < e.superseded_at
 )
 
 select
@@ -41,8 +26,8 @@ select
     stay.prediction_time,
     case when patient.is_deceased then 'died' end as excluded_reason,
     case
-        when coalesce(now.is_retracted, true) then 'withdrawn'
-        when now.ended_at is not null then 'ended_since'
+        when stay_now.encounter_id is null then 'withdrawn'
+        when stay_now.ended_at is not null then 'ended_since'
     end as lapsed_reason,
     null::timestamptz as horizon_starts_at
 from stay
@@ -52,6 +37,6 @@ left join patient
     and patient.available_at <= stay.prediction_time
     and stay.prediction_time < patient.superseded_at
     and not patient.is_retracted
-left join now
-    on now.encounter_id = stay.encounter_id
-    and now.prediction_time = stay.prediction_time
+left join stay_now
+    on stay_now.encounter_id = stay.encounter_id
+    and stay_now.patient_id = stay.patient_id

@@ -4,22 +4,6 @@ with late as (
     select site_id, max(lateness) as lateness from feed group by site_id
 ),
 
--- what is known now of the stay, unless it has been given to another person
-stay as (
-    select cohort.prediction_time, e.*
-    from cohort
-    join same_person as p
-        on p.patient_id = cohort.patient_id
-        and p.available_at <= $as_of
-        and $as_of < p.superseded_at
-    join encounter as e
-        on e.encounter_id = cohort.encounter_id
-        and e.patient_id = p.other_patient_id
-        and e.available_at <= $as_of
-        and $as_of < e.superseded_at
-        and not e.is_retracted
-),
-
 outcome as (
     select
         cohort.encounter_id,
@@ -36,9 +20,9 @@ outcome as (
         e.discharge_disposition = 'died' as is_death
     from cohort
     join late on late.site_id = cohort.site_id
-    left join stay as e
+    left join stay_now as e
         on e.encounter_id = cohort.encounter_id
-        and e.prediction_time = cohort.prediction_time
+        and e.patient_id = cohort.patient_id
     where cohort.excluded_reason is null
 )
 

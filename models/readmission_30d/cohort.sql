@@ -79,20 +79,6 @@ death as (
         and $as_of < patient.superseded_at
         and not patient.is_retracted
     where patient.is_deceased
-),
-
--- what is known now of the stay, unless it has been given to another person
-now as (
-    select d.encounter_id, d.prediction_time, version.is_discharge, version.discharge_disposition
-    from discharge as d
-    join same_person as p
-        on p.patient_id = d.patient_id
-        and p.available_at <= $as_of
-        and $as_of < p.superseded_at
-    join version
-        on version.encounter_id = d.encounter_id
-        and version.patient_id = p.other_patient_id
-        and $as_of < version.superseded_at
 )
 
 select
@@ -112,9 +98,11 @@ select
         when d.discharge_disposition = 'hospice' then 'to_hospice'
     end as excluded_reason,
     case
-        -- given to another, open again, entered in error, or no inpatient stay after all
-        when not coalesce(now.is_discharge, false) then 'withdrawn'
-        when now.discharge_disposition = 'died' then 'died_since'
+        -- open again; or gone, for it was given to another or entered in error
+        when stay_now.ended_at is null then 'withdrawn'
+        -- no inpatient stay after all
+        when stay_now.class <> 'inpatient' then 'withdrawn'
+        when stay_now.discharge_disposition = 'died' then 'died_since'
         when death.encounter_id is not null then 'died_since'
     end as lapsed_reason,
     d.ended_at as horizon_starts_at
@@ -122,7 +110,7 @@ from discharge as d
 left join person
     on person.encounter_id = d.encounter_id
     and person.prediction_time = d.prediction_time
-left join now
-    on now.encounter_id = d.encounter_id
-    and now.prediction_time = d.prediction_time
+left join stay_now
+    on stay_now.encounter_id = d.encounter_id
+    and stay_now.patient_id = d.patient_id
 left join death on death.encounter_id = d.encounter_id

@@ -2,24 +2,7 @@
 -- Counted from the discharge itself; 0 and 1 only once 30 days and the lateness of the feed are over. All as known at $as_of.
 -- Elective and observation stays do not count; a stay that begins within 24 h belongs to the same episode: no label.
 -- Death first: 0, kept apart by its reason. The card names the published measure and the differences.
-with stay as (
-    -- what is known now of it, unless it has been given to another person
-    select cohort.prediction_time, e.*
-    from cohort
-    join same_person as p
-        on p.patient_id = cohort.patient_id
-        and p.available_at <= $as_of
-        and $as_of < p.superseded_at
-    join encounter as e
-        on e.encounter_id = cohort.encounter_id
-        and e.patient_id = p.other_patient_id
-        and e.available_at <= $as_of
-        and $as_of < e.superseded_at
-        and not e.is_retracted
-        and e.class = 'inpatient'
-),
-
-index_stay as (
+with index_stay as (
     select
         cohort.encounter_id,
         cohort.prediction_time,
@@ -30,20 +13,12 @@ index_stay as (
         e.ended_at + interval 30 days as window_ends_at,
         e.ended_at + interval 30 days + feed.lateness as label_known_at
     from cohort
-    left join stay as e
+    left join stay_now as e
         on e.encounter_id = cohort.encounter_id
-        and e.prediction_time = cohort.prediction_time
+        and e.patient_id = cohort.patient_id
+        and e.class = 'inpatient'
     left join feed on feed.source = e.source
     where cohort.excluded_reason is null
-),
-
-person as (
-    select i.patient_id, p.other_patient_id
-    from (select distinct patient_id from index_stay) as i
-    join same_person as p
-        on p.patient_id = i.patient_id
-        and p.available_at <= $as_of
-        and $as_of < p.superseded_at
 ),
 
 later_stay as (
@@ -56,12 +31,8 @@ later_stay as (
         and e.admission_type is distinct from 'elective'
         and e.admission_type is distinct from 'observation' as is_readmission
     from index_stay as i
-    join person on person.patient_id = i.patient_id
-    join encounter as e
-        on e.patient_id = person.other_patient_id
-        and e.available_at <= $as_of
-        and $as_of < e.superseded_at
-        and not e.is_retracted
+    join stay_now as e
+        on e.patient_id = i.patient_id
         and e.class = 'inpatient'
         and e.encounter_id <> i.encounter_id
         and e.started_at >= i.started_at
@@ -80,14 +51,18 @@ followed as (
 ),
 
 death as (
-    select person.patient_id, min(patient.deceased_at) as deceased_at
-    from person
+    select p.patient_id, min(patient.deceased_at) as deceased_at
+    from (select distinct patient_id from index_stay) as i
+    join same_person as p
+        on p.patient_id = i.patient_id
+        and p.available_at <= $as_of
+        and $as_of < p.superseded_at
     join patient
-        on patient.patient_id = person.other_patient_id
+        on patient.patient_id = p.other_patient_id
         and patient.available_at <= $as_of
         and $as_of < patient.superseded_at
         and not patient.is_retracted
-    group by person.patient_id
+    group by p.patient_id
 ),
 
 outcome as (

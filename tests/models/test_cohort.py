@@ -12,6 +12,7 @@ from integrations.duck import connect
 from integrations.errors import NotInOrder
 from integrations.snapshot import Feed
 from models.cases import open_facts
+from models.catalog import use_case
 from models.cohort import cohort, due, eligible, labelled, labels
 from models.use_case import UseCase
 from tests.models.cohort_rows import AS_OF, READMISSION, Lake, at, keys_of, opened, rows_of, told
@@ -177,6 +178,25 @@ def test_on_a_feed_whose_dates_are_moved_every_window_has_closed_and_nothing_is_
         "old/e": "not_readmitted",
     }
     assert cohort(connection, READMISSION, AS_OF, since=AS_OF - day)["encounter_id"].to_pylist() == ["old/e"]
+
+
+def test_an_open_stay_of_a_feed_whose_dates_are_moved_has_rounds_for_as_long_as_it_is_measured(tmp_path: Path) -> None:
+    """Today lies after all of its dates, so nothing else would end them."""
+    connection = connect(tmp_path / "tmp", threads=1)
+    begun = datetime(2150, 5, 20, tzinfo=UTC)
+    known = {"source": "old", "site_id": "old", "patient_id": "old/p", "available_at": begun, "is_retracted": False}
+    tail = {"is_available_at_inferred": True, "extract_id": "x", "source_file": "f", "source_line": 1}
+    creatinine = {"observation_id": "old/o", "code": "2160-0", "value_number": 1.0, "effective_at": begun}
+    facts: dict[str, list[dict[str, object]]] = {
+        "patient": [{**known, **tail}],
+        "encounter": [{**known, **tail, "encounter_id": "old/e", "class": "inpatient", "started_at": begun}],
+        "observation": [{**known, **tail, **creatinine}],
+    }
+    feed = Feed(source="old", site_id="old", time_zone="UTC", lateness=timedelta(), is_date_shifted=True)
+    open_facts(connection, facts, [feed], tmp_path)
+    rows = cohort(connection, use_case("aki_48h"), AS_OF)
+    assert rows["prediction_time"].to_pylist() == [begun + number * timedelta(hours=6) for number in range(8 * 4)]
+    assert rows["excluded_reason"].to_pylist() == [None] * 28 + ["no_recent_creatinine"] * 4
 
 
 # --- what is not in order ---------------------------------------------------------------------------------------------

@@ -237,6 +237,22 @@ def test_a_cohort_that_takes_a_fact_for_known_when_it_was_true_is_caught(name: s
     assert unnoticed == []
 
 
+@pytest.mark.parametrize("name", use_case_names())
+def test_a_cohort_that_chooses_its_rows_by_what_is_known_now_is_caught(name: str, planted_on: PlantedOn) -> None:
+    chosen = f"select * from ({use_case(name).cohort_sql}) semi join stay_now using (encounter_id, patient_id)"
+    caught = False
+    for futures in planted_on:
+        for lake in futures.opened:
+            now, later = (
+                told_by_our_clock(until(futures.at, run_sql(lake, chosen, COHORT_COLUMNS, name, as_of)))
+                for as_of in (futures.at, futures.at + LATER)
+            )
+            caught = caught or bool(differing(without_lapsed(now), without_lapsed(later)))
+        if caught:
+            break
+    assert caught
+
+
 def cohort_differs(name: str, futures: Futures) -> list[str]:
     """The columns of a cohort up to T that differ, asked at T and again later; only what lapsed may look ahead.
 

@@ -17,7 +17,7 @@ from models.card import load_card
 from models.case_runner import by_as_of, cohort_differences, differences, keyed, label_differences
 from models.cases import Case, Cases, load_cases, open_stories
 from models.catalog import use_case, use_case_names
-from models.cohort import cohort, labels
+from models.cohort import STAY_NOW, cohort, labels
 from models.use_case import UseCase
 from tests.promises.clauses import Mutant, mutants
 
@@ -66,6 +66,18 @@ def test_every_condition_of_label_sql_has_a_story_that_fails_without_it(opened: 
     for mutant in mutants(case.label_sql):
         changed = _with(case, "label.sql", mutant, tmp_path)
         if not any(_labels_differ(connection, changed, as_of, *told) for as_of, told in told_of.items()):
+            unnoticed.append(f"line {mutant.line}: {mutant.clause}")
+    assert unnoticed == []
+
+
+def test_every_condition_of_what_is_known_now_of_a_stay_has_a_story_that_fails_without_it(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case, stories, connection = opened
+    unnoticed = []
+    for mutant in mutants(STAY_NOW):
+        monkeypatch.setattr("models.cohort.STAY_NOW", mutant.sql)
+        if not any(_differs(connection, case, as_of, told) for as_of, told in by_as_of(stories).items()):
             unnoticed.append(f"line {mutant.line}: {mutant.clause}")
     assert unnoticed == []
 
