@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,11 @@ class View:
         is_of_all = not of_its_word and feature in {each.name for each in self.features} - self.without_codes
         return self.codes if is_of_all else of_its_word
 
+    @cached_property
+    def codes_by_feature(self) -> Mapping[str, tuple[str, ...]]:
+        """The codes that each feature of the view draws on."""
+        return {each.name: self.codes_of(each.name) for each in self.features}
+
     @property
     def version(self) -> str:
         """The shortened sha256 of the SQL and of the reference tables that it names."""
@@ -96,7 +102,11 @@ def view(name: str, folder: Path = VIEWS) -> View:
         near = difflib.get_close_matches(name, view_names(folder), 1)
         known = f"did you mean {near[0]}?" if near else f"known: {', '.join(view_names(folder))}"
         raise WrongUsage(f"unknown feature view {name}", where=str(folder), to_do=known)
-    text = path.read_text(encoding="utf-8")
+    return _read(name, path, path.read_text(encoding="utf-8"), tuple(sorted(folder.glob("*.csv"))))
+
+
+@lru_cache
+def _read(name: str, path: Path, text: str, tables: tuple[Path, ...]) -> View:
     header = "\n".join(takewhile(lambda line: line.startswith("--"), text.splitlines()))
     said: dict[str, str] = {}
     for key, value in HEADER.findall(header):
@@ -125,7 +135,7 @@ def view(name: str, folder: Path = VIEWS) -> View:
         freshness=time_span(said["freshness"], path),
         features=features,
         patterns=tuple(pattern for part in repeated_parts(text) for pattern in PATTERN.findall(part)),
-        reference_tables=tuple(p for p in sorted(folder.glob("*.csv")) if re.search(rf"\bjoin {p.stem}\b", sql)),
+        reference_tables=tuple(p for p in tables if re.search(rf"\bjoin {p.stem}\b", sql)),
     )
 
 

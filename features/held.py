@@ -196,7 +196,7 @@ def _holds(
 def _held_for(each: View, code: str, window: timedelta) -> list[str]:
     """The features of a view that draw on a code and are held for that long or longer."""
     names = [feature.name for feature in each.features if each.hold_window_of(feature.name) >= window]
-    return [name for name in names if code in each.codes_of(name)]
+    return [name for name in names if code in each.codes_by_feature[name]]
 
 
 def _ask(

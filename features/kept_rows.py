@@ -1,12 +1,14 @@
 """What the offline store keeps of a spine, by a plain equality join: each row for its own prediction_time.
 
-A folder gets a file for every round. Each is named by the times of its rows, so a round opens the files of a few days.
+A folder gets a file for every round and part. Each is named by the times of its rows and the buckets in which their
+persons work, so a part of a round opens the files of a few days and of its own buckets.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import duckdb
 import numpy as np
@@ -17,26 +19,39 @@ from integrations.duck import quoted
 
 INSTANT = pa.timestamp("us", "UTC")
 SECOND = "%Y%m%dT%H%M%SZ"
-TIMES = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-")
+NAME = re.compile(r"(\d{8}T\d{6}Z)-(\d{8}T\d{6}Z)-([0-9a-f]{16})-")
+Buckets: TypeAlias = "Collection[int] | None"  # of the lake, in which the persons of a spine work; None: all
+PLACES = 64  # buckets that are so many apart are told by one bit
+EVERYWHERE = 2**PLACES - 1
 # A kept row's created time is its prediction_time and a microsecond for each snapshot: so the newest of a row stands.
 SNAPSHOT_ID = "epoch_us(k.created_at) - epoch_us(k.prediction_time)"  # of the snapshot that a kept row k was made of
 
 
-def kept_file(folder: Path, name: str, spine: pa.Table) -> Path:
-    """Where the rows of a spine are kept under a name; the spine is not empty."""
+def kept_file(folder: Path, name: str, spine: pa.Table, buckets: Buckets = None) -> Path:
+    """Where the rows of a spine are kept under a name; the spine is not empty, its persons work in these buckets."""
     first, last = span(spine)
-    return folder / f"{first:{SECOND}}-{last:{SECOND}}-{name}.parquet"
+    return folder / f"{first:{SECOND}}-{last:{SECOND}}-{_places(buckets):016x}-{name}.parquet"
 
 
-def kept_files(folder: Path, first: datetime, last: datetime) -> list[Path]:
-    """Return the files of a folder that may hold rows of a prediction_time from first to last, in order."""
-    from_, to = (each.astimezone(UTC).strftime(SECOND) for each in (first, last))
+def kept_files(folder: Path, first: datetime, last: datetime, buckets: Buckets = None) -> list[Path]:
+    """Return the files of a folder that may hold rows of a prediction_time from first to last, in order.
+
+    With buckets, those of persons who worked in one of them when the file was written. What was kept of somebody who
+    works elsewhere since is not found there, and is computed once more.
+    """
+    from_, to, places = first.astimezone(UTC).strftime(SECOND), last.astimezone(UTC).strftime(SECOND), _places(buckets)
     found = []
     for file in folder.glob("*.parquet"):
-        times = TIMES.match(file.name)
-        if times is None or (times[1] <= to and from_ <= times[2]):  # one without times may hold any
+        said = NAME.match(file.name)
+        # one whose name says nothing may hold any
+        if said is None or (said[1] <= to and from_ <= said[2] and int(said[3], 16) & places):
             found.append(file)
     return sorted(found)
+
+
+def _places(buckets: Buckets) -> int:
+    """The buckets as bits; None are all."""
+    return EVERYWHERE if buckets is None else sum(1 << place for place in {bucket % PLACES for bucket in buckets})
 
 
 def span(spine: pa.Table) -> tuple[datetime, datetime]:
@@ -46,21 +61,27 @@ def span(spine: pa.Table) -> tuple[datetime, datetime]:
 
 
 def rows_of_views(
-    connection: duckdb.DuckDBPyConnection, folders: Mapping[str, Path], features: Sequence[str], spine: pa.Table
+    connection: duckdb.DuckDBPyConnection,
+    folders: Mapping[str, Path],
+    features: Sequence[str],
+    spine: pa.Table,
+    buckets: Buckets = None,
 ) -> pa.Table:
     """Return these "view:feature" of a spine side by side, as view__feature, with each row's own time."""
+    first, last = span(spine)
     columns: dict[str, pa.ChunkedArray] = {}
     pairs = [reference.split(":") for reference in features]
     for view, folder in folders.items():
-        kept = kept_rows(connection, view, [feature for each, feature in pairs if each == view], folder, spine)
+        files = kept_files(folder, first, last, buckets)
+        kept = kept_rows(connection, view, [feature for each, feature in pairs if each == view], files, spine)
         columns |= zip(kept.column_names, kept.columns, strict=True)
     return pa.table(columns)
 
 
 def kept_rows(
-    connection: duckdb.DuckDBPyConnection, view: str, features: Sequence[str], folder: Path, spine: pa.Table
+    connection: duckdb.DuckDBPyConnection, view: str, features: Sequence[str], files: Sequence[Path], spine: pa.Table
 ) -> pa.Table:
-    """Return what a folder keeps of a spine, one row per spine row and in its order; null where it keeps none.
+    """Return what these files keep of a spine, one row per spine row and in its order; null where they keep none.
 
     Of several rows of one stay and time the one of the newest snapshot stands. The columns are those asked for, named
     view__feature as Feast names them. Parts of files outside the spine's times are not read.
@@ -73,14 +94,13 @@ def kept_rows(
         }
     )
     first, last = span(numbered)
-    files = ", ".join(quoted(file) for file in kept_files(folder, first, last))
     columns = ", ".join(f"k.{name} as {view}__{name}" for name in ("feature_prediction_time", *features))
     connection.register("numbered_spine", numbered)
     try:
         found = connection.sql(
             f"""
             with kept as (
-                from read_parquet([{files}])
+                from read_parquet([{", ".join(quoted(file) for file in files)}])
                 where prediction_time between $first and $last
             )
             select s.spine_row, epoch_us(k.created_at) as created_us, {columns}

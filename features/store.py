@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -32,7 +32,7 @@ from features.definitions import (
     view_names,
 )
 from features.feast_places import FeastPlaces, disconnect, disconnected, faults_of, import_feast
-from features.kept_rows import kept_file, kept_files, rows_of_views, span
+from features.kept_rows import Buckets, kept_file, kept_files, rows_of_views, span
 from features.online import OnlineView, newest_rows, not_older, online_rows
 from features.parquet_files import replace_file, write_view
 from features.spine import check_read_back, check_spine, with_features
@@ -41,6 +41,7 @@ from integrations.duck import connect
 from integrations.errors import NotInOrder
 from integrations.only_one import Held, only_one
 
+Reader: TypeAlias = duckdb.DuckDBPyConnection
 PROJECT, ABOUT = "rounds", "what is known of a stay at prediction_time"
 REGISTRY = "registry.db"
 ROWS_AT_ONCE = 5_000  # written online between two looks at the lock
@@ -64,18 +65,19 @@ class FeatureStore:
         return {name: view(name, self.views).version for name in views}
 
     def stale(
-        self, connection: duckdb.DuckDBPyConnection, views: Sequence[str], spine: pa.Table, changes: Changes
+        self, connection: Reader, views: Sequence[str], spine: pa.Table, changes: Changes, *, buckets: Buckets = None
     ) -> dict[str, pa.Table]:
         """Return for each view the rows of a spine that it must compute; see features/stale.py.
 
-        Views whose files have the same names keep the same rows, and are looked at once.
+        With `buckets`, here and below, those of the lake in which the persons of the spine work, files of other
+        persons are not opened. Views whose files have the same names keep the same rows, and are looked at once.
         """
         check_spine(spine)
         found: dict[tuple[str, ...], pa.Table] = {}
         stale = {}
         for name in views:
             folder = view_folder(self.offline, view(name, self.views))
-            files = kept_files(folder, *span(spine)) if spine.num_rows else []
+            files = kept_files(folder, *span(spine), buckets) if spine.num_rows else []
             names = tuple(file.name for file in files)
             if names not in found:
                 found[names] = stale_rows(connection, files, spine, changes)
@@ -84,12 +86,13 @@ class FeatureStore:
 
     def compute(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        connection: Reader,
         views: Sequence[str],
         spine: pa.Table,
         *,
         name: str,
         snapshot_id: int,
+        buckets: Buckets = None,
     ) -> dict[str, int]:
         """Run the views for a spine and keep the rows, instead of those kept under this name.
 
@@ -102,24 +105,24 @@ class FeatureStore:
             return dict.fromkeys(views, 0)
         written = {}
         for each in (view(name, self.views) for name in views):
-            path = kept_file(view_folder(self.offline, each), name, spine)
+            path = kept_file(view_folder(self.offline, each), name, spine, buckets)
             written[each.name] = write_view(connection, each, spine, path, snapshot_id=snapshot_id)
         return written
 
     def read(
-        self, features: Sequence[str], spine: pa.Table, connection: duckdb.DuckDBPyConnection | None = None
+        self, features: Sequence[str], spine: pa.Table, connection: Reader | None = None, *, buckets: Buckets = None
     ) -> pa.Table:
         """Return the spine's rows and columns, in its order, with these "view:feature"; null is not measured.
 
         Reads by equality on stay and prediction_time, in the connection given, else in one of its own. Raises
         NotInOrder when a row of a view is missing or belongs to another prediction_time.
         """
-        views = self._asked(features, spine)
+        views = self._asked(features, spine, buckets)
         if spine.num_rows == 0:
             return with_features(spine, features, None)
         folders = {name: view_folder(self.offline, view(name, self.views)) for name in views}
         with closing(connect(self.folder / "tmp")) if connection is None else nullcontext(connection) as reader:
-            rows = rows_of_views(reader, folders, features, spine)
+            rows = rows_of_views(reader, folders, features, spine, buckets)
         check_read_back(rows, spine, views)
         return with_features(spine, features, rows)
 
@@ -174,13 +177,13 @@ class FeatureStore:
         self._feast = None
         self._checked.clear()
 
-    def _asked(self, features: Sequence[str], spine: pa.Table) -> tuple[str, ...]:
+    def _asked(self, features: Sequence[str], spine: pa.Table, buckets: Buckets = None) -> tuple[str, ...]:
         """Check what is asked of the store, and return the views it draws on."""
         check_features(features, self.views)
         check_spine(spine)
         views = tuple(dict.fromkeys(reference.split(":")[0] for reference in features))
         for each in (view(name, self.views) for name in views if spine.num_rows):
-            if not kept_files(view_folder(self.offline, each), *span(spine)):
+            if not kept_files(view_folder(self.offline, each), *span(spine), buckets):
                 raise NotInOrder(
                     f"no rows of view {each.name} at its present version for these times", to_do="build features first"
                 )

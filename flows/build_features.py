@@ -89,13 +89,14 @@ def compute(house: House, this: Round, part: Part, spine: "pa.Table") -> int:
     """
     views = views_of(this.case)
     changes = partial(house.changes, this.snapshot, views)
+    buckets = house.buckets_of(part)
     with house.scratch() as connection:
-        stale = house.store.stale(connection, views, spine, changes)
+        stale = house.store.stale(connection, views, spine, changes, buckets=buckets)
     for view, rows in stale.items():
         if rows.num_rows:
             lake = house.open_snapshot(this.snapshot, part)
             name = spine_name(this.case, rows, this.snapshot)
-            house.store.compute(lake, [view], rows, name=name, snapshot_id=this.snapshot.snapshot_id)
+            house.store.compute(lake, [view], rows, name=name, snapshot_id=this.snapshot.snapshot_id, buckets=buckets)
     return sum(rows.num_rows for rows in stale.values())
 
 
@@ -104,7 +105,7 @@ def features_of(house: House, this: Round, part: Part, spine: "pa.Table") -> "pa
     """Return the spine with its features, computed first where that is needed."""
     compute(house, this, part, spine)
     with house.scratch() as connection:
-        return house.store.read(this.case.features, spine, connection)
+        return house.store.read(this.case.features, spine, connection, buckets=house.buckets_of(part))
 
 
 def views_of(case: UseCase) -> tuple[str, ...]:

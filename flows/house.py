@@ -110,6 +110,10 @@ class House:
         """Cut a snapshot into parts that fit in memory one by one; a small lake is one, [None]."""
         return self.lake.parts(snapshot.versions, self.settings.memory_limit_mb * BYTES_PER_MB // TIMES_IN_MEMORY)
 
+    def buckets_of(self, part: Part) -> set[int] | None:
+        """The buckets of the lake in which the persons of a part work; None: all."""
+        return None if part is None else {number % self.settings.bucket_count for number in part.numbers}
+
     def open_snapshot(self, snapshot: Snapshot, part: Part = None) -> "duckdb.DuckDBPyConnection":
         """Open the canonical tables of a snapshot, or of a part of it, as relations; see integrations/snapshot.py.
 
@@ -155,8 +159,9 @@ class House:
     def _opened(self, snapshot: Snapshot, part: Part) -> "duckdb.DuckDBPyConnection":
         connection = self.scratch()
         linked = None if part is None else self._linked(connection, snapshot, part.count)
+        from_feeds = self._once(snapshot, ("feeds",), feeds)
         self.lake.open_snapshot(
-            connection, snapshot.versions, buckets=part, feeds=feeds(), linked=linked, **asked_for()
+            connection, snapshot.versions, buckets=part, feeds=from_feeds, linked=linked, **asked_for()
         )
         return connection
 
@@ -167,10 +172,9 @@ class House:
             from integrations.only_one import own_folder
 
             folder, give_back = own_folder(self.settings.temp, "moved")
-            tables = asked_for()["tables"]
             with ExitStack() as undone:  # on a full disk, say, what was gathered so far goes
                 undone.callback(give_back)
-                linked = self.lake.find_linked(connection, snapshot.versions, count, tables=tables, gather_into=folder)
+                linked = self.lake.find_linked(connection, snapshot.versions, count, gather_into=folder, **asked_for())
                 undone.pop_all()
             weakref.finalize(linked, give_back)
             return linked

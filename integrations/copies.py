@@ -12,24 +12,29 @@ from integrations.duck import quoted
 
 # Of two versions of one moment one may be a copy and the other not: both its key and what makes it the same result.
 VERSION = "observation_id, patient_id, available_at, order_number, code, effective_at"
+WITH_ORDER = f"""
+create or replace temp table with_order as
+select source, site_id, {VERSION}
+from every_observation
+where order_number is not null
+"""
 COPY = """
 create or replace temp table copy as
 with original as materialized (
     select site_id, order_number, code, effective_at, patient_id, min(available_at) as available_at
-    from every_observation
-    where source in ({authorities}) and order_number is not null
+    from with_order
+    where source in ({authorities})
     group by all
 ),
 shared as (
     select source, order_number, code, effective_at
-    from every_observation
-    where order_number is not null
+    from with_order
     group by all
     having min(patient_id) <> max(patient_id)
 ),
 of_several as materialized (
     select source, order_number, code, effective_at, patient_id, observation_id, available_at
-    from every_observation
+    from with_order
     semi join shared using (source, order_number, code, effective_at)
 ),
 first_told as (
@@ -47,7 +52,7 @@ told_again as (
         effective_at,
         original.patient_id as other_patient_id,
         original.available_at as again_at
-    from every_observation as other
+    from with_order as other
     join original using (site_id, order_number, code, effective_at)
     where other.source not in ({authorities})
     union all
@@ -104,4 +109,6 @@ def find_copies(connection: duckdb.DuckDBPyConnection, authorities: Sequence[str
     later changes nothing of what was known before.
     """
     named = ", ".join(quoted(source) for source in authorities) or "null"
+    connection.execute(WITH_ORDER)
     connection.execute(COPY.format(authorities=named, version=VERSION))
+    connection.execute("drop table with_order")

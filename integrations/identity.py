@@ -12,12 +12,21 @@ import duckdb
 import pyarrow as pa
 
 MOST_IDS_OF_A_PERSON = 50
+MOVED = pa.schema([("patient_id", pa.string()), ("work_bucket", pa.int32()), ("lies_in", pa.int32())])
 
 FILLER = """
 create or replace temp table filler as
-with first_linked as (
+with often_linked as (
+    select system, value
+    from {links}
+    where not is_retracted
+    group by system, value
+    having count(*) > {most}
+),
+first_linked as (
     select system, value, patient_id, min(available_at) as available_at
     from {links}
+    semi join often_linked using (system, value)
     where not is_retracted
     group by system, value, patient_id
 ),
@@ -104,7 +113,7 @@ from stretch
 group by patient_id, other_patient_id, stretch_number
 """
 
-# Who shares an identifier with another, by the number of the identifier.
+# Who shares an identifier with another, by the number of the identifier; and the first of them.
 MEMBER = """
 create or replace temp table member as
 with linked as (
@@ -114,14 +123,24 @@ with linked as (
     where available_at < {until}
 ),
 shared as (
-    select system, value, row_number() over () as number
+    select system, value, min(patient_id) as first_id, row_number() over () as number
     from linked
     group by system, value
     having min(patient_id) < max(patient_id)
 )
-select distinct number, patient_id
+select number, first_id, patient_id
 from linked
 join shared using (system, value)
+"""
+# The first step: who shares one identifier only has arrived, unless another of its members shares a second one.
+FIRST_HEAD = """
+create or replace temp table head_of as
+select patient_id, min(first_id) as head, min(number) < max(number) as is_in_chain
+from member
+group by patient_id;
+create or replace temp table member as
+with chained as (select distinct number from member join head_of using (patient_id) where is_in_chain)
+select number, patient_id from member semi join chained using (number)
 """
 # One step along the chains: the first of the heads of all with whom an id shares something. Says how many are new.
 NEXT_HEAD = """
@@ -129,11 +148,14 @@ create or replace temp table next_head as
 with first as (
     select number, min(head) as head from member join head_of using (patient_id) group by number
 )
-select patient_id, min(first.head) as next_head
+select patient_id, min(first.head) as head
 from member
 join first using (number)
 group by patient_id;
-select count(*) from next_head join head_of using (patient_id) where next_head <> head
+update head_of
+set head = next_head.head
+from next_head
+where next_head.patient_id = head_of.patient_id and next_head.head <> head_of.head
 """
 
 
@@ -155,28 +177,27 @@ def find_heads(connection: duckdb.DuckDBPyConnection, links: str, *, with_filler
     """
     until = "timestamptz 'infinity'" if with_fillers else "coalesce(filler_from, timestamptz 'infinity')"
     connection.execute(MEMBER.format(links=links, until=until))
-    connection.execute(
-        "create or replace temp table head_of as select distinct patient_id, patient_id as head from member"
-    )
+    connection.execute(FIRST_HEAD)
     while connection.execute(NEXT_HEAD).fetchall() != [(0,)]:
-        connection.execute(
-            "create or replace temp table head_of as select patient_id, next_head as head from next_head"
-        )
+        pass
     for name in ("member", "next_head"):
         connection.execute(f"drop table {name}")
 
 
 def work_buckets(connection: duckdb.DuckDBPyConnection, bucket_count: int, links: str) -> pa.Table:
-    """Return patient_id and work_bucket of the ids that work in another bucket than they lie in.
+    """Return patient_id, work_bucket and lies_in of the ids that work in another bucket than they lie in.
 
     A person works in the bucket of the person's first id; find_fillers has been called.
     """
     if bucket_count == 1:
-        return pa.table({"patient_id": pa.array([], pa.string()), "work_bucket": pa.array([], pa.int32())})
+        return MOVED.empty_table()
     find_heads(connection, links)
     lies_in, works_in = bucket_sql("patient_id", bucket_count), bucket_sql("head", bucket_count)
-    found = f"select patient_id, {works_in} as work_bucket from head_of where {works_in} <> {lies_in}"
-    return connection.sql(found).to_arrow_table()
+    found = connection.sql(
+        f"select patient_id, {works_in} as work_bucket, {lies_in} as lies_in "
+        "from head_of where head <> patient_id and work_bucket <> lies_in"
+    )
+    return found.to_arrow_table().cast(MOVED)
 
 
 def bucket_of(patient_id: str, bucket_count: int) -> int:

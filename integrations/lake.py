@@ -51,6 +51,7 @@ class Lake:
     def __init__(self, root: Path, bucket_count: int) -> None:
         self.root, self.bucket_count = root, bucket_count
         self._opened: dict[str, DeltaTable] = {}
+        self._files: dict[str, tuple[int, list[str]]] = {}
 
     def create(self) -> None:
         """Make every canonical table, empty; what exists stays. WrongUsage when bucket_count is not the lake's."""
@@ -164,18 +165,20 @@ class Lake:
         work_bucket_count: int,
         *,
         tables: Sequence[str] = (),
+        columns: Mapping[str, Sequence[str]] | None = None,
         gather_into: Path | None = None,
     ) -> Linked:
         """Read the links of all patients, for `open_snapshot` with work buckets of this count, part after part.
 
-        With a folder, the facts of these tables that lie elsewhere than their person works are gathered there.
+        With a folder, the facts of these tables that lie elsewhere than their person works are gathered there, with
+        these columns as in `open_snapshot`.
         """
         links = [] if "patient_link" not in versions else self.files("patient_link", versions["patient_link"])
         linked = find_linked(connection, links, work_bucket_count)
         if gather_into is None:
             return linked
         files = {name: self.files(name, versions[name]) for name in with_identity(tables) if name in versions}
-        return replace(linked, gathered=gather(connection, files, linked.moved, gather_into))
+        return replace(linked, gathered=gather(connection, files, columns or {}, linked.moved, gather_into))
 
     def work_bucket(self, connection: duckdb.DuckDBPyConnection, versions: Mapping[str, int], patient_id: str) -> int:
         """Return the bucket in which a patient's person works."""
@@ -239,9 +242,13 @@ class Lake:
         return deleted
 
     def files(self, table: str, version: int) -> list[str]:
-        """The Parquet files of one version of a table."""
-        named = (Path(uri) for uri in self._at(table, version).file_uris())  # the folder comes URL-encoded
-        return sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
+        """The Parquet files of one version of a table; those of the version asked for last are remembered."""
+        of_version, files = self._files.get(table, (-1, []))
+        if of_version != version:
+            named = (Path(uri) for uri in self._at(table, version).file_uris())  # the folder comes URL-encoded
+            files = sorted(str(self.root / table / uri.parent.name / uri.name) for uri in named)
+            self._files[table] = (version, files)
+        return list(files)
 
     def _newest(self, table: str) -> "DeltaTable":
         """Open a table at its newest version. It stays open, and reads only what is new of the log.

@@ -3,13 +3,16 @@
 A result that came twice for one person is seen once; see copies.py.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from integrations.copies import VERSION, find_copies
 from integrations.duck import quoted
@@ -17,6 +20,8 @@ from integrations.identity import bucket_sql, find_fillers, make_same_person, wo
 from integrations.tables import DUCKDB_TYPES, HEAD, TABLES, TAIL, VERSION_ORDER, Table
 
 IDENTITY_TABLES = ("patient", "patient_link")
+IN_THE_LAKE = "hive_partitioning = true, hive_types = {'bucket': integer}"
+GATHERED_ROWS = 20_480  # of a group: about what one bucket has of another where a hundred thousand have moved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +51,13 @@ class WorkBuckets:
 class Linked:
     """What only the links of all patients tell: which identifiers are fillers, and who works in another bucket.
 
-    moved: patient_id, work_bucket, of those who work elsewhere than they lie. gathered: the files in which the facts of
-    those lie once more, by table and work bucket; None: they are looked for in every bucket in which they may lie.
+    moved: patient_id, work_bucket, lies_in, of those who work elsewhere than they lie. gathered: the files of each
+    table in which their facts lie once more; None: they are looked for in every bucket in which they may lie.
     """
 
     filler: pa.Table
     moved: pa.Table
-    gathered: Mapping[tuple[str, int], Sequence[str]] | None = None
+    gathered: Mapping[str, Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +80,14 @@ def open_relations(connection: duckdb.DuckDBPyConnection, reading: Reading, feed
     count = reading.buckets.count if reading.buckets else 1
     linked = reading.linked or find_linked(connection, reading.files.get("patient_link", ()), count)
     _keep(connection, "filler", linked.filler)
-    _keep(connection, "work_bucket", linked.moved)
+    _keep(connection, "work_bucket", _moved_in_part(reading, linked))
     lie_in = _lie_in(connection, reading, linked)
     for name in with_identity(reading.tables):
-        gathered = _gathered_files(reading, linked, name)
-        _read_files(connection, TABLES[name], _files_of_buckets(reading, name, lie_in), gathered)
+        files = _files_of_buckets(reading, name, lie_in)
+        if reading.buckets is None:
+            _read_files(connection, TABLES[name], files)
+        else:
+            _read_part(connection, TABLES[name], reading, files, linked)
         if name == "observation":
             find_copies(connection, [feed.source for feed in feeds if name in feed.is_authoritative_for])
         _replace(connection, name, _as_of_sql(TABLES[name], reading), materialize=reading.materialize)
@@ -115,33 +123,46 @@ def _keep(connection: duckdb.DuckDBPyConnection, name: str, rows: pa.Table) -> N
 def gather(
     connection: duckdb.DuckDBPyConnection,
     files: Mapping[str, Sequence[str]],
+    columns: Mapping[str, Sequence[str]],
     moved: pa.Table,
     folder: Path,
-) -> Mapping[tuple[str, int], Sequence[str]]:
-    """Lay the facts of those who work elsewhere than they lie into files by table and work bucket; return these.
+) -> Mapping[str, Sequence[str]]:
+    """Lay the facts of those who work elsewhere than they lie into files of their own, by table; return these.
 
     With a feed that knows its patients by a number of its own half of the facts lie elsewhere, in all buckets: each
-    part would read the whole lake.
+    part would read the whole lake. Of each bucket there is one file, in the order of the work buckets, so that who
+    reads one of these reads a few groups of rows of each.
     """
     _keep(connection, "work_bucket", moved)
-    gathered: dict[tuple[str, int], list[str]] = {}
+    gathered: dict[str, list[str]] = {}
     for name, its_files in files.items():
-        if its_files and moved.num_rows:
-            _read_files(connection, TABLES[name], its_files)
+        names = ", ".join(f'"{each}"' for each in _part_columns(TABLES[name], columns))
+        for bucket, of_bucket in groupby(sorted(its_files) if moved.num_rows else (), lambda file: Path(file).parent):
+            _read_files(connection, TABLES[name], list(of_bucket))
+            file = folder / f"{name}-{bucket.name}.parquet"
             connection.execute(
-                f"copy (from every_{name} join work_bucket using (patient_id)) to {quoted(folder / name)} "
-                "(format parquet, compression zstd, compression_level 1, partition_by (work_bucket))"
+                f"copy (select {names}, work_bucket from every_{name} join work_bucket using (patient_id) "
+                f"order by work_bucket) to {quoted(file)} "
+                f"(format parquet, compression zstd, compression_level 1, row_group_size {GATHERED_ROWS})"
             )
-    for file in sorted(folder.glob("*/*/*.parquet")):
-        key = (file.parent.parent.name, int(file.parent.name.removeprefix("work_bucket=")))
-        gathered.setdefault(key, []).append(str(file))
+            gathered.setdefault(name, []).append(str(file))
     return gathered
 
 
-def _gathered_files(reading: Reading, linked: Linked, table: str) -> list[str] | None:
-    if linked.gathered is None or reading.buckets is None:
-        return None
-    return [file for number in reading.buckets.numbers for file in linked.gathered.get((table, number), ())]
+def _moved_in_part(reading: Reading, linked: Linked) -> pa.Table:
+    """Who of those who have moved matters to these work buckets: who works there, and who lies there."""
+    if reading.buckets is None:
+        return linked.moved
+    wanted = pa.array(reading.buckets.numbers, pa.int32())
+    works_here, lies_here = (pc.is_in(linked.moved[name], wanted) for name in ("work_bucket", "lies_in"))
+    return linked.moved.filter(pc.or_(works_here, lies_here))
+
+
+def _part_columns(table: Table, columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """The columns that a part needs of a table: those asked for, and those by which copies are found."""
+    named = _column_names(table, columns)
+    needed = {*named, *re.findall(r"\w+", VERSION)} if table.name == "observation" else set(named)
+    return [column.name for column in table.all_columns if column.name in needed]
 
 
 def _lie_in(connection: duckdb.DuckDBPyConnection, reading: Reading, linked: Linked) -> set[int]:
@@ -166,24 +187,52 @@ def _files_of_buckets(reading: Reading, table: str, lie_in: Collection[int]) -> 
     return [file for file in files if Path(file).parent.name in folders]
 
 
-def _read_files(
-    connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[str], gathered: Sequence[str] | None = None
+def _read_files(connection: duckdb.DuckDBPyConnection, table: Table, files: Sequence[str]) -> None:
+    """Make every_<table>: the rows as they lie in the files."""
+    names = [column.name for column in table.all_columns]
+    sql = _from_files(names, files, IN_THE_LAKE) if files else _no_rows(table, names)
+    _replace(connection, f"every_{table.name}", sql, materialize=False)
+
+
+def _read_part(
+    connection: duckdb.DuckDBPyConnection, table: Table, reading: Reading, files: Sequence[str], linked: Linked
 ) -> None:
-    """Make every_<table>: the rows as they lie in the files; those of who works elsewhere as they are gathered."""
-    columns = ", ".join(f'"{column.name}"' for column in table.all_columns)
-    sql = [_from_files(columns, files, "hive_partitioning = true, hive_types = {'bucket': integer}")] if files else []
-    if gathered is not None:
-        sql = [f"{each} anti join work_bucket using (patient_id)" for each in sql]
-        sql += [_from_files(columns, gathered, "hive_partitioning = false")] if gathered else []
-    if not sql:
-        empty = ", ".join(f'null::{DUCKDB_TYPES[column.kind]} as "{column.name}"' for column in table.all_columns)
-        sql = [f"select {empty} where false"]
-    _replace(connection, f"every_{table.name}", " union all ".join(sql), materialize=False)
+    """Make every_<table> of the persons of these work buckets alone."""
+    names, sql = _part_columns(table, reading.columns), []
+    lie_here = _from_files(names, files, IN_THE_LAKE) if files else ""
+    if linked.gathered is None and files:
+        works_in = f"coalesce(work_bucket, {_lies_in(reading)})"
+        sql.append(f"{lie_here} left join work_bucket using (patient_id) where {_is_wanted(works_in, reading)}")
+    elif files:
+        sql.append(
+            f"{lie_here} anti join work_bucket using (patient_id) where {_is_wanted(_lies_in(reading), reading)}"
+        )
+    if linked.gathered and table.name in linked.gathered:
+        gathered = _from_files(names, linked.gathered[table.name], "hive_partitioning = false")
+        sql.append(f"{gathered} where {_is_wanted('work_bucket', reading)}")
+    _replace(connection, f"every_{table.name}", " union all ".join(sql) or _no_rows(table, names), materialize=False)
 
 
-def _from_files(columns: str, files: Sequence[str], hive: str) -> str:
-    listed = ", ".join(quoted(file) for file in files)
+def _lies_in(reading: Reading) -> str:
+    """The SQL of the bucket in which a row lies, numbered as the work buckets are."""
+    count = reading.buckets.count if reading.buckets else 1
+    return "bucket" if count == reading.bucket_count else bucket_sql("patient_id", count)
+
+
+def _is_wanted(bucket: str, reading: Reading) -> str:
+    wanted = ", ".join(str(int(each)) for each in reading.buckets.numbers) if reading.buckets else ""
+    return f"{bucket} in ({wanted})" if wanted else "false"
+
+
+def _from_files(names: Sequence[str], files: Sequence[str], hive: str) -> str:
+    columns, listed = ", ".join(f'"{name}"' for name in names), ", ".join(quoted(file) for file in files)
     return f"select {columns} from read_parquet([{listed}], {hive})"
+
+
+def _no_rows(table: Table, names: Sequence[str]) -> str:
+    kinds = {column.name: DUCKDB_TYPES[column.kind] for column in table.all_columns}
+    nulls = ", ".join(f'null::{kinds[name]} as "{name}"' for name in names)
+    return f"select {nulls} where false"
 
 
 def _as_of_sql(table: Table, reading: Reading) -> str:
@@ -192,11 +241,11 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
     Few keys have a second version, so only those are sorted; keys are compared by hash, and two keys of one hash are
     merely sorted in vain. A fact that moves to another patient is withdrawn of the former one by the same record.
     """
-    where = " and ".join(_conditions(table, reading)) or "true"
-    by_work_bucket = "" if reading.buckets is None else "left join work_bucket using (patient_id)"
-    columns = {name: f'"{name}"' for name in _column_names(table, reading)} | {"superseded_at": "superseded_at"}
-    with_copies = ""
+    columns = {name: f'"{name}"' for name in _column_names(table, reading.columns)} | {"superseded_at": "superseded_at"}
+    where, with_copies = "true", ""
     if table.name == "observation":
+        if reading.codes is not None:
+            where = f"code in ({', '.join(map(quoted, reading.codes))})" if reading.codes else "false"
         columns["available_at"] = "greatest(available_at, seen_from) as available_at"  # null is no limit
         columns["superseded_at"] = "least(superseded_at, seen_until) as superseded_at"
         with_copies = f"left join copy using ({VERSION})"
@@ -223,29 +272,16 @@ def _as_of_sql(table: Table, reading: Reading) -> str:
     )
     select {", ".join(columns.values())}
     from known
-    {by_work_bucket}
     {with_copies}
     where {where}
     """
 
 
-def _conditions(table: Table, reading: Reading) -> list[str]:
-    conditions = []
-    if reading.buckets is not None:
-        count, wanted = reading.buckets.count, ", ".join(str(int(each)) for each in reading.buckets.numbers)
-        own = "bucket" if count == reading.bucket_count else bucket_sql("patient_id", count)
-        conditions.append(f"coalesce(work_bucket, {own}) in ({wanted})" if wanted else "false")
-    if reading.codes is not None and table.name == "observation":
-        wanted = ", ".join(quoted(code) for code in reading.codes)
-        conditions.append(f"code in ({wanted})" if wanted else "false")
-    return conditions
-
-
-def _column_names(table: Table, reading: Reading) -> list[str]:
+def _column_names(table: Table, columns: Mapping[str, Sequence[str]]) -> list[str]:
     every = [column.name for column in table.all_columns]
-    if table.name not in reading.columns:
+    if table.name not in columns:
         return every
-    wanted = {column.name for column in (*HEAD, *TAIL)} | {table.key} | set(reading.columns[table.name])
+    wanted = {column.name for column in (*HEAD, *TAIL)} | {table.key} | set(columns[table.name])
     return [name for name in every if name in wanted]
 
 

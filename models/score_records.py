@@ -161,12 +161,11 @@ def add_to_run(
 def is_counted(connection: Connection, rows: ScoredRows, under: Circumstances) -> bool:
     """Whether the run of these circumstances has written any of these rows already, and so counted it."""
     ids = _keys(rows, under.purpose)["score_id"]
-    mine = s.score.c.run_id == under.run_id
+    # asked by the ids alone: by the run, too, a database would look through all that the run has written so far
+    written_by = select(s.score.c.run_id).distinct()
     return any(
-        connection.execute(
-            select(s.score.c.score_id).where(mine, s.score.c.score_id.in_(ids[first : first + ASKED_AT_ONCE])).limit(1)
-        ).first()
-        for first in range(0, len(ids), ASKED_AT_ONCE)
+        under.run_id in connection.execute(written_by.where(s.score.c.score_id.in_(asked))).scalars()
+        for asked in (ids[first : first + ASKED_AT_ONCE] for first in range(0, len(ids), ASKED_AT_ONCE))
     )
 
 

@@ -59,12 +59,12 @@ def _run(side: str, home: Path) -> dict[str, float]:
 def _come_late(house: "House") -> None:
     """Results within the stay that an extract of history brings: they count for the discharge of their patient."""
     from integrations.duck import connect
-    from tests.benchmarks.large_hospital import NIGHT, ROWS, note_snapshot, write
+    from tests.benchmarks.large_hospital import NIGHT, WITHOUT_LAB, note_snapshot, write
 
     with connect(house.settings.temp) as connection:
         people = f"select p * {ONE_IN} as p from range({PATIENTS // ONE_IN}) as t (p)"
         connection.execute(f"create temp view person as {people}")
-        again = ROWS["observation"].replace("'demo_ehr/o'", "'demo_ehr/late'")
+        again = WITHOUT_LAB["observation"].replace("'demo_ehr/o'", "'demo_ehr/late'")
         write(house, connection, "observation", "x-night", again)
     note_snapshot(house, NIGHT)
 

@@ -17,44 +17,82 @@ from tests.benchmarks.row import Row, peak_mb
 if TYPE_CHECKING:
     from flows.house import House
 
-START, SIZES = 100, (10_000, 100_000, 1_000_000)  # what a hundred cost is the start: imports, model, records
+START, SIZES = 100, (10_000, 100_000, 1_000_000)  # what a hundred cost, once all is imported, is the start
 USE_CASE = "readmission_30d"
 MOST_MB = 2_000
 MOST_DEARER = 1.15  # what a patient may cost where one costs most, beside where one costs least; the start taken off
+MOST_FOR_TWO_NUMBERS = 1.6  # of a patient whom the laboratory knows by another number, beside one who has one
 STEPS = ("training set", "scoring")
+RUNS = {START: 5, 10_000: 5, 100_000: 2}  # the shorter, the less sure: the least of these counts
 DEFAULT_BUCKET_COUNT = Settings.model_fields["bucket_count"].default
 PATIENTS_PER_BUCKET = 50_000  # as the settings advise
+HOSPITALS = ("one feed", "two numbers")
 
 
 def rows() -> Iterator[Row]:
     """Yield memory and CPU time per patient; each size and step is a process of its own."""
-    cost: dict[tuple[str, int], float] = {}
-    with TemporaryDirectory() as folder:
-        model = Path(folder) / "model"
-        step("model", model, 10_000)
-        for size in (START, *SIZES):
-            home = Path(folder) / str(size)
-            step("hospital", home, size, str(model))
-            for name in STEPS:
-                found = step(name, home, size)
-                cost[name, size] = found["cpu"]
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        step("model", folder / "model", 10_000)
+        cost = {}
+        for hospital in HOSPITALS:
+            for size in (START, *SIZES):
+                home = folder / f"{hospital} {size}"
+                step(hospital, home, size, str(folder / "model"))
+                for each in STEPS:
+                    found = _least(each, home, size, folder / f"{hospital} {START}")
+                    cost[hospital, each, size] = found["cpu"]
+                    if size != START:
+                        yield _peak(f"{each}, {hospital}", size, found)
                 if size != START:
-                    yield _peak(name, size, found)
-            shutil.rmtree(home)
-        step("hospital", home, SIZES[-1], str(model), bucket_count=DEFAULT_BUCKET_COUNT)
-        found = step(STEPS[0], home, SIZES[-1], bucket_count=DEFAULT_BUCKET_COUNT)
-        yield _peak(f"{STEPS[0]} of {DEFAULT_BUCKET_COUNT} buckets", SIZES[-1], found)
-    for name in STEPS:
-        start = cost[name, START]
-        each = {size: (cost[name, size] - start) / size * 1e6 for size in SIZES}
+                    shutil.rmtree(home)
+        step(HOSPITALS[-1], home, SIZES[-1], str(folder / "model"), bucket_count=DEFAULT_BUCKET_COUNT)
+        warm = folder / f"{HOSPITALS[-1]} {START}"
+        found = step(STEPS[0], home, SIZES[-1], str(warm), bucket_count=DEFAULT_BUCKET_COUNT)
+        yield _peak(f"{STEPS[0]}, {DEFAULT_BUCKET_COUNT} buckets", SIZES[-1], found)
+    for each in STEPS:
+        of_one, of_two = ({size: cost[name, each, size] for size in (START, *SIZES)} for name in HOSPITALS)
+        yield _dearest(each, of_one)
         yield Row(
-            what=f"{name}: the dearest / the cheapest patient of these sizes",
-            figure=max(each.values()) / min(each.values()),
+            what=f"{each}: a patient of two numbers / of one, {SIZES[-1]:,} patients",
+            figure=_each(of_two)[SIZES[-1]] / _each(of_one)[SIZES[-1]],
             unit="x CPU time",
-            bound=MOST_DEARER,
+            bound=MOST_FOR_TWO_NUMBERS,
             is_bound="at most",
-            detail=f"{', '.join(f'{us:.0f}' for us in each.values())} CPU us a patient, and {start:.1f} s to start",
+            detail=_told(of_two),
         )
+
+
+def _each(cost: dict[int, float]) -> dict[int, float]:
+    """CPU microseconds of a patient at each size, the start taken off."""
+    return {size: (cost[size] - cost[START]) / size * 1e6 for size in SIZES}
+
+
+def _told(cost: dict[int, float]) -> str:
+    return f"{', '.join(f'{us:.0f}' for us in _each(cost).values())} CPU us a patient, and {cost[START]:.1f} s to start"
+
+
+def _dearest(name: str, cost: dict[int, float]) -> Row:
+    each = _each(cost)
+    return Row(
+        what=f"{name}: the dearest / the cheapest patient of these sizes",
+        figure=max(each.values()) / min(each.values()),
+        unit="x CPU time",
+        bound=MOST_DEARER,
+        is_bound="at most",
+        detail=_told(cost),
+    )
+
+
+def _least(name: str, home: Path, size: int, warm: Path) -> dict[str, float]:
+    """The run of several that took the least CPU time, each over a house of which nothing is kept yet."""
+    found = []
+    for _ in range(RUNS.get(size, 1)):
+        again = home.with_name("again")
+        shutil.copytree(home, again)
+        found.append(step(name, again, size, str(warm)))
+        shutil.rmtree(again)
+    return min(found, key=lambda each: each["cpu"])
 
 
 def _peak(name: str, size: int, found: dict[str, float]) -> Row:
@@ -76,23 +114,33 @@ def step(name: str, home: Path, size: int, *more: str, bucket_count: int = 0) ->
     return found
 
 
-def _run(step: str, home: Path, size: int, bucket_count: int, *more: str) -> dict[str, float]:
+def _run(name: str, home: Path, size: int, bucket_count: int, *more: str) -> dict[str, float]:
     from tests.benchmarks.large_hospital import house_of, write_hospital
 
     house = house_of(home, bucket_count)
+    if name in STEPS:
+        _warmed(name, Path(more[0]))
     begin, wall = time.process_time(), time.monotonic()
-    if step == "hospital":
+    if name in HOSPITALS:
         adopt(Path(more[0]), home)
-        write_hospital(house, size)
+        write_hospital(house, size, has_lab=name != HOSPITALS[0])
         row_count = size
     else:
-        row_count = {"model": _model, "training set": _learn, "scoring": _score}[step](house)
+        row_count = WORK[name](house)
     return {
         "cpu": time.process_time() - begin,
         "wall": time.monotonic() - wall,
         "peak_mb": peak_mb(),
         "rows": row_count,
     }
+
+
+def _warmed(name: str, small: Path) -> None:
+    """Import all that a step needs, by doing it over a small house of which nothing is kept."""
+    from tests.benchmarks.large_hospital import house_of
+
+    with TemporaryDirectory() as folder:
+        WORK[name](house_of(Path(shutil.copytree(small, Path(folder) / "small")), DEFAULT_BUCKET_COUNT))
 
 
 def _model(house: "House") -> int:
@@ -131,11 +179,12 @@ def _score(house: "House") -> int:
     from flows.score import score_round
     from tests.benchmarks.large_hospital import TAKEN_AT
 
-    shutil.rmtree(house.settings.features)
     this = Round.of(house, USE_CASE, as_of=TAKEN_AT, version=1, all_due=True)
     with recorded_run(house, "score", as_of=TAKEN_AT, use_case=USE_CASE) as run_id:
         return score_round(house, this, run_id, dry_run=False).new_scores
 
+
+WORK = {"model": _model, "training set": _learn, "scoring": _score}
 
 if __name__ == "__main__":
     sys.stdout.write(

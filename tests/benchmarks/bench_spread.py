@@ -30,7 +30,7 @@ def rows() -> Iterator[Row]:
     with TemporaryDirectory() as name:
         folder = Path(name)
         step("model", folder / "model", 10_000)
-        step("hospital", folder / "home", PATIENTS, str(folder / "model"))
+        step("two numbers", folder / "home", PATIENTS, str(folder / "model"))
         settings = Settings(home=folder / "server")
         server = start_server(settings, free_port())
         try:

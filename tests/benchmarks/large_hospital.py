@@ -1,8 +1,8 @@
 """A hospital of any size, written straight to the canonical tables: one stay a patient, bucket by bucket.
 
 One patient in ten comes back within the month, so that there is something to learn. The laboratory, which brings half
-of the results, knows everybody by a number of its own. Every row is an arithmetic of the patient's number: the same
-size gives the same hospital.
+of the results, knows everybody by a number of its own; where it has none, all comes by one feed. Every row is an
+arithmetic of the patient's number: the same size gives the same hospital.
 """
 
 from datetime import UTC, datetime
@@ -48,15 +48,16 @@ ROWS = {
             {list(CODES)}[1 + n % {len(CODES)}] as code, 0.5 + (hash(p, n, 5) % 400) / 100 as value_number,
             'final' as status, false as is_extreme, {STAY} + to_hours(2 * n + 1) as effective_at,
             {STAY} + to_hours(2 * n + 2) as available_at, {TAIL}
-        from person, range({RESULTS_EACH // 2}) as half (m), (select m * 2 as n)""",
+        from person, range({RESULTS_EACH}) as result (n)""",
     "patient_link": f"""
         select {HEAD}, 'demo_ehr/p' || p || '#mrn' as link_id, 'mrn' as system, p::varchar as value,
             {STAY} as effective_at, {STAY} as available_at, {TAIL}
         from person""",
 }
+WITHOUT_LAB = ROWS | {"observation": f"{ROWS['observation']} where n % 2 = 0"}
 OF_THE_LAB = {
     "patient_link": ROWS["patient_link"].replace(HEAD, LAB_HEAD).replace("'demo_ehr/p' ||", "'demo_lis/' ||"),
-    "observation": ROWS["observation"].replace(HEAD, LAB_HEAD).replace("ehr/o", "lis/o").replace("m * 2", "m * 2 + 1"),
+    "observation": f"{ROWS['observation'].replace(HEAD, LAB_HEAD).replace('ehr/o', 'lis/o')} where n % 2 = 1",
 }
 
 
@@ -65,11 +66,15 @@ def house_of(home: Path, bucket_count: int) -> House:
     return House(Settings(home=home, bucket_count=bucket_count))
 
 
-def write_hospital(house: House, patient_count: int) -> None:
-    """Write the hospital into a house whose lake is empty, and let readers see it."""
+def write_hospital(house: House, patient_count: int, *, has_lab: bool = True) -> None:
+    """Write the hospital into a house whose lake is empty, and let readers see it.
+
+    Without the laboratory its results come by the EHR's feed, so everybody has one number.
+    """
     house.lake.create()
     connection = connect(house.settings.temp, memory_limit_mb=1000)
-    for feed, its_rows in (("demo_ehr/p", ROWS), ("demo_lis/", OF_THE_LAB)):
+    of_feeds = {"demo_ehr/p": WITHOUT_LAB, "demo_lis/": OF_THE_LAB} if has_lab else {"demo_ehr/p": ROWS}
+    for feed, its_rows in of_feeds.items():
         bucket = house.lake.bucket_sql(f"'{feed}' || p")
         connection.execute(
             f"create or replace table everybody as select p, {bucket} as b from range({patient_count}) as t (p)"

@@ -158,11 +158,34 @@ def test_computing_again_under_a_name_replaces_what_it_kept_and_nothing_else(
     store.compute(lake, ["recent_labs"], fourth, name="fourth", snapshot_id=1)
     store.compute(lake, ["recent_labs"], second, name="second", snapshot_id=1)
     assert files_of(store, "recent_labs") == [
-        "20240102T120000Z-20240102T120000Z-second.parquet",
-        "20240104T120000Z-20240104T120000Z-fourth.parquet",
+        "20240102T120000Z-20240102T120000Z-ffffffffffffffff-second.parquet",
+        "20240104T120000Z-20240104T120000Z-ffffffffffffffff-fourth.parquet",
     ]
     for rows, stale in ((second, 0), (fourth, 0), (spine_of(("e1", 9)), 1)):
         assert store.stale(lake, ["recent_labs"], rows, nothing)["recent_labs"].num_rows == stale
+
+
+def test_what_other_buckets_keep_is_not_opened_and_what_somebody_left_there_is_computed_once_more(
+    store: FeatureStore, lake: duckdb.DuckDBPyConnection
+) -> None:
+    creatinine = ["recent_labs:creatinine_last_mg_dl"]
+    first, second = spine_of(("e1", 2)), spine_of(("e2", 2))
+
+    def stale(rows: pa.Table, buckets: set[int] | None) -> int:
+        return store.stale(lake, ["recent_labs"], rows, nothing, buckets=buckets)["recent_labs"].num_rows
+
+    store.compute(lake, ["recent_labs"], first, name="first", snapshot_id=1, buckets={3, 5})
+    store.compute(lake, ["recent_labs"], second, name="second", snapshot_id=1, buckets={6})
+    [of_first, of_second] = files_of(store, "recent_labs")
+    assert (of_first.split("-")[2], of_second.split("-")[2]) == (f"{2**3 + 2**5:016x}", f"{2**6:016x}")
+    assert [stale(first, {5}), stale(first, {3, 4}), stale(first, None), stale(first, {6})] == [0, 0, 0, 1]
+    folder = view_folder(store.offline, view("recent_labs", VIEWS))
+    (folder / of_second).write_bytes(b"no Parquet")
+    assert stale(first, {5}) == stale(first, {4 * 64 + 5}) == 0
+    assert store.read(creatinine, first, lake, buckets={5}).num_rows == 1
+    for buckets in ({4 * 64 + 6}, None):  # 262 has the place of 6, and may find what is of 6
+        with pytest.raises(duckdb.InvalidInputException):
+            stale(first, buckets)
 
 
 @pytest.mark.parametrize("newer_is_first", [False, True])

@@ -53,11 +53,13 @@ class _SetAside:
     def rows(self, count: int) -> Iterator[dict[str, Any]]:
         for _ in range(count):
             result, is_history = self.chance.choice(self.results), self.chance.random() < 0.3
+            is_shifted = result["patient_id"].startswith(f"{SHIFTED.source}/")
             known_at = result["effective_at"] + self._ticks(2 * DAY)
             yield {
                 "patient_id": result["patient_id"],
                 "code": result["code"],
-                "reason": OF_THE_PAST if is_history else LIVE,
+                "reason": OF_THE_PAST if is_history or is_shifted else LIVE,
+                "extract_id": SHIFTED.source if is_shifted else OF_THE_PAST if is_history else LIVE,
                 "collected_at": result["effective_at"] if self.chance.random() < 0.9 else None,
                 "known_at": known_at,
                 "released_at": known_at + self._ticks(3 * DAY) if self.chance.random() < 0.4 else None,
@@ -90,11 +92,13 @@ def open_set_aside(rows: Rows) -> Engine:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     metadata.create_all(engine)
     told = [(number, row) for number, row in enumerate(rows)]
-    _insert(engine, extract, [_extract(name, is_history) for name, is_history in ((LIVE, 0), (OF_THE_PAST, 1))])
+    _insert(engine, extract, [_extract(LIVE), _extract(OF_THE_PAST, is_history=1)])
+    of_shifted = {"source": SHIFTED.source, "site_id": SHIFTED.site_id}
+    _insert(engine, extract, [{**_extract(SHIFTED.source, is_history=1), **of_shifted}])
     _insert(engine, quarantine, [_quarantined(number, row) for number, row in told if "reason" in row])
     found = [(number, row) for number, row in told if "kind" in row]
     seen = {row["extract_id"]: row["known_at"] for _, row in found}
-    _insert(engine, extract, [{**_extract(name, 0), "received_at": at} for name, at in seen.items()])
+    _insert(engine, extract, [{**_extract(name), "received_at": at} for name, at in seen.items()])
     _insert(engine, finding, [_found(number, row) for number, row in found])
     links = [{"finding_id": number, "extract_id": row["extract_id"]} for number, row in found]
     _insert(engine, finding_extract, links)
@@ -127,13 +131,14 @@ def _insert(engine: Engine, table: Any, rows: Rows) -> None:
             connection.execute(insert(table), rows)
 
 
-def _extract(extract_id: str, is_history: int) -> dict[str, Any]:
+def _extract(extract_id: str, *, is_history: int = 0) -> dict[str, Any]:
     named = {"extract_id": extract_id, "source": "ehr", "site_id": SITE, "is_history": is_history}
     return {**named, "received_at": LAKE_BEGINS, "digest": "x", "status": "committed"}
 
 
 def _quarantined(number: int, row: dict[str, Any]) -> dict[str, Any]:
-    place = {"extract_id": row["reason"], "source": "ehr", "table_name": "observation", "source_file": "f"}
+    source = SHIFTED.source if row["extract_id"] == SHIFTED.source else "ehr"
+    place = {"extract_id": row["extract_id"], "source": source, "table_name": "observation", "source_file": "f"}
     what = {"source_line": number, "detail": "", "record_hash": "x", "bytes": b""}
     when = {"effective_at": row["collected_at"], "quarantined_at": row["known_at"], "released_at": row["released_at"]}
     who = {"patient_id": row["patient_id"], "code": row["code"], "reason": row["reason"]}

@@ -178,6 +178,8 @@ def test_the_histories_hold_what_the_promise_is_about(planted_on: PlantedOn) -> 
     reasons = set(now["held_features"]["reason"].to_pylist())
     assert all(reasons & set(kinds) for kinds in ([LIVE], [OF_THE_PAST], WRONG, MISSING)), reasons
     assert now["released_holds"].num_rows > 0
+    held_for = now["held_features"]["encounter_id"].to_pylist()
+    assert any(stay.startswith(f"{SHIFTED.source}/") for stay in held_for)
     since = [of_reasons(each["held_features"], FROM_BEFORE).num_rows for each in (now, later)]
     assert since[0] < since[1]  # history that was loaded later holds from its collection on
 
