@@ -94,7 +94,7 @@ class FeatureStore:
         snapshot_id: int,
         buckets: Buckets = None,
     ) -> dict[str, int]:
-        """Run the views for a spine and keep the rows, instead of those kept under this name.
+        """Run the views for a spine and keep the rows, instead of those kept under this name and these buckets.
 
         The name is of this spine and this snapshot alone: files of one name hold the same rows, whatever their view.
         The canonical relations of the snapshot are open in the connection; rows of a newer snapshot win over these.

@@ -151,7 +151,7 @@ def _by_its_views(
 def _open_person(house: House, snapshot: Snapshot, patient_id: str) -> "duckdb.DuckDBPyConnection":
     """Open the work bucket in which the person lies, with every column."""
     from integrations.duck import connect, lock
-    from integrations.snapshot import WorkBuckets
+    from integrations.reading import WorkBuckets
 
     settings, lake = house.settings, house.lake
     settings.temp.mkdir(parents=True, exist_ok=True, mode=0o700)

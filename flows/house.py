@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from integrations.contract import Contract
     from integrations.ingest import IngestPlaces
     from integrations.lake import Lake
-    from integrations.snapshot import Feed, Linked, WorkBuckets
+    from integrations.reading import Linked, WorkBuckets
+    from integrations.snapshot import Feed
     from models.artifacts import RegisteredModel
     from models.registry import Registry
 
@@ -159,14 +160,14 @@ class House:
     def _opened(self, snapshot: Snapshot, part: Part) -> "duckdb.DuckDBPyConnection":
         connection = self.scratch()
         linked = None if part is None else self._linked(connection, snapshot, part.count)
-        from_feeds = self._once(snapshot, ("feeds",), feeds)
         self.lake.open_snapshot(
-            connection, snapshot.versions, buckets=part, feeds=from_feeds, linked=linked, **asked_for()
+            connection, snapshot.versions, buckets=part, feeds=feeds(), linked=linked, **asked_for()
         )
         return connection
 
     def _linked(self, connection: "duckdb.DuckDBPyConnection", snapshot: Snapshot, count: int) -> "Linked":
-        """Who is linked to whom in a snapshot, with the facts that have moved laid together."""
+        """Who is linked to whom in a snapshot, and the facts that have moved, gathered as far as any SQL names them."""
+        asked = asked_for()
 
         def found() -> "Linked":
             from integrations.only_one import own_folder
@@ -174,12 +175,12 @@ class House:
             folder, give_back = own_folder(self.settings.temp, "moved")
             with ExitStack() as undone:  # on a full disk, say, what was gathered so far goes
                 undone.callback(give_back)
-                linked = self.lake.find_linked(connection, snapshot.versions, count, gather_into=folder, **asked_for())
+                linked = self.lake.find_linked(connection, snapshot.versions, count, gather_into=folder, **asked)
                 undone.pop_all()
             weakref.finalize(linked, give_back)
             return linked
 
-        return self._once(snapshot, ("linked", count), found)
+        return self._once(snapshot, ("linked", count, repr(asked)), found)
 
     def _once(self, snapshot: Snapshot, what: tuple[object, ...], find: Callable[[], R]) -> R:
         """Find what is the same for all parts of a snapshot once in this process; of others nothing is kept."""
@@ -227,10 +228,10 @@ def _what_relations_are_made_of() -> str:
 
     Features that were kept of other relations than we would make today are others.
     """
-    from integrations import copies, identity, snapshot, tables
+    from integrations import copies, identity, reading, snapshot, tables
 
     digest = hashlib.sha256(repr(feeds()).encode())
-    for module in (copies, identity, snapshot, tables):
+    for module in (copies, identity, reading, snapshot, tables):
         digest.update(Path(module.__file__ or "").read_bytes())
     digest.update(version("duckdb").encode())
     return digest.hexdigest()[:8]

@@ -17,17 +17,8 @@ from integrations.durable import write_whole
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import bucket_of, bucket_sql
 from integrations.lake_files import add_action, copy_by_bucket, fsync, fsync_tree
-from integrations.snapshot import (
-    Feed,
-    Linked,
-    Reading,
-    WorkBuckets,
-    find_linked,
-    gather,
-    open_links,
-    open_relations,
-    with_identity,
-)
+from integrations.reading import Linked, Reading, WorkBuckets, find_linked, gather, open_links
+from integrations.snapshot import Feed, open_relations, with_identity
 from integrations.tables import TABLES, Table
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from integrations.declared import load_declared
 from integrations.errors import WrongUsage
-from integrations.snapshot import Feed, Reading, open_relations
+from integrations.reading import Reading
+from integrations.snapshot import Feed, open_relations
 from integrations.tables import TABLES, Column
 
 SITE = "demo"

@@ -145,7 +145,7 @@ def _prepare_sqlite(engine: Engine, file: Path) -> None:
             f"busy_timeout={BUSY_TIMEOUT_MS}",
             f"journal_mode={journal}",
             "synchronous=full",
-            "cache_size=-64000",  # KiB: the ids of scores are spread over all pages of their index
+            "cache_size=-64000",  # KiB a connection at most: ids of scores are spread over all pages of their index
             "foreign_keys=on",
         ):
             connection.execute(f"pragma {setting}")

@@ -38,7 +38,8 @@ creatinine as (
     from person
     join observation as o on o.patient_id = person.other_patient_id
     where o.code = '2160-0'
-    and o.value_number is not null
+    -- without a time of collection it would be followed for ever: greatest and least pass over what is null
+    and o.value_number is not null and o.effective_at is not null
     and not o.is_retracted
 ),
 

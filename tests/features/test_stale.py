@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pytest
@@ -14,7 +15,9 @@ from features.parquet_files import view_rows
 from features.store import FeatureStore
 from integrations.changes import changes
 from integrations.duck import connect
+from integrations.identity import bucket_of
 from integrations.lake import Lake
+from integrations.reading import WorkBuckets
 from integrations.snapshot import Feed
 from integrations.tables import TABLES
 from models.cases import ARROW_TYPES
@@ -25,6 +28,7 @@ KEYS = [("encounter_id", "ascending"), ("prediction_time", "ascending")]
 LABS = "recent_labs"
 VIEWS = ("patient_demographics", "encounter_history", "vital_signs", LABS)
 NUMBER = count(1)
+Part: TypeAlias = "tuple[int, ...] | None"  # buckets
 
 
 class House:
@@ -46,27 +50,35 @@ class House:
                 self.lake.write(connection, name, "select * from given", extract_id=f"x{len(self.snapshots)}")
         self.snapshots[len(self.snapshots)] = self.lake.versions()
 
-    def build(self, spine: pa.Table, views: tuple[str, ...] = (LABS,)) -> dict[str, int]:
+    def build(self, spine: pa.Table, views: tuple[str, ...] = (LABS,), part: Part = None) -> dict[str, int]:
         """Bring the features of a spine up to date; return how many rows of each view were computed."""
-        newest, stale = max(self.snapshots), self._stale(spine, views)
+        newest, stale = max(self.snapshots), self._stale(spine, views, part)
+        buckets = None if part is None else WorkBuckets(4, part)
         with connect(self.folder / "tmp", threads=1) as connection:
-            self.lake.open_snapshot(connection, self.snapshots[newest], feeds=FEEDS)
+            self.lake.open_snapshot(connection, self.snapshots[newest], buckets=buckets, feeds=FEEDS)
             for name, rows in stale.items():
                 if rows.num_rows:
-                    self.store.compute(connection, [name], rows, name=f"{newest}", snapshot_id=newest)
+                    self.store.compute(connection, [name], rows, name=f"{newest}", snapshot_id=newest, buckets=part)
         return {name: rows.num_rows for name, rows in stale.items()}
+
+    def works_in(self, spine: pa.Table) -> list[int]:
+        """The bucket in which the person of each row works by now."""
+        with connect(self.folder / "tmp", threads=1) as connection:
+            moved = self.lake.find_linked(connection, self.snapshots[max(self.snapshots)], 4).moved
+        elsewhere = dict(zip(moved["patient_id"].to_pylist(), moved["work_bucket"].to_pylist(), strict=True))
+        return [elsewhere.get(name, bucket_of(name, 4)) for name in spine["patient_id"].to_pylist()]
 
     def stale(self, spine: pa.Table) -> dict[str, int]:
         """How many rows would be computed."""
         return {name: rows.num_rows for name, rows in self._stale(spine, (LABS,)).items()}
 
-    def _stale(self, spine: pa.Table, views: tuple[str, ...]) -> dict[str, pa.Table]:
+    def _stale(self, spine: pa.Table, views: tuple[str, ...], part: Part = None) -> dict[str, pa.Table]:
         with connect(self.folder / "tmp", threads=1) as connection:
-            return self.store.stale(connection, views, spine, partial(self._since, spine))
+            return self.store.stale(connection, views, spine, partial(self._since, spine), buckets=part)
 
-    def kept(self, name: str, spine: pa.Table) -> pa.Table:
+    def kept(self, name: str, spine: pa.Table, part: Part = None) -> pa.Table:
         features = [each.name for each in view(name).features]
-        rows = self.store.read([f"{name}:{each}" for each in features], spine)
+        rows = self.store.read([f"{name}:{each}" for each in features], spine, buckets=part)
         return rows.sort_by(KEYS).select(["encounter_id", "prediction_time", *features])
 
     def computed(self, name: str, spine: pa.Table) -> pa.Table:
@@ -185,6 +197,31 @@ def test_whatever_came_when_what_is_kept_is_what_computing_everything_gives(tmp_
         assert house.kept(name, spine).equals(house.computed(name, spine)), name
     everything = len(VIEWS) * sum(range(6, 37, 6))
     assert len(VIEWS) * len(asked) < computed < everything
+
+
+def test_who_works_in_another_part_by_now_has_what_computing_everything_gives(tmp_path: Path) -> None:
+    """Each part opens its own files alone; persons are linked and parted again, and go from one part to another."""
+    chance, house = random.Random(7), House(tmp_path)
+    names = [f"p{number}" for number in range(8)]
+    house.take_in(patient=[_patient(name) for name in names], encounter=[_stay(name) for name in names])
+    spine = _spine(*((name, day) for name in names for day in (3, 6)))
+    moved, places = 0, house.works_in(spine)
+    for day in range(2, 9):
+        facts = _some_facts(chance, names, day)
+        withdrawn = {"is_retracted": True, "available_at": START + day * DAY + DAY / 4}
+        facts["patient_link"] = [_link(chance.choice(names), day, chance.choice("xyz"))]
+        facts["patient_link"] += [{**_link(chance.choice(names), day, each), **withdrawn} for each in "xyz"]
+        house.take_in(**facts)
+        before, places = places, house.works_in(spine)
+        moved += sum(first != second for first, second in zip(before, places, strict=True))
+        for part in ((0, 2), (1,), (3,)):
+            mine = spine.filter(pa.array([place in part for place in places]))
+            if mine.num_rows:
+                house.build(mine, (LABS,), part)
+                everything = house.computed(LABS, mine)
+                assert house.kept(LABS, mine, part).equals(everything)
+                assert house.kept(LABS, mine).equals(everything), "of all files the newest row stands"
+    assert moved > 4
 
 
 def _some_facts(chance: random.Random, names: list[str], day: int) -> dict[str, list[dict[str, object]]]:

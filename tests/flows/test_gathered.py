@@ -7,8 +7,8 @@ import pytest
 
 from flows.house import House, Snapshot
 from integrations.lake import Lake
+from integrations.reading import WorkBuckets
 from integrations.settings import Settings
-from integrations.snapshot import WorkBuckets
 
 
 def test_where_gathering_fails_nothing_of_it_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

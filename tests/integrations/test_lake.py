@@ -12,7 +12,8 @@ from integrations.duck import connect
 from integrations.errors import NotInOrder, WrongUsage
 from integrations.identity import MOST_IDS_OF_A_PERSON
 from integrations.lake import Lake
-from integrations.snapshot import Feed, WorkBuckets
+from integrations.reading import WorkBuckets
+from integrations.snapshot import Feed
 from integrations.tables import TABLES
 
 
@@ -249,29 +250,42 @@ def test_work_buckets_hold_every_fact_once_and_whole_persons(lake: Lake, connect
 
 
 @pytest.mark.parametrize("count", [4, 12])
+@pytest.mark.parametrize("columns", [{}, {"observation": ["code", "value_number"]}])
 def test_work_buckets_give_the_same_whether_what_lies_elsewhere_is_gathered_first(
-    lake: Lake, connection: duckdb.DuckDBPyConnection, tmp_path: Path, count: int
+    lake: Lake, connection: duckdb.DuckDBPyConnection, tmp_path: Path, count: int, columns: dict[str, list[str]]
 ) -> None:
     pairs = [(f"demo_ehr/p{number}", f"demo_lis/m{number}") for number in range(20)]
     rows = [(name, f"{name}/o", "2024-01-01", 1.0) for pair in pairs for name in pair]
+    # told once more under the other number, with the same order number: a copy, of which one is seen
+    again = [
+        (name, f"{name}/again", day, 2.0)
+        for pair in pairs[:5]
+        for name, day in zip(pair, ("2024-01-02", "2024-01-03"), strict=True)
+    ]
+    copies = observations(*again, extract_id="demo_ehr-2").replace("null as order_number", "'A1' as order_number")
+    copies = copies.replace("day as effective_at", "timestamptz '2024-01-02' as effective_at")
     lake.write(connection, "observation", observations(*rows), extract_id="demo_ehr-1")
+    lake.write(connection, "observation", copies, extract_id="demo_ehr-2")
     linked_rows = links(*((name, f"m{number}") for number, pair in enumerate(pairs) for name in pair))
     lake.write(connection, "patient_link", linked_rows, extract_id="demo_ehr-1")
-    versions = lake.versions()
+    versions, asked = lake.versions(), {"tables": ["observation"], "columns": columns}
     (tmp_path / "gathered").mkdir()
-    linked = lake.find_linked(connection, versions, count, tables=["observation"], gather_into=tmp_path / "gathered")
+    linked = lake.find_linked(connection, versions, count, gather_into=tmp_path / "gathered", **asked)
     assert linked.gathered
     found: list[tuple[object, ...]] = []
     for number in range(count):
         buckets = WorkBuckets(count, (number,))
         read = []
         for given in (None, linked):
-            lake.open_snapshot(connection, versions, buckets=buckets, tables=["observation"], linked=given)
+            lake.open_snapshot(connection, versions, buckets=buckets, linked=given, **asked)
             people = connection.execute("select * from same_person order by all").fetchall()
-            read.append((seen(connection, "observation_id"), people))
+            read.append((seen(connection, "observation_id, value_number, available_at, superseded_at"), people))
         assert read[0] == read[1]
         found += read[0][0]
-    assert sorted(found) == sorted((f"{name}/o",) for pair in pairs for name in pair)
+    lake.open_snapshot(connection, versions, **asked)
+    assert sorted(found) == sorted(seen(connection, "observation_id, value_number, available_at, superseded_at"))
+    assert len(found) == len(rows) + len(again)
+    assert sum(str(until) < "2100" for _, _, _, until in found) == 5, "the copies told first"
     Path(linked.gathered["observation"][0]).unlink()
     with pytest.raises(duckdb.IOException):
         lake.open_snapshot(connection, versions, buckets=WorkBuckets(count, (0,)), linked=linked)

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from integrations.duck import connect
-from integrations.snapshot import Feed, Reading, open_relations
+from integrations.reading import Reading
+from integrations.snapshot import Feed, open_relations
 from integrations.tables import TABLES, Column
 from models.cases import ARROW_TYPES, SITE
 from tests.promises.drawn import STATUSES, WORDS, coded, literals, loinc

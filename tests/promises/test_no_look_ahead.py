@@ -240,8 +240,18 @@ def test_a_cohort_that_takes_a_fact_for_known_when_it_was_true_is_caught(name: s
 
 
 @pytest.mark.parametrize("name", use_case_names())
-def test_a_cohort_that_chooses_its_rows_by_what_is_known_now_is_caught(name: str, planted_on: PlantedOn) -> None:
-    chosen = f"select * from ({use_case(name).cohort_sql}) semi join stay_now using (encounter_id, patient_id)"
+@pytest.mark.parametrize(
+    "leak",
+    [
+        "select * from ({}) semi join stay_now using (encounter_id, patient_id)",
+        "select c.* replace (case when n.encounter_id is null then 'gone' else excluded_reason end as excluded_reason) "
+        "from ({}) as c left join stay_now as n using (encounter_id, patient_id)",
+    ],
+)
+def test_a_cohort_that_chooses_or_excludes_its_rows_by_what_is_known_now_is_caught(
+    name: str, leak: str, planted_on: PlantedOn
+) -> None:
+    chosen = leak.format(use_case(name).cohort_sql)
     caught = False
     for futures in planted_on:
         for lake in futures.opened:

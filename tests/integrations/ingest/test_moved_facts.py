@@ -8,7 +8,7 @@ import pytest
 from integrations.duck import connect
 from integrations.identity import bucket_of
 from integrations.ingest import ledger
-from integrations.snapshot import WorkBuckets
+from integrations.reading import WorkBuckets
 from models.catalog import use_case
 from models.cohort import cohort
 from tests.integrations.ingest.conftest import FIRST_NIGHT, Ward, encounter, patient, result
