@@ -99,7 +99,9 @@ WORDS: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
 
 def _true_at(fact: Fact) -> str:
     if "started_at" not in fact:
-        return _time(fact["effective_at"]) if "effective_at" in fact else ""
+        return (
+            "" if "effective_at" not in fact else _time(fact["effective_at"]) if fact["effective_at"] else "not known"
+        )
     end = f" to {_time(fact['ended_at'])}" if fact.get("ended_at") else " on"
     return _time(fact["started_at"]) + end
 

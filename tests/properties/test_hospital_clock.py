@@ -103,8 +103,9 @@ def test_rounds_of_aki_are_at_the_hours_of_the_wall_clock_in_every_zone(lake_of)
         patient = f"{source_of(zone)}/p"
         facts["patient"].append(fact(patient, begin))
         facts["encounter"].append(stay(patient, begin))
-        result = {"code": "2160-0", "value_number": 1.0, "observation_id": f"{patient}.o"}
-        facts["observation"].append(fact(patient, begin, **result))
+        for week in range(53):  # rounds go on for as long as there are creatinines
+            result = {"code": "2160-0", "value_number": 1.0, "observation_id": f"{patient}.o{week}"}
+            facts["observation"].append(fact(patient, begin + week * 7 * DAY, **result))
     rows = cohort(lake_of(facts), use_case("aki_48h"), end).to_pylist()
     for zone in ZONES:
         given = {row["prediction_time"] for row in rows if row["patient_id"] == f"{source_of(zone)}/p"}
