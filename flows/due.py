@@ -114,9 +114,8 @@ class DueRows:
     live: "pa.Table"
     backfill: "pa.Table"
     stages: Mapping[str, str]  # by site
-    anew: Mapping[RowKey, tuple[StandingScore, ...]] = field(
-        default_factory=dict
-    )  # those due anew, with what they supersede
+    # those due anew, with what they supersede
+    anew: Mapping[RowKey, tuple[StandingScore, ...]] = field(default_factory=dict)
     left: Mapping[str, int] = field(default_factory=dict)  # scores that stay as they are, by reason
 
     @property
