@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 
 from flows.house import House, Snapshot
 from flows.standing import ROUND_PURPOSES, Anew, FindAnew, scored, standing_scores
@@ -257,11 +257,14 @@ def released_rows(
     from features.held import released_holds
 
     wanted = select(s.score.c.encounter_id, s.score.c.prediction_time).where(
-        s.score.c.use_case == this.case.name, s.score.c.status == "held"
+        s.score.c.use_case == this.case.name,
+        s.score.c.status == literal_column("'held'"),  # as the index of held scores says it
     )
     held = set(map(tuple, connection.execute(wanted).all()))
-    keys = zip(rows["encounter_id"].to_pylist(), rows["prediction_time"].to_pylist(), strict=True)
-    spine = rows.filter(pa.array([key in held for key in keys], pa.bool_()))
+    spine = rows.slice(0, 0)
+    if held:
+        keys = zip(rows["encounter_id"].to_pylist(), rows["prediction_time"].to_pylist(), strict=True)
+        spine = rows.filter(pa.array([key in held for key in keys], pa.bool_()))
     if not spine.num_rows:
         return spine.select(["encounter_id", "prediction_time"])
     views = tuple(dict.fromkeys(feature.split(":")[0] for feature in this.case.features))

@@ -162,7 +162,7 @@ def is_counted(connection: Connection, rows: ScoredRows, under: Circumstances) -
     """Whether the run of these circumstances has written any of these rows already, and so counted it."""
     ids = _keys(rows, under.purpose)["score_id"]
     # asked by the ids alone: by the run, too, a database would look through all that the run has written so far
-    written_by = select(s.score.c.run_id).distinct()
+    written_by = select(s.score.c.run_id).where(s.score.c.purpose == under.purpose)
     return any(
         under.run_id in connection.execute(written_by.where(s.score.c.score_id.in_(asked))).scalars()
         for asked in (ids[first : first + ASKED_AT_ONCE] for first in range(0, len(ids), ASKED_AT_ONCE))

@@ -17,7 +17,7 @@ from integrations.full_disk import full_disk_is_a_fault
 from integrations.records.audit import NEW_HEAD, Anchor
 from integrations.records.kept_head import is_in_chain, keep_head, kept_head
 
-CURRENT_REVISION = "0005"  # the newest file of migrations/versions
+CURRENT_REVISION = "0006"  # the newest file of migrations/versions
 BUSY_TIMEOUT_MS = 30_000
 
 
@@ -143,6 +143,7 @@ def _prepare_sqlite(engine: Engine, file: Path) -> None:
         connection.isolation_level = None  # transactions are opened below, not guessed by the driver
         for setting in (
             f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "page_size=8192",  # of a new file: an index of many scores has half as many pages to write anew
             f"journal_mode={journal}",
             "synchronous=full",
             "cache_size=-64000",  # KiB a connection at most: ids of scores are spread over all pages of their index

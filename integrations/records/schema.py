@@ -15,7 +15,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    UniqueConstraint,
     text,
 )
 
@@ -294,17 +293,17 @@ run = Table(
 score = Table(
     "score",
     metadata,
-    Column("score_id", String, primary_key=True),
+    Column("score_id", String, primary_key=True),  # a hash of what makes a score one: score_records.py
     Column("run_id", String, ForeignKey("run.run_id"), nullable=False, index=True),
     Column("site_id", String, nullable=False),
     Column("use_case", String, nullable=False),
-    Column("patient_id", String, nullable=False, index=True),
+    Column("patient_id", String, nullable=False),
     Column("encounter_id", String, nullable=False),
     Column("source_encounter_id", String, nullable=False),
     Column("prediction_time", INSTANT, nullable=False),
     Column("horizon_starts_at", INSTANT),  # null: at prediction_time
     Column("version", Integer, nullable=False),
-    Column("purpose", String, nullable=False),
+    Column("purpose", String, primary_key=True),  # so that outbox can say: live ones only
     Column("stage", String, nullable=False),
     Column("status", String, nullable=False),
     Column("probability", Float),
@@ -316,15 +315,13 @@ score = Table(
     Column("view_versions", DOCUMENT, nullable=False),  # {feature view: sha256 of its SQL, shortened}
     Column("snapshot_id", Integer, ForeignKey("snapshot.snapshot_id"), nullable=False),
     Column("scored_at", INSTANT, nullable=False),
-    UniqueConstraint(
-        "site_id", "use_case", "encounter_id", "prediction_time", "version", "purpose", name="score_is_unique"
-    ),
-    UniqueConstraint("score_id", "purpose", name="score_purpose"),
     CheckConstraint("purpose in ('live', 'silent', 'shadow', 'backfill')", name="score_purpose_is_known"),
     CheckConstraint("status in ('scored', 'held', 'excluded')", name="score_status"),
     CheckConstraint("(status = 'scored') = (probability is not null)", name="score_has_probability"),
     CheckConstraint("probability is null or (probability >= 0 and probability <= 1)", name="score_probability"),
     Index("score_by_time", "use_case", "prediction_time"),
+    Index("score_by_stay", "use_case", "encounter_id"),
+    Index("score_held", "use_case", sqlite_where=text("status = 'held'"), postgresql_where=text("status = 'held'")),
 )
 
 # Scores whose inputs have changed since, as they were: the new one stands in `score`, under the same id if its version

@@ -1,9 +1,10 @@
 """Who is due, night after night: each row is accounted for once, and nobody is passed over."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from flows.commands.rounding import _show_run
 from flows.due import due_rows
@@ -54,6 +55,28 @@ def test_a_hold_that_ends_too_late_for_its_time_scores_nobody_and_the_round_says
     assert rows.left == {RELEASED_TOO_LATE: 1}
     _show_run(CASE.name, ScoringRun(purpose="silent", version=1, left=rows.left), as_json=False, is_plan=False)
     assert f"1 scores stay as they are, {RELEASED_TOO_LATE}" in capsys.readouterr().out
+
+
+def test_who_is_due_is_asked_of_the_stays_and_the_held_scores_and_never_of_all_scores(ward: Ward) -> None:
+    asked: list[tuple[str, Any]] = []
+    ward.discharge("p1", NIGHT - 3 * HOUR)
+    engine = ward.house.records.engine
+    event.listen(engine, "before_cursor_execute", lambda _c, _cursor, sql, given, *_: asked.append((sql, given)))
+    due_rows(ward.house, ward.lake(), round_at(NIGHT))
+    with ward.house.records.read() as connection:
+        plans = [
+            [
+                row.detail
+                for row in connection.exec_driver_sql(f"explain query plan {sql}", given)
+                if "score" in row.detail
+            ]
+            for sql, given in list(asked)
+            if "FROM score" in sql
+        ]
+    assert sorted(plan[0] for plan in plans) == [
+        "SEARCH score USING INDEX score_by_stay (use_case=? AND encounter_id=?)",
+        "SEARCH score USING INDEX score_held (use_case=?)",
+    ]
 
 
 def test_a_row_whose_inputs_changed_is_due_anew_though_it_is_older_than_the_first_round(ward: Ward) -> None:

@@ -1,7 +1,7 @@
 """Who gets a probability, who is held and why, and how scores come to rest."""
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from models.score_records import (
     add_to_run,
     excluded_by_reason,
     is_counted,
+    score_id,
     write_scores,
 )
 from models.scoring import ScoredRows, excluded_rows, rows_to_explain, score_rows
@@ -284,6 +285,14 @@ def test_another_purpose_or_version_is_another_score_but_the_ehr_hears_of_it_onc
     assert write(started, scored(frame), "silent").scores == 4
     newer = write(started, scored(frame, version=2), "live", run_id="run-2")
     assert newer == Written(scores=4, outbox=0, already_there=0)
+
+
+def test_the_id_of_a_score_is_what_it_was_when_the_first_one_was_written() -> None:
+    key = ("demo", "aki_48h", "ehr/e1", datetime(2024, 7, 1, 6, 30, tzinfo=UTC), 1, "live")
+    assert score_id(*key) == "ddcb19a4b78517f4d9af98533870c694"
+    others = ("b", "b", "b", datetime(2024, 7, 1, 6, 30, 0, 5, tzinfo=UTC), 2, "silent")
+    changed = {score_id(*key[:part], other, *key[part + 1 :]) for part, other in enumerate(others)}
+    assert len({score_id(*key), *changed}) == 7
 
 
 def test_a_held_score_is_final_for_its_prediction_time(frame: pa.Table, started: Records) -> None:

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from integrations.errors import EnvironmentFault, NotInOrder, WrongUsage
 from integrations.records import Records, migrations, open_records
 from integrations.records.database import CURRENT_REVISION, is_wal_safe
-from integrations.records.schema import metadata, run, snapshot
+from integrations.records.schema import metadata, outbox, run, snapshot
+from integrations.records.schema import score as score_table
 
 NIGHT = datetime(2024, 7, 1, 6, 30, 0, 123456, tzinfo=UTC)
 
@@ -73,6 +75,45 @@ def test_a_database_of_an_earlier_revision_gets_what_is_new_and_keeps_what_it_ho
     with records.read() as db:
         assert {*inspect(db).get_table_names()} == {*metadata.tables, "alembic_version"}
     records.close()
+
+
+def test_scores_and_their_places_in_the_outbox_stay_as_they_are_when_indexes_go(empty_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    score = {
+        "run_id": "run-1",
+        "site_id": "demo",
+        "use_case": "aki_48h",
+        "patient_id": "ehr/p",
+        "encounter_id": "ehr/e",
+    }
+    score |= {"source_encounter_id": "e", "prediction_time": NIGHT, "version": 1, "stage": "live", "status": "scored"}
+    score |= {"probability": 0.25, "reasons": ["flagged"], "explanation": [{"feature": "age", "value": 1.0}]}
+    score |= {"manifest_hash": "a", "view_versions": {"labs": "b"}, "snapshot_id": 1, "scored_at": NIGHT}
+    scores = [{**score, "score_id": f"score-{purpose}", "purpose": purpose} for purpose in ("live", "silent")]
+    queued = {"score_id": "score-live", "purpose": "live", "identifier": "i", "status": "sent", "attempts": 3}
+    at = {"as_of": NIGHT, "started_at": NIGHT}
+    engine = create_engine(empty_url.replace("postgresql://", "postgresql+psycopg://"))
+    if engine.dialect.name == "sqlite":
+        Path(engine.url.database or "").parent.mkdir()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        connection.execute(insert(snapshot).values(created_at=NIGHT, versions={}))
+        connection.execute(insert(run).values(run_id="run-1", kind="score", status="done", **at))
+        connection.execute(insert(score_table), scores)
+        connection.execute(insert(outbox).values(**queued, queued_at=NIGHT, last_error="it said no"))
+        before = [connection.execute(select(each).order_by("score_id")).all() for each in (score_table, outbox)]
+    engine.dispose()
+    with closing(open_records(empty_url)) as records:
+        with records.read() as connection:
+            after = [connection.execute(select(each).order_by("score_id")).all() for each in (score_table, outbox)]
+            assert {*inspect(connection).get_table_names()} == {*metadata.tables, "alembic_version"}
+        assert after == before
+        assert [len(rows) for rows in after] == [2, 1]
+        of_a_silent = {"score_id": "score-silent", "identifier": "j", "queued_at": NIGHT}
+        with pytest.raises(DBAPIError, match=r"(?i)foreign key"), records.begin() as connection:
+            connection.execute(insert(outbox).values(queued | of_a_silent))
 
 
 def test_two_processes_that_start_at_once_make_one_database(empty_url: str) -> None:

@@ -78,13 +78,6 @@ def test_rows_that_are_there_already_are_skipped_and_not_counted(begun: Records)
     assert (again, found) == (1, [0.25, 0.5, 0.75])
 
 
-def test_the_same_prediction_is_one_score_whatever_its_id(begun: Records) -> None:
-    with begun.begin() as connection:
-        insert_rows(connection, score, scores([0.25]))
-        again = insert_rows(connection, score, scores([0.25], score_id=["another"]), skip_existing=True)
-    assert again == 0
-
-
 def test_a_rule_of_the_table_holds_when_existing_rows_are_skipped(begun: Records) -> None:
     with pytest.raises(DBAPIError, match="score_probability"), begun.begin() as connection:
         insert_rows(connection, score, scores([1.5]), skip_existing=True)
