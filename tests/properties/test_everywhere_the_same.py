@@ -22,7 +22,7 @@ from tests.promises.histories import HOUR, Shape, Tables, as_tables, history, op
 from tests.properties.everywhere import KEYS, Rows, all_rows, fitted, hashes, matrix
 
 SOAK = int(os.environ.get("ROUNDS_SOAK", "0"))  # the seed of its round
-SHUFFLES = 500 if SOAK else 42
+SHARES, SHUFFLES = (10, 50) if SOAK else (1, 42)
 CHECKOUT = Path(__file__).resolve().parents[2]
 # hash seed, time zone, threads of DuckDB, threads of OpenMP, language
 PROCESSES = (
@@ -74,8 +74,9 @@ def test_eight_processes_give_the_same_features_and_scores(hospital: Hospital) -
     assert len({answer["scores.score"] for answer in told}) == 1
 
 
-def test_shuffled_facts_and_spines_give_the_same_features_and_scores(hospital: Hospital) -> None:
-    chance, here = random.Random(SHAPE.seed), hashes(hospital.rows)
+@pytest.mark.parametrize("share", range(SHARES))
+def test_shuffled_facts_and_spines_give_the_same_features_and_scores(hospital: Hospital, share: int) -> None:
+    chance, here = random.Random(f"{SHAPE.seed} {share}"), hashes(hospital.rows)
     model = fitted(matrix(hospital.rows))
     scores = model.predict_proba(matrix(hospital.rows))[:, 1]
     assert len(np.unique(scores)) > 5
