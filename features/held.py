@@ -50,8 +50,27 @@ HOLD_WINDOWS = pa.schema(
     ]
 )
 
+# Materialized: what is joined by time is first found by whose it is.
 HOLDS = """
-with hold as (
+with number as materialized (
+    select s.encounter_id, s.prediction_time, p.other_patient_id
+    from spine as s
+    join same_person as p
+        on p.patient_id = s.patient_id
+        and p.available_at <= s.prediction_time
+        and s.prediction_time < p.superseded_at
+),
+
+in_quarantine as materialized (
+    select n.encounter_id, n.prediction_time, q.code, q.reason, q.collected_at, q.released_at
+    from number as n
+    join quarantined as q
+        on q.patient_id = n.other_patient_id
+        and q.known_from <= n.prediction_time
+        and (q.released_at is null or q.released_at > n.prediction_time)
+),
+
+hold as (
     select s.encounter_id, s.prediction_time, w.view, w.features, w.from_age, m.reason, m.released_at
     from spine as s
     join missing_of_site as m
@@ -62,23 +81,15 @@ with hold as (
         on w.code = m.code
         and w.from_age = interval 0 hours
     union all
-    select s.encounter_id, s.prediction_time, w.view, w.features, w.from_age, q.reason, q.released_at
-    from spine as s
-    join same_person as p
-        on p.patient_id = s.patient_id
-        and p.available_at <= s.prediction_time
-        and s.prediction_time < p.superseded_at
-    join quarantined as q
-        on q.patient_id = p.other_patient_id
-        and q.known_from <= s.prediction_time
-        and (q.released_at is null or q.released_at > s.prediction_time)
+    select q.encounter_id, q.prediction_time, w.view, w.features, w.from_age, q.reason, q.released_at
+    from in_quarantine as q
     join hold_window as w
         on w.code = q.code
         and (
             (q.collected_at is null and w.from_age = interval 0 hours)
             or (
-                q.collected_at <= s.prediction_time - w.from_age
-                and q.collected_at > s.prediction_time - w.hold_window
+                q.collected_at <= q.prediction_time - w.from_age
+                and q.collected_at > q.prediction_time - w.hold_window
             )
         )
 )
@@ -100,18 +111,23 @@ order by prediction_time, encounter_id
 """
 
 HELD_OUTCOMES = """
-select distinct s.encounter_id, s.prediction_time
-from spine as s
-join same_person as p
-    on p.patient_id = s.patient_id
-    and p.available_at <= $as_of
-    and $as_of < p.superseded_at
+with number as materialized (
+    select s.encounter_id, s.prediction_time, p.other_patient_id
+    from spine as s
+    join same_person as p
+        on p.patient_id = s.patient_id
+        and p.available_at <= $as_of
+        and $as_of < p.superseded_at
+)
+
+select distinct n.encounter_id, n.prediction_time
+from number as n
 join quarantined as q
-    on q.patient_id = p.other_patient_id
+    on q.patient_id = n.other_patient_id
     and q.released_at is null
     and (
         q.collected_at is null
-        or (q.collected_at > s.prediction_time and q.collected_at <= s.prediction_time + $horizon)
+        or (q.collected_at > n.prediction_time and q.collected_at <= n.prediction_time + $horizon)
     )
 union
 select s.encounter_id, s.prediction_time

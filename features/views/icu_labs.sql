@@ -28,7 +28,7 @@ with numbered as materialized (
     select encounter_id, prediction_time, patient_id, row_number() over () as spine_row from spine
 ),
 
-person as (
+person as materialized (
     select s.spine_row, s.prediction_time, p.other_patient_id
     from numbered as s
     join same_person as p

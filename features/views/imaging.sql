@@ -6,7 +6,7 @@
 -- hold window: 0 hours
 -- owner: clinical informatics
 -- freshness: 24 hours
-with person as (
+with person as materialized (
     select s.encounter_id, s.prediction_time, p.other_patient_id
     from spine as s
     join same_person as p

@@ -15,7 +15,7 @@
 -- hold window: 7 days
 -- owner: clinical informatics
 -- freshness: 24 hours
-with person as (
+with person as materialized (
     select s.encounter_id, s.prediction_time, p.other_patient_id
     from spine as s
     join same_person as p
@@ -135,6 +135,14 @@ comorbid as (
     group by encounter_id, prediction_time
 ),
 
+staying as materialized (
+    select t.*, person.other_patient_id
+    from this_stay as t
+    join person
+        on person.encounter_id = t.encounter_id
+        and person.prediction_time = t.prediction_time
+),
+
 -- of two values of one time the higher stands
 result as (
     select
@@ -143,12 +151,9 @@ result as (
         -- for each {word}
         max(row(o.effective_at, o.value_number)) filter (where o.code in ({codes}))[2] as {word},
         -- end
-    from this_stay as t
-    join person
-        on person.encounter_id = t.encounter_id
-        and person.prediction_time = t.prediction_time
+    from staying as t
     join observation as o
-        on o.patient_id = person.other_patient_id
+        on o.patient_id = t.other_patient_id
         and o.available_at <= t.prediction_time
         and t.prediction_time < o.superseded_at
         and not o.is_retracted
@@ -163,12 +168,9 @@ result as (
 -- a procedure that does not say its stay belongs to the one in whose time it was done
 operated as (
     select distinct t.encounter_id, t.prediction_time
-    from this_stay as t
-    join person
-        on person.encounter_id = t.encounter_id
-        and person.prediction_time = t.prediction_time
+    from staying as t
     join procedure as p
-        on p.patient_id = person.other_patient_id
+        on p.patient_id = t.other_patient_id
         and p.available_at <= t.prediction_time
         and t.prediction_time < p.superseded_at
         and not p.is_retracted

@@ -45,24 +45,30 @@ discharge as (
     )
 ),
 
--- of several records of one person the patient's own comes first
-person as (
-    select
-        d.encounter_id,
-        d.prediction_time,
-        min_by(patient.birth_date, row(p.other_patient_id <> d.patient_id, p.other_patient_id)) as birth_date,
-        bool_or(patient.is_deceased) as is_deceased
+-- materialized: what is joined by time is first found by whose it is
+number as materialized (
+    select d.encounter_id, d.prediction_time, d.patient_id, p.other_patient_id
     from discharge as d
     join same_person as p
         on p.patient_id = d.patient_id
         and p.available_at <= d.prediction_time
         and d.prediction_time < p.superseded_at
+),
+
+-- of several records of one person the patient's own comes first
+person as (
+    select
+        n.encounter_id,
+        n.prediction_time,
+        min_by(patient.birth_date, row(n.other_patient_id <> n.patient_id, n.other_patient_id)) as birth_date,
+        bool_or(patient.is_deceased) as is_deceased
+    from number as n
     join patient
-        on patient.patient_id = p.other_patient_id
-        and patient.available_at <= d.prediction_time
-        and d.prediction_time < patient.superseded_at
+        on patient.patient_id = n.other_patient_id
+        and patient.available_at <= n.prediction_time
+        and n.prediction_time < patient.superseded_at
         and not patient.is_retracted
-    group by d.encounter_id, d.prediction_time
+    group by n.encounter_id, n.prediction_time
 ),
 
 -- a death that is known now

@@ -81,8 +81,8 @@ HOLDS_THAT_LEAK = [
     ("and (m.released_at is null or m.released_at > s.prediction_time)", "and m.released_at is null"),
     ("and p.available_at <= s.prediction_time", ""),
     ("and s.prediction_time < p.superseded_at", "and p.superseded_at = timestamptz 'infinity'"),
-    ("and q.known_from <= s.prediction_time", ""),
-    ("and (q.released_at is null or q.released_at > s.prediction_time)", "and q.released_at is null"),
+    ("and q.known_from <= n.prediction_time", ""),
+    ("and (q.released_at is null or q.released_at > n.prediction_time)", "and q.released_at is null"),
 ]
 
 
