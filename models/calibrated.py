@@ -4,7 +4,8 @@ One fitted ranker gives each patient a margin (log odds); a straight line with a
 the risk. The line is fitted on margins of patients who were left out (Platt 1999), so it never changes the ranking.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,17 @@ from models.calibration import Counts, Floats, calibration_line, to_risk
 from models.folds import person_folds, person_numbers
 
 FEW_ROWS = 500_000  # below it one thread is fast enough, and does not spin while it waits for a busy machine
+
+
+@contextmanager
+def repeatable(row_count: int) -> Iterator[None]:
+    """Fit within it: the same rows then give the same model to the bit, whatever threads the machine would give.
+
+    A product of matrices adds up in another order for each number of threads, so it has one; trees do not.
+    """
+    few = 1 if row_count < FEW_ROWS else None
+    with threadpool_limits(1, user_api="blas"), threadpool_limits(few, user_api="openmp"):
+        yield
 
 
 class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -52,7 +64,7 @@ class Calibrated(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         signs = self.signs_of(feature_names, rows.shape[1])
         if len(np.unique(labels)) < 2:
             return self.settle_without_ranker(labels, rows.shape[1])
-        with threadpool_limits(1 if len(rows) < FEW_ROWS else None):
+        with repeatable(len(rows)):
             left_out = self.left_out_margins(rows, labels, persons, signs)
             return self.settle(rows, labels, signs, left_out)
 

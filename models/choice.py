@@ -6,9 +6,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, ClassifierMixin
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from models.calibrated import FEW_ROWS, Calibrated
+from models.calibrated import Calibrated, repeatable
 from models.calibration import Counts, Floats, calibration_line, to_risk
 from models.folds import person_folds, person_numbers
 
@@ -43,7 +42,7 @@ class ChosenByCrossValidation(ClassifierMixin, BaseEstimator):  # type: ignore[m
         is_judged, is_earlier, self.is_by_time_ = _split(labels, times)
         self.losses_ = {}
         for name, candidate in self.candidates.items():
-            with threadpool_limits(1 if len(rows) < FEW_ROWS else None):
+            with repeatable(len(rows)):
                 signs = candidate.signs_of(feature_names, rows.shape[1])
                 margins, known = [np.empty(0)], [np.empty(0, np.int64)]
                 for fold in range(self.fold_count):

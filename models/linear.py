@@ -54,7 +54,7 @@ class KinkedLines:
     """For each feature the slope below its middle and the one above, and what it means that it was not measured."""
 
     def fit(self, rows: Floats, labels: Counts, signs: Counts, *, penalty: float, min_value_rows: int) -> Self:
-        """Fit by a bounded quasi-Newton method from 0: one solution, whatever the order of rows or threads."""
+        """Fit by a bounded quasi-Newton method from 0: the same solution for the same rows in the same order."""
         self._learn_scale(rows, min_value_rows)
         terms = self._terms(rows)
         self.means_ = terms.mean(axis=0)

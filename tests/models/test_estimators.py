@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from integrations.errors import NotInOrder, WrongUsage
 from models.artifacts import TRUSTED_TYPES, refuse_foreign_types
@@ -221,3 +222,16 @@ def test_by_rank_what_few_were_measured_in_counts_for_less_than_what_all_were() 
         RankedLines().fit(each, labels, signs, penalty=0.2, min_value_rows=20).weights_[5] for each in (values, seldom)
     )
     assert 0 < rarely < often / 3
+
+
+@EVERY
+def test_many_rows_give_the_same_model_whatever_threads_the_machine_gives(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.calibrated.FEW_ROWS", 0)  # as from half a million rows on: trees get all threads
+    values, labels = patients(60_000, seed=1)
+    said = set()
+    for count in (1, 2, 4):
+        with threadpool_limits(count):
+            said.add(make(calibration_person_count=1_000).fit(values, labels).predict_proba(values[:1_000]).tobytes())
+    assert len(said) == 1

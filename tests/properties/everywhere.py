@@ -17,9 +17,13 @@ import pyarrow as pa
 
 from features.definitions import view, view_names
 from features.parquet_files import view_rows
+from models.calibrated import Calibrated
 from models.catalog import use_case, use_case_names
+from models.choice import ChosenByCrossValidation
 from models.cohort import cohort
 from models.estimators import CalibratedGradientBoosting
+from models.linear import CalibratedLinear
+from models.mean import CalibratedMean
 from tests.promises.compared import as_bytes, spine_of
 from tests.promises.histories import open_files
 
@@ -35,8 +39,8 @@ def main(folder: Path, threads: int) -> None:
     at = datetime.fromisoformat((folder / "at").read_text())
     rows = all_rows(lake, at, spine_of(lake, at))
     scored = matrix(rows)
-    scores = fitted(scored).predict_proba(scored)[:, 1]
-    sys.stdout.write(json.dumps(hashes({**rows, "scores": pa.table({"score": scores})}), sort_keys=True))
+    scores = {name: fitted(scored, name).predict_proba(scored)[:, 1] for name in MODELS}
+    sys.stdout.write(json.dumps(hashes({**rows, "scores": pa.table(scores)}), sort_keys=True))
 
 
 def all_rows(lake: duckdb.DuckDBPyConnection, at: datetime, spine: pa.Table) -> Rows:
@@ -61,13 +65,28 @@ def matrix(rows: Rows) -> Any:
     return np.column_stack([column.to_numpy().astype(np.float64) for column in columns])
 
 
-def fitted(features: Any) -> CalibratedGradientBoosting:
+def fitted(features: Any, name: str = "trees") -> Any:
     """A small model of an outcome that each row's features decide, whatever process reads them."""
     labels = [zlib.crc32(row.tobytes()) % 3 == 0 for row in np.nan_to_num(features[:, :12])]
-    model = CalibratedGradientBoosting(
+    return MODELS[name]().fit(features, np.array(labels, np.int64))
+
+
+def _trees() -> Calibrated:
+    return CalibratedGradientBoosting(
         seed=3, tree_count=15, min_leaf_rows=8, fold_count=3, calibration_person_count=1_000
     )
-    return model.fit(features, np.array(labels, np.int64))
+
+
+def _lines() -> Calibrated:
+    return CalibratedLinear(seed=3, fold_count=3, calibration_person_count=1_000)
+
+
+MODELS = {
+    "trees": _trees,
+    "lines": _lines,
+    "mean": lambda: CalibratedMean([_trees(), _lines()], seed=3, fold_count=3, calibration_person_count=1_000),
+    "choice": lambda: ChosenByCrossValidation({"trees": _trees(), "lines": _lines()}, seed=3, fold_count=3),
+}
 
 
 if __name__ == "__main__":

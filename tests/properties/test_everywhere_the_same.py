@@ -19,7 +19,7 @@ from features.definitions import view, view_names
 from features.parquet_files import view_rows
 from tests.promises.compared import spine_of
 from tests.promises.histories import HOUR, Shape, Tables, as_tables, history, open_tables
-from tests.properties.everywhere import KEYS, Rows, all_rows, fitted, hashes, matrix
+from tests.properties.everywhere import KEYS, MODELS, Rows, all_rows, fitted, hashes, matrix
 
 SOAK = int(os.environ.get("ROUNDS_SOAK", "0"))  # the seed of its round
 SHARES, SHUFFLES = (10, 50) if SOAK else (1, 42)
@@ -71,7 +71,8 @@ def test_eight_processes_give_the_same_features_and_scores(hospital: Hospital) -
     assert len(told) == 8
     for process, answer in zip(PROCESSES, told, strict=True):
         assert {name for name, digest in here.items() if answer[name] != digest} == set(), process
-    assert len({answer["scores.score"] for answer in told}) == 1
+    for name in MODELS:
+        assert len({answer[f"scores.{name}"] for answer in told}) == 1, name
 
 
 @pytest.mark.parametrize("share", range(SHARES))
@@ -90,9 +91,10 @@ def test_shuffled_facts_and_spines_give_the_same_features_and_scores(hospital: H
         assert model.predict_proba(matrix(rows)[order])[:, 1].tobytes() == scores[order].tobytes()
 
 
-def test_a_model_fitted_twice_gives_the_same_scores_to_the_bit(hospital: Hospital) -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_fitted_twice_gives_the_same_scores_to_the_bit(hospital: Hospital, name: str) -> None:
     features = matrix(hospital.rows)
-    first, second = (fitted(features).predict_proba(features) for _ in range(2))
+    first, second = (fitted(features, name).predict_proba(features) for _ in range(2))
     assert first.tobytes() == second.tobytes()
 
 
