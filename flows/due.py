@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, func, literal_column, select
+from sqlalchemy import Connection, func, literal, select
 
 from flows.house import House, Snapshot
 from flows.standing import ROUND_PURPOSES, Anew, FindAnew, scored, standing_scores
@@ -155,7 +155,7 @@ def due_rows(
         standing = standing_scores(connection, this, rows)
         stages = {site: stage_of(connection, site, this.case.name) for site in pc.unique(rows["site_id"]).to_pylist()}
     anew = find_anew(rows, standing) if find_anew else Anew()
-    found = due(lake, rows, this.case, scored(this, standing, anew), this.as_of, latest_only=False)
+    found = due(lake, rows, this.case, scored(this, standing, anew), this.as_of)
     live, backfill = _of_round(this, found, _excluded_anew(lake, rows, found, anew), stages, anew)
     lowered = _lowered(live, lambda site: live_purpose(this, stages[site]), anew)
     lowered |= _lowered(backfill, lambda _: "backfill", anew)
@@ -258,7 +258,7 @@ def released_rows(
 
     wanted = select(s.score.c.encounter_id, s.score.c.prediction_time).where(
         s.score.c.use_case == this.case.name,
-        s.score.c.status == literal_column("'held'"),  # as the index of held scores says it
+        s.score.c.status == literal("held", literal_execute=True),  # as the index of held scores says it
     )
     held = set(map(tuple, connection.execute(wanted).all()))
     spine = rows.slice(0, 0)

@@ -97,14 +97,12 @@ def due(
     use_case: UseCase,
     scored: pa.Table,
     as_of: datetime,
-    *,
-    latest_only: bool,
 ) -> Due:
     """Return who is to be scored at as_of.
 
     Live: the newest row of each stay, if it is not older than the use case's max_age and has no score by a round; one
-    that has lapsed is excluded by that reason. Backfill: every other eligible row without any score; none with
-    latest_only. `scored` has encounter_id, prediction_time and is_by_round: made by a round like this one.
+    that has lapsed is excluded by that reason. Backfill: every other eligible row without any score.
+    `scored` has encounter_id, prediction_time and is_by_round: made by a round like this one.
     """
     ranked = query(
         connection,
@@ -136,7 +134,7 @@ def due(
     is_live = ranked["is_live"]
     columns = ranked.drop_columns(["is_live"])
     older = eligible(columns.filter(pc.invert(is_live)))
-    return Due(live=columns.filter(is_live), backfill=older.slice(0, 0) if latest_only else older)
+    return Due(live=columns.filter(is_live), backfill=older)
 
 
 def labels(connection: duckdb.DuckDBPyConnection, use_case: UseCase, rows: pa.Table, as_of: datetime) -> pa.Table:

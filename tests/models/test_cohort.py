@@ -33,7 +33,7 @@ def empty(tmp_path: Path) -> Iterator[Lake]:
 
 def test_the_newest_row_of_each_stay_is_due_live_and_older_ones_are_backfill(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None), ("b", "2024-05-30 12:00", None))
-    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False)
+    found = due(empty, rows, READMISSION, keys_of(), AS_OF)
     assert told(found.live) == [("ehr/b", "30 12:00"), ("ehr/a", "31 18:00")]
     assert told(found.backfill) == [("ehr/a", "31 12:00")]
     assert found.live.schema == rows.schema
@@ -41,14 +41,14 @@ def test_the_newest_row_of_each_stay_is_due_live_and_older_ones_are_backfill(emp
 
 def test_a_row_older_than_max_age_is_backfill_and_one_of_exactly_that_age_is_live(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-29 00:00", None), ("b", "2024-05-28 23:59", None))
-    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False)
+    found = due(empty, rows, READMISSION, keys_of(), AS_OF)
     assert told(found.live) == [("ehr/a", "29 00:00")]
     assert told(found.backfill) == [("ehr/b", "28 23:59")]
 
 
 def test_what_has_a_score_is_not_due_and_its_older_row_does_not_become_live(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None))
-    found = due(empty, rows, READMISSION, keys_of(("a", "2024-05-31 18:00")), AS_OF, latest_only=False)
+    found = due(empty, rows, READMISSION, keys_of(("a", "2024-05-31 18:00")), AS_OF)
     assert found.live.num_rows == 0
     assert told(found.backfill) == [("ehr/a", "31 12:00")]
 
@@ -56,7 +56,7 @@ def test_what_has_a_score_is_not_due_and_its_older_row_does_not_become_live(empt
 def test_a_silent_look_at_the_past_keeps_no_new_row_from_its_round(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None))
     scored = keys_of(("a", "2024-05-31 12:00"), ("a", "2024-05-31 18:00"), is_by_round=False)
-    found = due(empty, rows, READMISSION, scored, AS_OF, latest_only=False)
+    found = due(empty, rows, READMISSION, scored, AS_OF)
     assert told(found.live) == [("ehr/a", "31 18:00")]
     assert found.backfill.num_rows == 0
 
@@ -64,30 +64,24 @@ def test_a_silent_look_at_the_past_keeps_no_new_row_from_its_round(empty: Lake) 
 def test_a_row_that_has_lapsed_by_now_is_excluded_live_and_backfilled_as_it_was(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-31 12:00", None), ("b", "2024-05-31 18:00", "died"), lapsed="withdrawn")
     older = rows_of(("c", "2024-04-30 12:00", None), lapsed="died_since")
-    found = due(empty, pa.concat_tables([rows, older]), READMISSION, keys_of(), AS_OF, latest_only=False)
+    found = due(empty, pa.concat_tables([rows, older]), READMISSION, keys_of(), AS_OF)
     assert found.live["excluded_reason"].to_pylist() == ["withdrawn", "died"]
     assert told(found.backfill) == [("ehr/c", "30 12:00")]
 
 
 def test_an_excluded_row_is_counted_live_and_never_backfilled(empty: Lake) -> None:
     rows = rows_of(("a", "2024-05-31 12:00", "died"), ("b", "2024-04-30 12:00", "died"))
-    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False)
+    found = due(empty, rows, READMISSION, keys_of(), AS_OF)
     assert found.live["excluded_reason"].to_pylist() == ["died"]
     assert found.backfill.num_rows == 0
     assert eligible(found.live).num_rows == 0
-
-
-def test_with_latest_only_nothing_is_backfilled(empty: Lake) -> None:
-    rows = rows_of(("a", "2024-05-31 12:00", None), ("a", "2024-05-31 18:00", None))
-    found = due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=True)
-    assert (found.live.num_rows, found.backfill.num_rows) == (1, 0)
 
 
 def test_an_empty_cohort_is_a_normal_day(empty: Lake) -> None:
     rows = cohort(empty, READMISSION, AS_OF)
     assert rows.num_rows == 0
     assert labelled(empty, READMISSION, rows, AS_OF).reasons == {}
-    assert due(empty, rows, READMISSION, keys_of(), AS_OF, latest_only=False).live.num_rows == 0
+    assert due(empty, rows, READMISSION, keys_of(), AS_OF).live.num_rows == 0
 
 
 # --- labels -----------------------------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_a_held_stay_is_due_once_more_at_the_release_unless_what_was_released_ex
     assert told(again) == [(f"ehr/000.{name}", "30 06:40") for name in "abc"]
     assert again["excluded_reason"].to_pylist() == [None, "aki_already_met", "aki_already_met"]
     scored = rows.append_column("is_by_round", pa.array([True] * 5))
-    found = due(lake, pa.concat_tables([rows, again]), AKI, scored, at("2024-05-30 07:00"), latest_only=True)
+    found = due(lake, pa.concat_tables([rows, again]), AKI, scored, at("2024-05-30 07:00"))
     assert told(eligible(found.live)) == [("ehr/000.a", "30 06:40")]
 
 
