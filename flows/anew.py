@@ -16,7 +16,8 @@ from sqlalchemy import String, and_, cast, not_, or_, select
 from flows.build_features import compute, views_of
 from flows.due import Round
 from flows.house import House, Part
-from flows.standing import ASKED_AT_ONCE, Anew
+from flows.standing import Anew
+from integrations.records import in_slices
 from integrations.records import schema as s
 from models.cohort import STAY_NOW, eligible, query
 from models.rows import RowKey, row_keys
@@ -219,8 +220,8 @@ class AnewIn:
         ids, found = known["score_id"].to_pylist(), {}
         wanted = select(s.score.c.score_id, s.score.c.reasons).where(cast(s.score.c.reasons, String) != "[]")
         with self.house.records.read() as connection:
-            for first in range(0, len(ids), ASKED_AT_ONCE):
-                asked = wanted.where(s.score.c.score_id.in_(ids[first : first + ASKED_AT_ONCE]))
+            for some in in_slices(ids):
+                asked = wanted.where(s.score.c.score_id.in_(some))
                 found.update({row.score_id: row.reasons for row in connection.execute(asked)})
         return found
 

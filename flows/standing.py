@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, select
 
+from integrations.records import in_slices
 from integrations.records import schema as s
 from models.rows import RowKey, row_keys
 from models.superseded import StandingScore
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from flows.due import Round
 
-ASKED_AT_ONCE = 10_000  # stays whose scores are looked up by one question
 ROUND_PURPOSES = ("live", "silent")  # what a round of the champion scores the newest rows for
 OF_SCORE = (
     *("score_id", "run_id", "patient_id", "encounter_id", "prediction_time"),
@@ -66,8 +66,8 @@ def standing_scores(connection: Connection, this: "Round", rows: "pa.Table") -> 
     wanted = select(*(s.score.c[name] for name in OF_SCORE), *sent).select_from(both).where(mine)
     sites, stays = (sorted(set(rows[name].to_pylist())) for name in ("site_id", "encounter_id"))
     found: list[Any] = []
-    for first in range(0, len(stays), ASKED_AT_ONCE):
-        asked = s.score.c.site_id.in_(sites) & s.score.c.encounter_id.in_(stays[first : first + ASKED_AT_ONCE])
+    for some in in_slices(stays):
+        asked = s.score.c.site_id.in_(sites) & s.score.c.encounter_id.in_(some)
         found += connection.execute(wanted.where(asked)).all()
     kinds = {name: pa.string() for name in (*OF_SCORE, "outbox_status", "attempts")}
     kinds |= {"prediction_time": pa.timestamp("us", "UTC")}

@@ -16,14 +16,13 @@ import orjson
 from sqlalchemy import Connection, String, Table, cast, func, select, update
 
 from integrations.errors import NotInOrder
-from integrations.records import Every, insert_new, insert_rows
+from integrations.records import Every, in_slices, insert_new, insert_rows
 from integrations.records import schema as s
 from models.rows import datetimes
 from models.scoring import ScoredRows
 
 # (site_id, encounter_id, prediction_time) -> the name under which the EHR will know the score
 Identifier = Callable[[str, str, datetime], str]
-ASKED_AT_ONCE = 10_000  # scores that are looked up by one question
 PURPOSES = ("backfill", "shadow", "silent", "live")  # the foremost last
 Explanation = Sequence[Mapping[str, Any]]
 
@@ -165,7 +164,7 @@ def is_counted(connection: Connection, rows: ScoredRows, under: Circumstances) -
     written_by = select(s.score.c.run_id).where(s.score.c.purpose == under.purpose)
     return any(
         under.run_id in connection.execute(written_by.where(s.score.c.score_id.in_(asked))).scalars()
-        for asked in (ids[first : first + ASKED_AT_ONCE] for first in range(0, len(ids), ASKED_AT_ONCE))
+        for asked in in_slices(ids)
     )
 
 

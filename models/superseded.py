@@ -6,10 +6,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, insert, literal, select
 
+from integrations.records import in_slices
 from integrations.records import schema as s
 from integrations.records.instant import Instant
-
-ASKED_AT_ONCE = 10_000  # scores that are moved by one statement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +27,7 @@ def are_as_found(connection: Connection, found: Sequence[StandingScore], *, snap
 
     Not where one is gone, was made anew by another run, knows more than this round, or was handed over to the EHR.
     """
-    for first in range(0, len(found), ASKED_AT_ONCE):
-        some = found[first : first + ASKED_AT_ONCE]
+    for some in in_slices(found):
         ids = [each.score_id for each in some]
         its = s.score.c
         standing = select(its.score_id, its.run_id, its.snapshot_id).where(its.score_id.in_(ids))
@@ -51,8 +49,8 @@ def supersede(connection: Connection, score_ids: Sequence[str], *, run_id: str, 
     is free for the new one. What was handed over stays. The caller has asked `are_as_found` of them.
     """
     moved = 0
-    for first in range(0, len(score_ids), ASKED_AT_ONCE):
-        mine = s.score.c.score_id.in_(score_ids[first : first + ASKED_AT_ONCE])
+    for some in in_slices(score_ids):
+        mine = s.score.c.score_id.in_(some)
         connection.execute(
             delete(s.outbox).where(
                 s.outbox.c.score_id.in_(select(s.score.c.score_id).where(mine)),
@@ -60,7 +58,8 @@ def supersede(connection: Connection, score_ids: Sequence[str], *, run_id: str, 
                 s.outbox.c.attempts == 0,
             )
         )
-        given_up = mine & s.score.c.score_id.not_in(select(s.outbox.c.score_id))
+        waits = select(s.outbox.c.score_id).where(s.outbox.c.score_id == s.score.c.score_id)
+        given_up = mine & ~waits.exists()
         as_it_was = select(*s.score.c, literal(at, Instant()), literal(run_id)).where(given_up)
         columns = [*(each.name for each in s.score.c), "superseded_at", "superseded_by"]
         connection.execute(insert(s.superseded_score).from_select(columns, as_it_was))

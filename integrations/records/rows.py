@@ -1,11 +1,14 @@
-"""Put many rows into one table quickly, by the same words in SQLite and Postgres."""
+"""Put many rows into one table quickly, and ask for many, by the same words in SQLite and Postgres."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Dialect, Table
+
+T = TypeVar("T")
+NAMED_AT_ONCE = 10_000  # ids or the like, in one statement
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: [row.get(name) for row in rows] for name in names}
     return insert_rows(connection, table, columns, skip_existing=True) if rows else 0
+
+
+def in_slices(named: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what a question names into as much as one statement takes."""
+    return (named[first : first + NAMED_AT_ONCE] for first in range(0, len(named), NAMED_AT_ONCE))
 
 
 def _as_sent(column: Column[Any], values: Collection[Any] | Every, dialect: Dialect) -> Iterable[Any]:

@@ -57,7 +57,7 @@ def test_a_hold_that_ends_too_late_for_its_time_scores_nobody_and_the_round_says
     assert f"1 scores stay as they are, {RELEASED_TOO_LATE}" in capsys.readouterr().out
 
 
-def test_who_is_due_is_asked_of_the_stays_and_the_held_scores_and_never_of_all_scores(ward: Ward) -> None:
+def test_who_is_due_is_asked_in_sqlite_of_the_stays_and_the_held_scores_and_not_of_all_scores(ward: Ward) -> None:
     asked: list[tuple[str, Any]] = []
     ward.discharge("p1", NIGHT - 3 * HOUR)
     engine = ward.house.records.engine

@@ -287,9 +287,14 @@ def test_another_purpose_or_version_is_another_score_but_the_ehr_hears_of_it_onc
     assert newer == Written(scores=4, outbox=0, already_there=0)
 
 
-def test_the_id_of_a_score_is_what_it_was_when_the_first_one_was_written() -> None:
-    key = ("demo", "aki_48h", "ehr/e1", datetime(2024, 7, 1, 6, 30, tzinfo=UTC), 1, "live")
-    assert score_id(*key) == "ddcb19a4b78517f4d9af98533870c694"
+def test_the_id_of_a_score_is_what_it_was_when_the_first_one_was_written(frame: pa.Table, started: Records) -> None:
+    at = pa.array([datetime(2024, 7, 1, 6, 30, 0, number, tzinfo=UTC) for number in range(4)], INSTANT)
+    timed = frame.set_column(frame.column_names.index("prediction_time"), "prediction_time", at)
+    write(started, scored(timed), "live")
+    with started.read() as connection:
+        ids = connection.execute(select(s.score.c.score_id).order_by(s.score.c.prediction_time)).scalars().all()
+    assert ids[:2] == ["bba0f714b5ab6a083f71e947d02e8b85", "ee2430c68955c2dec29316ddd82e8b8e"]
+    key = ("demo", USE_CASE.name, "ehr/e0", datetime(2024, 7, 1, 6, 30, tzinfo=UTC), 1, "live")
     others = ("b", "b", "b", datetime(2024, 7, 1, 6, 30, 0, 5, tzinfo=UTC), 2, "silent")
     changed = {score_id(*key[:part], other, *key[part + 1 :]) for part, other in enumerate(others)}
     assert len({score_id(*key), *changed}) == 7

@@ -42,6 +42,13 @@ def test_a_new_database_has_exactly_the_declared_tables_and_rules(empty_url: str
     with records.read() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
         found = {rule["name"] for name in metadata.tables for rule in inspect(connection).get_check_constraints(name)}
+        keys = {name: inspect(connection).get_pk_constraint(name)["constrained_columns"] for name in metadata.tables}
+        partial = {
+            index["name"]
+            for name in metadata.tables
+            for index in inspect(connection).get_indexes(name)
+            if index.get("dialect_options", {}).get(f"{connection.dialect.name}_where") is not None
+        }
     records.close()
     declared = {
         rule.name
@@ -51,6 +58,13 @@ def test_a_new_database_has_exactly_the_declared_tables_and_rules(empty_url: str
     }
     assert differences == []
     assert found == declared
+    assert keys == {name: [column.name for column in table.primary_key] for name, table in metadata.tables.items()}
+    assert partial == {
+        index.name
+        for table in metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options["sqlite"]["where"] is not None
+    }
     assert "only_live_is_written_back" in found
 
 

@@ -19,7 +19,8 @@ def upgrade() -> None:
 
 
 def alter_score() -> None:
-    """Postgres changes the rules of a table where it stands."""
+    """Postgres changes the rules of a table where it stands, once nobody uses it: score first, as a round does."""
+    op.execute("lock table score, outbox in access exclusive mode")
     op.drop_constraint("outbox_score_id_points", "outbox", type_="foreignkey")
     for name in ("score_is_unique", "score_purpose", "score_key"):
         op.drop_constraint(name, "score")
