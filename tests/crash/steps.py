@@ -13,7 +13,8 @@ from tests.crash.killing import Command, Run, run
 HOSPITAL = Hospital(patients=1000, nights=1, scenario="none", seed=1)
 SMALL_HOSPITAL = Hospital(patients=20, nights=0, scenario="none", seed=2)
 PATIENTS = ("Patient", "Encounter")  # what other records wait for
-FIRST_INGEST, TAKES_UP, SCORE, SENT = STEPS = ("first ingest", "ingest that takes up", "score", "write back")
+STEPS = ("first ingest", "ingest that takes up", "score", "backfill", "write back")
+FIRST_INGEST, TAKES_UP, SCORE, BACKFILL, SENT = STEPS
 A_LEASE = timedelta(minutes=20)  # what a dead process had in hand is free again after 15
 
 
@@ -43,11 +44,14 @@ def make_steps(folder: Path) -> list[Step]:
     due = _grown(nothing, "due", ingest("demo_ehr", files.history, at, "--history"))
     in_order(run(due, make_champion, at), "champion")
     score = ("score", USE_CASE, "--as-of", night.round_at.isoformat())
+    span = ("--from", f"{at - timedelta(days=40):%Y-%m-%d}", "--to", f"{at - timedelta(days=2):%Y-%m-%d}")
+    backfill = ("backfill", USE_CASE, *span, "--as-of", night.round_at.isoformat())
     queued = _grown(due, "queued", score)
     made = (
         (nothing, (all_wait,)),
         (waits, (taken_up,)),
         (due, (score,)),
+        (due, (backfill,)),
         (queued, tuple(_send(night.round_at + A_LEASE * life) for life in range(10))),
     )
     return [Step(name=name, before=before, lives=lives) for name, (before, lives) in zip(STEPS, made, strict=True)]

@@ -225,7 +225,10 @@ def test_a_cluster_gives_what_one_process_gives_though_a_worker_is_killed(
 
 def _backfilled(rounds: Rounds) -> list[Any]:
     records = open_records(load_settings({"ROUNDS_HOME": str(rounds.home)}).records)
-    columns = "site_id, patient_id, encounter_id, prediction_time, version, status, probability, band, reasons"
+    columns = (
+        "site_id, patient_id, encounter_id, prediction_time, horizon_starts_at, version, status, probability, band, "
+        "is_at_or_above_threshold, reasons, explanation"
+    )
     with records.read() as connection:
         found = connection.exec_driver_sql(f"select {columns} from score where purpose = 'backfill' order by 3, 4")
         rows = [tuple(row) for row in found]
