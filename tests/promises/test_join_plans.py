@@ -7,6 +7,7 @@ then: each row of one with each of the other, a hundred times the work. So such 
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import duckdb
 import pytest
 
 from features.definitions import view, view_names
+from features.held import held_features, held_outcomes, released_holds
 from features.parquet_files import view_rows
+from integrations.records import Records
 from models.catalog import use_case, use_case_names
 from models.cohort import cohort, labels
 from tests.promises.compared import spine_of
@@ -63,6 +66,16 @@ def test_a_cohort_and_its_labels_join_nothing_that_is_only_near_in_time(name: st
     rows = cohort(lake, use_case(name), SHAPE.at)
     assert lake.plans
     labels(lake, use_case(name), rows, SHAPE.at)
+    assert loose_joins(lake.plans) == []
+
+
+def test_holds_join_nothing_that_is_only_near_in_time(lake: Any, sqlite_records: Records) -> None:
+    spine = spine_of(lake.connection, SHAPE.at)
+    with sqlite_records.read() as records:
+        held_features(records, lake, spine, view_names(), SHAPE.at)
+        released_holds(records, lake, spine, view_names(), SHAPE.at)
+        held_outcomes(records, lake, spine, ["2160-0"], timedelta(days=2), SHAPE.at)
+    assert len(lake.plans) == 3
     assert loose_joins(lake.plans) == []
 
 
