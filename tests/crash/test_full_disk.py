@@ -29,8 +29,8 @@ pytestmark = pytest.mark.xdist_group("crash")
 
 EXIT_CODE = 3
 BAD_LINE = b'{"resourceType":"Condition","note":"' + b"x" * 2_000 + b'"}\n'  # 2 MB of them, and 4 MB in records
-# The largest file of each place, in the order in which they are written: new records 0.5 MB, landing 1 MB, scratch 2 MB,
-# records 4 MB.
+# The largest file of each place, in the order in which they are written: new records 0.5 MB, landing 1 MB,
+# scratch 2 MB, records 4 MB.
 DISKS: dict[str, tuple[Callable[[], None], str]] = {
     "records that are new": (partial(files_may_grow_to, 20_000), "records.db"),
     "landing": (partial(files_may_grow_to, 800_000), "landing"),
