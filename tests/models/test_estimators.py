@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_info, threadpool_limits  # type: ignore[import-untyped]
 
 from integrations.errors import NotInOrder, WrongUsage
 from models.artifacts import TRUSTED_TYPES, refuse_foreign_types
@@ -224,14 +224,26 @@ def test_by_rank_what_few_were_measured_in_counts_for_less_than_what_all_were() 
     assert 0 < rarely < often / 3
 
 
-@EVERY
-def test_many_rows_give_the_same_model_whatever_threads_the_machine_gives(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+class Looking(CalibratedLinear):
+    """Lines that note how many threads a product of matrices would get while they are fitted."""
+
+    def rank(self, rows: Floats, labels: Counts, signs: Counts) -> KinkedLines:
+        COUNTS.update(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+        return super().rank(rows, labels, signs)
+
+
+COUNTS: set[int] = set()
+
+
+@pytest.mark.parametrize("few_rows", [0, 500_000])
+@pytest.mark.parametrize(
+    "make", [Looking, lambda: CalibratedMean([Looking()]), lambda: ChosenByCrossValidation({"lines": Looking()})]
+)
+def test_products_of_matrices_have_one_thread_in_a_fit_of_few_rows_or_many(
+    make: Make, few_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.calibrated.FEW_ROWS", 0)  # as from half a million rows on: trees get all threads
-    values, labels = patients(60_000, seed=1)
-    said = set()
-    for count in (1, 2, 4):
-        with threadpool_limits(count):
-            said.add(make(calibration_person_count=1_000).fit(values, labels).predict_proba(values[:1_000]).tobytes())
-    assert len(said) == 1
+    monkeypatch.setattr("models.calibrated.FEW_ROWS", few_rows)
+    COUNTS.clear()
+    with threadpool_limits(4):
+        make().fit(*patients(1_500, seed=1))
+    assert {1} == COUNTS
